@@ -1,0 +1,2 @@
+//! The `ganger` binary.
+fn main() {}

@@ -1,0 +1,20 @@
+//! Ids, words, time and size parsing, backoff maths: only what three or more crates share.
+//!
+//! This crate does no I/O, starts no task and reads no clock. Everything may use it; it uses nothing of ours.
+
+pub mod backoff;
+pub mod end;
+pub mod event;
+pub mod ids;
+pub mod logwire;
+pub mod priority;
+pub mod units;
+pub mod words;
+
+pub use backoff::Backoff;
+pub use end::{End, SignalSource, Usage};
+pub use event::Event;
+pub use ids::{InstanceId, SpawnId, StateId, TaskId, TaskIdSource, Token};
+pub use priority::Priority;
+pub use units::{Dur, DurRange, Size, UnitError};
+pub use words::{Durability, InstanceKind, InstanceState, Stream, TaskState};

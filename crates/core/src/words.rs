@@ -1,0 +1,145 @@
+//! The closed vocabularies: one word per thing, the same in code, CLI, configuration, API and docs.
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum $name { $($(#[$vmeta])* #[serde(rename = $word)] $variant),+ }
+
+        impl $name {
+            /// Every value, in declaration order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The word users see and scripts match.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = UnknownWord;
+
+            fn from_str(s: &str) -> Result<Self, Self::Err> {
+                match s {
+                    $($word => Ok(Self::$variant),)+
+                    other => Err(UnknownWord {
+                        given: other.to_owned(),
+                        allowed: &[$($word),+],
+                    }),
+                }
+            }
+        }
+    };
+}
+
+/// A word that is not in its vocabulary.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown word `{given}`; allowed: {}", allowed.join(", "))]
+pub struct UnknownWord {
+    /// What was given.
+    pub given: String,
+    /// What would have been understood.
+    pub allowed: &'static [&'static str],
+}
+
+words! {
+    /// Where a task is in its life.
+    TaskState {
+        /// Waits for its time.
+        Scheduled = "scheduled",
+        /// May be claimed now.
+        Available = "available",
+        /// A worker holds a claim on it.
+        Running = "running",
+        /// Failed and waits for its next attempt.
+        Retryable = "retryable",
+        /// Ended well; its result is stored.
+        Completed = "completed",
+        /// Ended by request.
+        Cancelled = "cancelled",
+        /// Ended without success and without attempts left: a dead letter.
+        Discarded = "discarded",
+    }
+}
+
+impl TaskState {
+    /// True for the three states a task never leaves by itself.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Completed | Self::Cancelled | Self::Discarded)
+    }
+}
+
+words! {
+    /// Where an instance (one process of a service or pool) is in its life.
+    InstanceState {
+        /// Not running and not wanted.
+        Stopped = "stopped",
+        /// Started, not yet ready.
+        Starting = "starting",
+        /// Up (and ready, where readiness is declared).
+        Running = "running",
+        /// Asked to end; its tree is not empty yet.
+        Stopping = "stopping",
+        /// Waits for its next start.
+        Backoff = "backoff",
+        /// Given up; the reason says why.
+        Failed = "failed",
+    }
+}
+
+words! {
+    /// What a child process is for.
+    InstanceKind {
+        /// A long-running program kept alive.
+        Service = "service",
+        /// A long-running process that takes tasks.
+        Worker = "worker",
+        /// A one-shot program.
+        Command = "command",
+    }
+}
+
+words! {
+    /// Which output of a child.
+    Stream {
+        /// Descriptor 1.
+        Stdout = "stdout",
+        /// Descriptor 2.
+        Stderr = "stderr",
+    }
+}
+
+words! {
+    /// What an acknowledgement of a queue promises.
+    Durability {
+        /// Survives power loss: acknowledged after fsync.
+        Fsync = "fsync",
+        /// Survives any crash of ganger; the newest may be lost with power.
+        Relaxed = "relaxed",
+        /// Lives in the daemon's memory only.
+        Memory = "memory",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_reads_back() {
+        for state in TaskState::ALL {
+            assert_eq!(state.as_str().parse::<TaskState>().as_ref(), Ok(state));
+        }
+        assert!("runing".parse::<InstanceState>().unwrap_err().to_string().contains("running"));
+    }
+}

@@ -1,0 +1,1 @@
+//! Talking with a child: channel framing, the worker protocol, Node compatibility.

@@ -1,0 +1,1 @@
+//! Who starts a child: spawn, reap, hold, restart; and the wire types of a plan.

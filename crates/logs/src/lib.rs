@@ -1,0 +1,1 @@
+//! What a child says: the mover process, segments, index, rotation, reading and searching.

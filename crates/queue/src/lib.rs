@@ -1,0 +1,1 @@
+//! Tasks: the rules of retry, schedule, priority and dead letters over the store.

@@ -1,0 +1,1 @@
+//! Durable state by intent: the Store trait, its SQLite implementation, migrations, the group-commit writer.

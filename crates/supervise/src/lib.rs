@@ -1,0 +1,1 @@
+//! Services and instances: restart, backoff, breaker, readiness, ordered start and stop.

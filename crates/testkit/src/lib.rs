@@ -1,0 +1,1 @@
+//! Test kit (dev-dependency only): fake keeper, hostile child programs, temporary daemons.

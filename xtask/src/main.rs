@@ -1,0 +1,2 @@
+//! Developer commands: `cargo xtask quickstart|test|test-kernel|torture|bench`.
+fn main() {}
