@@ -1,1 +1,10 @@
 //! What a child may do: limits and identity resolved into layers, applied in the child, and what was enforced.
+//!
+//! A [`Profile`] is what a plan asks for. The machine may lack something: then the [`Report`] names what is missing, why,
+//! and the way out. Nothing is ever passed over silently.
+
+mod profile;
+mod report;
+
+pub use profile::{Identity, Limits, Need, Profile};
+pub use report::{Degraded, Layer, Report};

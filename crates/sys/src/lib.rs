@@ -1,1 +1,7 @@
 //! The only crate with unsafe: clone3, pidfds, signalfd, prctl, descriptor passing.
+//!
+//! Each module wraps one kernel facility in a safe call and knows nothing of services, tasks or policy. What rustix
+//! offers safely is used from there, also by other crates; here stands only what it can't.
+
+pub mod fd;
+pub mod frame;
