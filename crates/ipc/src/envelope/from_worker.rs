@@ -1,0 +1,239 @@
+//! What a worker says, read leniently: unknown fields pass, the wrong shape is [`Garbage`].
+
+use ganger_core::TaskId;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::{Garbage, Internal, internal_of, text, trim};
+
+/// The longest error message or stack kept, in bytes. More is cut: an error is to be read by a person.
+pub(super) const ERROR_TEXT_MAX: usize = 16 << 10;
+
+/// One message of a worker.
+#[derive(Debug)]
+pub enum FromWorker<'a> {
+    /// A task ended.
+    Answer {
+        /// Which.
+        id: TaskId,
+        /// How.
+        answer: TaskAnswer<&'a RawValue>,
+    },
+    /// A worker that runs several at once began this one.
+    Started {
+        /// Which.
+        id: TaskId,
+    },
+    /// How far a task is, in its own words.
+    Progress {
+        /// Which.
+        id: TaskId,
+        /// Any JSON.
+        value: &'a RawValue,
+    },
+    /// The SDK introduces itself.
+    Hello(Hello),
+    /// The answer to `$sync`.
+    Sync(SyncAnswer),
+    /// The string `ready`.
+    Ready,
+    /// Node's own traffic.
+    Internal(Internal),
+}
+
+/// How a task ended, with the result in the form `R`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TaskAnswer<R> {
+    /// It worked.
+    Result(R),
+    /// It did not.
+    Error(TaskFailure),
+}
+
+/// An error as the task's own code told it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TaskFailure {
+    /// What happened.
+    pub message: String,
+    /// The error's class, e.g. `TypeError`.
+    pub class: Option<String>,
+    /// Where it happened.
+    pub stack: Option<String>,
+}
+
+/// What an SDK says of itself at start.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct Hello {
+    /// `node`, `python`, …
+    pub sdk: String,
+    /// The SDK's version.
+    pub version: String,
+    /// How many tasks it runs at once, if it says.
+    pub concurrency: Option<u32>,
+    /// It takes and sends JSON arrays of messages.
+    pub batch: bool,
+}
+
+/// What a worker held when a new daemon asked.
+#[derive(Debug, Default)]
+pub struct SyncAnswer {
+    /// Received and not answered, started ones first.
+    pub running: Vec<TaskId>,
+    /// Answered and not acknowledged, oldest first.
+    pub done: Vec<(TaskId, TaskAnswer<Box<RawValue>>)>,
+}
+
+#[derive(Deserialize)]
+struct Wire<'a> {
+    #[serde(borrow)]
+    id: Option<&'a str>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    result: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
+    #[serde(default)]
+    started: bool,
+    #[serde(borrow, default, deserialize_with = "present")]
+    progress: Option<&'a RawValue>,
+    #[serde(default, rename = "$hello")]
+    hello: Option<Hello>,
+    #[serde(borrow, default, rename = "$sync")]
+    sync: Option<WireSync<'a>>,
+}
+
+#[derive(Deserialize)]
+struct WireSync<'a> {
+    #[serde(default)]
+    running: Vec<TaskId>,
+    #[serde(borrow, default)]
+    done: Vec<Wire<'a>>,
+}
+
+/// `null` is a result: an `Option` would read it as absent.
+fn present<'de, D: Deserializer<'de>>(d: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(d).map(Some)
+}
+
+/// Reads one line, which is one message or an array of them, and gives each to `take` in order. A blank line is nothing.
+///
+/// # Errors
+/// [`Garbage`] for the first message that can't be understood; the others of the line are still taken.
+pub fn parse<'a>(line: &'a [u8], mut take: impl FnMut(FromWorker<'a>)) -> Result<(), Garbage> {
+    let line = trim(line);
+    match line.first() {
+        None => Ok(()),
+        Some(b'[') => parse_array(line, &mut take),
+        Some(_) => parse_one(line, &mut take),
+    }
+}
+
+fn parse_array<'a>(line: &'a [u8], take: &mut impl FnMut(FromWorker<'a>)) -> Result<(), Garbage> {
+    if let Ok(all) = serde_json::from_slice::<Vec<Wire<'a>>>(line) {
+        let mut first_bad = Ok(());
+        for wire in all {
+            let read = understand(wire, line).map(&mut *take);
+            first_bad = first_bad.and(read);
+        }
+        return first_bad;
+    }
+    // One of them has another shape: read them one by one, so that it alone is lost.
+    let all: Vec<&'a RawValue> =
+        serde_json::from_slice(line).map_err(|e| Garbage::new(line, &e.to_string()))?;
+    let mut first_bad = Ok(());
+    for one in all {
+        let read = parse_one(one.get().as_bytes(), take);
+        first_bad = first_bad.and(read);
+    }
+    first_bad
+}
+
+fn parse_one<'a>(text: &'a [u8], take: &mut impl FnMut(FromWorker<'a>)) -> Result<(), Garbage> {
+    let why = match serde_json::from_slice::<Wire<'a>>(text) {
+        Ok(wire) if wire.id.is_some() || wire.hello.is_some() || wire.sync.is_some() => {
+            return understand(wire, text).map(take);
+        }
+        Ok(_) => "it has no id".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let value: &'a RawValue =
+        serde_json::from_slice(text).map_err(|e| Garbage::new(text, &e.to_string()))?;
+    if value.get() == r#""ready""# {
+        take(FromWorker::Ready);
+        return Ok(());
+    }
+    internal_of(value)
+        .map(|internal| take(FromWorker::Internal(internal)))
+        .ok_or_else(|| Garbage::new(text, &why))
+}
+
+fn understand<'a>(wire: Wire<'a>, text: &[u8]) -> Result<FromWorker<'a>, Garbage> {
+    if let Some(hello) = wire.hello {
+        return Ok(FromWorker::Hello(hello));
+    }
+    if let Some(sync) = wire.sync {
+        let done = sync.done.into_iter().map(|one| done_of(one, text)).collect::<Result<_, _>>()?;
+        return Ok(FromWorker::Sync(SyncAnswer { running: sync.running, done }));
+    }
+    let id = id_of(&wire, text)?;
+    if wire.started {
+        return Ok(FromWorker::Started { id });
+    }
+    if let Some(value) = wire.progress {
+        return Ok(FromWorker::Progress { id, value });
+    }
+    answer_of(&wire, text).map(|answer| FromWorker::Answer { id, answer })
+}
+
+fn done_of(wire: Wire<'_>, text: &[u8]) -> Result<(TaskId, TaskAnswer<Box<RawValue>>), Garbage> {
+    let id = id_of(&wire, text)?;
+    let answer = match answer_of(&wire, text)? {
+        TaskAnswer::Result(value) => TaskAnswer::Result(value.to_owned()),
+        TaskAnswer::Error(failure) => TaskAnswer::Error(failure),
+    };
+    Ok((id, answer))
+}
+
+fn id_of(wire: &Wire<'_>, text: &[u8]) -> Result<TaskId, Garbage> {
+    let id = wire.id.ok_or_else(|| Garbage::new(text, "it has no id"))?;
+    id.parse().map_err(|e: ganger_core::ids::IdError| Garbage::new(text, &e.to_string()))
+}
+
+fn answer_of<'a>(wire: &Wire<'a>, text: &[u8]) -> Result<TaskAnswer<&'a RawValue>, Garbage> {
+    match (wire.error, wire.result) {
+        (Some(error), _) => Ok(TaskAnswer::Error(TaskFailure::from_json(error))),
+        (None, Some(result)) => Ok(TaskAnswer::Result(result)),
+        (None, None) => Err(Garbage::new(text, "it has neither result nor error")),
+    }
+}
+
+impl TaskFailure {
+    /// From what stands in `error`: an object with `message`, or any other value, whose text is the message.
+    #[must_use]
+    pub fn from_json(error: &RawValue) -> Self {
+        #[derive(Deserialize)]
+        struct Parts<'a> {
+            #[serde(borrow)]
+            message: &'a RawValue,
+            #[serde(borrow, default)]
+            class: Option<&'a RawValue>,
+            #[serde(borrow, default)]
+            stack: Option<&'a RawValue>,
+        }
+        let show = |raw: &RawValue| text::lossy(raw.get(), ERROR_TEXT_MAX);
+        match serde_json::from_str::<Parts<'_>>(error.get()) {
+            Ok(parts) => Self {
+                message: show(parts.message),
+                class: parts.class.map(show),
+                stack: parts.stack.map(show),
+            },
+            Err(_) => Self { message: show(error), class: None, stack: None },
+        }
+    }
+
+    /// One of ganger's own making.
+    #[must_use]
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), class: None, stack: None }
+    }
+}
