@@ -1,1 +1,9 @@
-//! Wiring: configuration, HTTP server, desired state, start-up and shut-down of the daemon.
+//! The daemon: wiring of configuration, supervision, tasks and the HTTP API, start-up and shut-down.
+//!
+//! It owns the desired state and the HTTP listener's answers. It never forks, never parses what children say beyond
+//! the worker protocol, and may die at any moment: keeper, children and logs go on, and the next daemon resumes.
+
+pub mod config;
+mod run;
+
+pub use run::{DaemonError, DaemonOptions, run};

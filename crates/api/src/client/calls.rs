@@ -1,0 +1,309 @@
+//! One method per route.
+
+use bytes::Bytes;
+use hyper::Method;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::connection::{Call, parse};
+use super::sse::Sse;
+use super::{Client, Connection};
+use crate::{
+    ApiError, Applied, ApplyRequest, ErrorKind, EventLine, Instances, LogLine, NDJSON, NewTask,
+    Pushed, Queue, Queues, ScaleRequest, Service, Status, Task, TaskPage, TaskQuery, VerbAnswer,
+    WaitRequest, Waited,
+};
+use ganger_core::TaskId;
+
+const JSON: &str = "application/json";
+
+/// Which log lines.
+#[derive(Debug, Clone, Default, Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogQuery {
+    /// Go on with what comes.
+    #[serde(skip_serializing_if = "is_false")]
+    pub follow: bool,
+    /// Only the last so many lines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tail: Option<u64>,
+    /// RFC 3339, or a duration back from now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// A regular expression that lines must match.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grep: Option<String>,
+}
+
+/// Which events.
+#[derive(Debug, Clone, Default, Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EventQuery {
+    /// Go on with what comes.
+    #[serde(skip_serializing_if = "is_false")]
+    pub follow: bool,
+    /// Only those above this number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
+    /// Only the last so many of those there are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's skip_serializing_if passes a reference"
+)]
+fn is_false(b: &bool) -> bool {
+    !b
+}
+
+impl Client {
+    /// `GET /status`.
+    pub async fn status(&self) -> Result<Status, ApiError> {
+        self.get("/status".into()).await
+    }
+
+    /// `GET /instances`.
+    pub async fn instances(&self) -> Result<Instances, ApiError> {
+        self.get("/instances".into()).await
+    }
+
+    /// `GET /services/{name}`: a service or a pool.
+    pub async fn service(&self, name: &str) -> Result<Service, ApiError> {
+        self.get(format!("/services/{}", escape(name))).await
+    }
+
+    /// `GET /queues`.
+    pub async fn queues(&self) -> Result<Queues, ApiError> {
+        self.get("/queues".into()).await
+    }
+
+    /// `GET /queues/{name}`.
+    pub async fn queue(&self, name: &str) -> Result<Queue, ApiError> {
+        self.get(format!("/queues/{}", escape(name))).await
+    }
+
+    /// `GET /tasks/{id}`.
+    pub async fn task(&self, id: TaskId) -> Result<Task, ApiError> {
+        self.get(format!("/tasks/{id}")).await
+    }
+
+    /// `GET /tasks`.
+    pub async fn tasks(&self, query: &TaskQuery) -> Result<TaskPage, ApiError> {
+        self.get(format!("/tasks{}", query_text(query)?)).await
+    }
+
+    /// `GET /metrics`: Prometheus text.
+    pub async fn metrics(&self) -> Result<String, ApiError> {
+        let call = self.read("/metrics".into());
+        let bytes = self.call_bytes(&call).await?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// `POST /apply`.
+    pub async fn apply(&self, request: &ApplyRequest) -> Result<Applied, ApiError> {
+        self.verb("/apply".into(), request, true).await
+    }
+
+    /// `POST /down`: stops everything, then ganger itself. Returns when the children are gone.
+    pub async fn down(&self) -> Result<VerbAnswer, ApiError> {
+        self.verb("/down".into(), &(), true).await
+    }
+
+    /// `POST /services/{name}/start`.
+    pub async fn start(&self, name: &str) -> Result<VerbAnswer, ApiError> {
+        self.verb(format!("/services/{}/start", escape(name)), &(), true).await
+    }
+
+    /// `POST /services/{name}/stop`. Returns when fully stopped.
+    pub async fn stop(&self, name: &str) -> Result<VerbAnswer, ApiError> {
+        self.verb(format!("/services/{}/stop", escape(name)), &(), true).await
+    }
+
+    /// `POST /services/{name}/restart`.
+    pub async fn restart(&self, name: &str) -> Result<VerbAnswer, ApiError> {
+        self.verb(format!("/services/{}/restart", escape(name)), &(), false).await
+    }
+
+    /// `POST /services/{name}/scale`: a service or a pool.
+    pub async fn scale(&self, name: &str, replicas: u32) -> Result<VerbAnswer, ApiError> {
+        let path = format!("/services/{}/scale", escape(name));
+        self.verb(path, &ScaleRequest { replicas }, true).await
+    }
+
+    /// `POST /queues/{queue}/tasks`. Returns when they are as durable as the queue promises.
+    pub async fn push(&self, queue: &str, tasks: &[NewTask]) -> Result<Pushed, ApiError> {
+        self.push_call(queue, json(&tasks)?, JSON).await
+    }
+
+    /// The same from lines of JSON, as they are.
+    pub async fn push_lines(&self, queue: &str, lines: Bytes) -> Result<Pushed, ApiError> {
+        self.push_call(queue, lines, NDJSON).await
+    }
+
+    async fn push_call(
+        &self,
+        queue: &str,
+        body: Bytes,
+        media: &'static str,
+    ) -> Result<Pushed, ApiError> {
+        self.call(&self.push_of(queue, body, media)).await
+    }
+
+    fn push_of(&self, queue: &str, body: Bytes, media: &'static str) -> Call {
+        Call {
+            method: Method::POST,
+            path: format!("/queues/{}/tasks", escape(queue)),
+            body,
+            media,
+            key: Some(format!("{:032x}", fastrand::u128(..))),
+            deadline: self.options.timeout,
+            repeatable: true,
+        }
+    }
+
+    /// `POST /queues/{name}/pause`.
+    pub async fn pause(&self, queue: &str) -> Result<VerbAnswer, ApiError> {
+        self.verb(format!("/queues/{}/pause", escape(queue)), &(), true).await
+    }
+
+    /// `POST /queues/{name}/resume`.
+    pub async fn resume(&self, queue: &str) -> Result<VerbAnswer, ApiError> {
+        self.verb(format!("/queues/{}/resume", escape(queue)), &(), true).await
+    }
+
+    /// `POST /tasks/{id}/retry`: a discarded, cancelled or completed task becomes available again.
+    pub async fn retry(&self, id: TaskId) -> Result<VerbAnswer, ApiError> {
+        self.verb(format!("/tasks/{id}/retry"), &(), false).await
+    }
+
+    /// `POST /tasks/{id}/cancel`.
+    pub async fn cancel(&self, id: TaskId) -> Result<VerbAnswer, ApiError> {
+        self.verb(format!("/tasks/{id}/cancel"), &(), true).await
+    }
+
+    /// `POST /wait`.
+    pub async fn wait(&self, request: &WaitRequest) -> Result<Waited, ApiError> {
+        self.verb("/wait".into(), request, true).await
+    }
+
+    /// `GET /events` as a stream; ends with what there is unless `follow`.
+    pub async fn events(&self, query: &EventQuery) -> Result<Sse<EventLine>, ApiError> {
+        self.sse(format!("/events{}", query_text(query)?)).await
+    }
+
+    /// `GET /logs/{name}` as a stream.
+    pub async fn logs(&self, name: &str, query: &LogQuery) -> Result<Sse<LogLine>, ApiError> {
+        self.sse(format!("/logs/{}{}", escape(name), query_text(query)?)).await
+    }
+
+    async fn sse<T: DeserializeOwned>(&self, path: String) -> Result<Sse<T>, ApiError> {
+        let mut connection = self.connect().await?;
+        let call = self.read(path);
+        let response = connection
+            .send(&call, super::body::RequestBody::Whole(None))
+            .await
+            .map_err(|e| e.error)?;
+        Ok(Sse::new(connection, response.into_body()))
+    }
+
+    fn read(&self, path: String) -> Call {
+        Call {
+            method: Method::GET,
+            path,
+            body: Bytes::new(),
+            media: JSON,
+            key: None,
+            deadline: self.options.timeout,
+            repeatable: true,
+        }
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: String) -> Result<T, ApiError> {
+        self.call(&self.read(path)).await
+    }
+
+    async fn verb<B: Serialize + Sync, T: DeserializeOwned>(
+        &self,
+        path: String,
+        body: &B,
+        repeatable: bool,
+    ) -> Result<T, ApiError> {
+        let call = Call {
+            method: Method::POST,
+            path,
+            body: json(body)?,
+            media: JSON,
+            key: None,
+            deadline: self.options.verb_timeout,
+            repeatable,
+        };
+        self.call(&call).await
+    }
+}
+
+impl Connection {
+    /// Pushes over this connection: for callers that push often.
+    ///
+    /// # Errors
+    /// As [`Client::push`]; if the daemon goes away, the caller connects again and may repeat with another key only if
+    /// it checks for doubles itself.
+    pub async fn push(
+        &mut self,
+        client: &Client,
+        queue: &str,
+        tasks: &[NewTask],
+    ) -> Result<Pushed, ApiError> {
+        let call = client.push_of(queue, json(&tasks)?, JSON);
+        let bytes = self.call(&call).await.map_err(|e| e.error)?;
+        parse(&bytes, &call.path)
+    }
+}
+
+fn json<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, ApiError> {
+    serde_json::to_vec(value).map(Bytes::from).map_err(|e| {
+        ApiError::new(ErrorKind::Usage, "the request can't be written as JSON").cause(e.to_string())
+    })
+}
+
+/// `?a=b&c=d` of a flat struct, or nothing.
+fn query_text<T: Serialize>(query: &T) -> Result<String, ApiError> {
+    let fail = |e: serde_json::Error| ApiError::from_error(ErrorKind::Usage, &e);
+    let value = serde_json::to_value(query).map_err(fail)?;
+    let mut text = String::new();
+    for (key, value) in value.as_object().into_iter().flatten() {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        text.push(if text.is_empty() { '?' } else { '&' });
+        text.push_str(key);
+        text.push('=');
+        text.push_str(&escape(&value));
+    }
+    Ok(text)
+}
+
+/// Percent-encodes everything but RFC 3986's unreserved characters.
+fn escape(text: &str) -> String {
+    use std::fmt::Write;
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_are_escaped() {
+        let query = LogQuery { grep: Some("a b&c".into()), follow: true, ..Default::default() };
+        assert_eq!(query_text(&query).unwrap(), "?follow=true&grep=a%20b%26c");
+        assert_eq!(query_text(&TaskQuery::default()).unwrap(), "");
+    }
+}

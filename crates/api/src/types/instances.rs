@@ -1,0 +1,80 @@
+//! Services, pools and their processes: `GET /instances`, `GET /services/{name}` and the verbs on them.
+
+use ganger_core::{InstanceKind, InstanceState};
+use serde::{Deserialize, Serialize};
+
+use super::{LogLine, Seconds, Timestamp, V1};
+
+/// `ps`: every instance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Instances {
+    /// Version of the shape.
+    pub v: V1,
+    /// Ordered by name and slot.
+    pub instances: Vec<Instance>,
+}
+
+/// One process place.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Instance {
+    /// Service or pool.
+    pub name: String,
+    /// From 1.
+    pub slot: u32,
+    /// What it is for.
+    pub kind: InstanceKind,
+    /// Where it is in its life.
+    pub state: InstanceState,
+    /// It may be used: running, and ready where readiness is declared.
+    pub ready: bool,
+    /// Its process, while there is one.
+    pub pid: Option<u32>,
+    /// Starts after the first, since the last reset by hand.
+    pub restarts: u64,
+    /// When its process started.
+    pub started_at: Option<Timestamp>,
+    /// Why it is in this state; empty when there is nothing to say.
+    pub reason: String,
+    /// Seconds until the next try, in `backoff`.
+    pub next_try_s: Option<Seconds>,
+}
+
+/// `status NAME`: one service or pool with all that helps to understand it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Service {
+    /// Version of the shape.
+    pub v: V1,
+    /// Its name.
+    pub name: String,
+    /// `service` or `worker` (a pool's).
+    pub kind: InstanceKind,
+    /// Wanted number of instances.
+    pub replicas: u32,
+    /// Stopped by hand: it stays so over restarts of the daemon.
+    pub stopped: bool,
+    /// What it runs.
+    pub command: Vec<String>,
+    /// Its instances by slot.
+    pub instances: Vec<Instance>,
+    /// What it said last, oldest first.
+    pub last_lines: Vec<LogLine>,
+}
+
+/// Body of `scale`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScaleRequest {
+    /// The new number of instances.
+    pub replicas: u32,
+}
+
+/// Answer of `start`, `stop`, `restart`, `scale`, `pause`, `resume`, `retry`, `cancel` and `down`: done, and on what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerbAnswer {
+    /// Version of the shape.
+    pub v: V1,
+    /// The names or ids it was done to.
+    pub done: Vec<String>,
+    /// What a person should know: processes that could not be proven dead, and the like.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}

@@ -1,0 +1,19 @@
+//! The shapes, one file per noun.
+
+mod apply;
+mod basic;
+mod instances;
+mod queues;
+mod status;
+mod streams;
+mod tasks;
+mod wait;
+
+pub use apply::{Applied, ApplyRequest, Change, ChangeAction};
+pub use basic::{Seconds, Timestamp, V1};
+pub use instances::{Instance, Instances, ScaleRequest, Service, VerbAnswer};
+pub use queues::{Queue, QueueCounts, Queues};
+pub use status::{DaemonStatus, Degraded, ProcessStatus, Status};
+pub use streams::{EventLine, LogLine};
+pub use tasks::{Attempt, NewTask, Pushed, StreamResult, Task, TaskPage, TaskQuery, TaskSummary};
+pub use wait::{WaitCondition, WaitConditionError, WaitRequest, Waited};

@@ -1,0 +1,152 @@
+//! Tasks: pushing, reading, results.
+
+use ganger_core::{Dur, Priority, TaskId, TaskState};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{Timestamp, V1};
+
+/// A task to push: one line of a bulk body.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewTask {
+    /// What the worker is asked to do; workers tell kinds apart by it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub kind: String,
+    /// Any JSON; `null` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Box<RawValue>>,
+    /// `high`, `normal`, `low` or 0-255.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Priority>,
+    /// Not before this long from now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay: Option<Dur>,
+    /// A key of the caller's: a second push of the same key to the same queue answers with the first one's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+/// Answer of a push: the ids in the order of the tasks, after they are as durable as the queue promises.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pushed {
+    /// Version of the shape.
+    pub v: V1,
+    /// One per task.
+    pub ids: Vec<TaskId>,
+}
+
+/// One finished task, a line of the duplex stream and of `push --wait --json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StreamResult {
+    /// Version of the shape.
+    pub v: V1,
+    /// The task.
+    pub id: TaskId,
+    /// `completed`, `cancelled` or `discarded`.
+    pub state: TaskState,
+    /// What its worker answered; `null` without.
+    pub result: Option<Box<RawValue>>,
+    /// Why it failed; `null` when it did not.
+    pub error: Option<String>,
+}
+
+/// One task with its attempts.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Task {
+    /// Version of the shape.
+    pub v: V1,
+    /// 13 characters of base32.
+    pub id: TaskId,
+    /// Where it was pushed.
+    pub queue: String,
+    /// What is to be done.
+    pub kind: String,
+    /// Where it is in its life.
+    pub state: TaskState,
+    /// Larger first.
+    pub priority: Priority,
+    /// As pushed.
+    pub payload: Box<RawValue>,
+    /// What its worker answered.
+    pub result: Option<Box<RawValue>>,
+    /// Why it failed last.
+    pub error: Option<String>,
+    /// Every try, oldest first.
+    pub attempts: Vec<Attempt>,
+    /// When it was pushed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Timestamp>,
+    /// When it may be tried (again), for `scheduled` and `retryable`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_at: Option<Timestamp>,
+}
+
+/// One try of a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// From 1.
+    pub n: u32,
+    /// The instance that ran it: `images#2`.
+    pub worker: Option<String>,
+    /// The process that ran it.
+    pub pid: Option<u32>,
+    /// When the worker began.
+    pub started_at: Option<Timestamp>,
+    /// When it was over.
+    pub ended_at: Option<Timestamp>,
+    /// `completed`, `failed`, `timed_out`, `crashed`, `cancelled`; `null` while it runs.
+    pub outcome: Option<String>,
+    /// Why it failed.
+    pub error: Option<String>,
+}
+
+/// A page of tasks.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TaskPage {
+    /// Version of the shape.
+    pub v: V1,
+    /// Newest first.
+    pub tasks: Vec<TaskSummary>,
+    /// Pass as `after` for the next page; `null` at the end.
+    pub next: Option<String>,
+}
+
+/// A task in a list.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TaskSummary {
+    /// 13 characters of base32.
+    pub id: TaskId,
+    /// Where it was pushed.
+    pub queue: String,
+    /// What is to be done.
+    pub kind: String,
+    /// Where it is in its life.
+    pub state: TaskState,
+    /// Larger first.
+    pub priority: Priority,
+    /// How many tries so far.
+    pub attempts: u32,
+    /// Why it failed last.
+    pub error: Option<String>,
+    /// When it was pushed.
+    pub created_at: Timestamp,
+}
+
+/// Query of `GET /tasks`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskQuery {
+    /// Only this queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
+    /// Only this state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<TaskState>,
+    /// At most this many; the daemon caps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// The `next` of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+}

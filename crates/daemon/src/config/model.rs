@@ -1,0 +1,236 @@
+//! The resolved configuration: every default filled in, every reference checked, every path absolute.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use ganger_core::{Backoff, Dur, Durability, Size};
+use serde::{Deserialize, Serialize};
+
+/// All of it. Its JSON is what `apply` sends and the store keeps, so fields are only ever added, with defaults.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// Version of the file's grammar.
+    pub version: u32,
+    /// The files it was made from, the first being the configuration file itself.
+    pub sources: Vec<SourceFile>,
+    /// By name.
+    pub services: BTreeMap<String, Service>,
+    /// By name.
+    pub queues: BTreeMap<String, Queue>,
+    /// By name.
+    pub pools: BTreeMap<String, Pool>,
+}
+
+/// A file and what it held when it was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceFile {
+    /// Absolute.
+    pub path: PathBuf,
+    /// SHA-256 in hex.
+    pub sha256: String,
+}
+
+/// What is started and how it is treated: the part that services and pools share.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Program {
+    /// Program and arguments. The program is looked up on the `PATH` of the child's environment at each start.
+    pub command: Vec<String>,
+    /// Absolute.
+    pub cwd: PathBuf,
+    /// On top of the environment of the `up`: `env_file` first, then `env`.
+    pub env: BTreeMap<String, String>,
+    /// `name`, `uid`, `name:group` or `uid:gid`.
+    pub user: Option<String>,
+    /// What it may use.
+    pub limits: Limits,
+    /// When it is started again.
+    pub restart: Restart,
+    /// How it is ended.
+    pub stop: Stop,
+    /// What is kept of its output.
+    pub log: LogRules,
+}
+
+/// `[service.NAME]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Service {
+    /// What runs.
+    #[serde(flatten)]
+    pub program: Program,
+    /// How many of it.
+    pub replicas: u32,
+    /// What must be so before it starts.
+    pub depends_on: BTreeMap<String, DependsOn>,
+    /// When it counts as ready; `None`: as soon as it runs.
+    pub ready: Option<Ready>,
+}
+
+/// `[queue.NAME]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Queue {
+    /// What an acknowledgement promises.
+    pub durability: Durability,
+    /// What happens after a failure.
+    pub retry: Retry,
+    /// An attempt that takes longer is ended.
+    pub timeout: Dur,
+    /// Pushes beyond so many open tasks are refused; `None`: no bound.
+    pub max_length: Option<u64>,
+    /// A larger payload is refused.
+    pub max_payload: Size,
+    /// Takes tasks but hands none out.
+    pub paused: bool,
+}
+
+/// `retry`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Retry {
+    /// Attempts in all.
+    pub max: u32,
+    /// The waits between them.
+    pub backoff: Backoff,
+}
+
+/// `[pool.NAME]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pool {
+    /// What runs. For `command` pools its arguments are templates filled from the payload.
+    #[serde(flatten)]
+    pub program: Program,
+    /// The queues it takes from.
+    pub queues: Vec<String>,
+    /// How many processes.
+    pub workers: Workers,
+    /// How ganger talks with them.
+    pub protocol: Protocol,
+    /// Bare payload out, next message is the result.
+    pub raw: bool,
+    /// What one worker runs at once.
+    pub concurrency: u32,
+    /// What one worker buffers.
+    pub prefetch: u32,
+}
+
+/// How many workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Workers {
+    /// At least.
+    pub min: u32,
+    /// At most. Equal to `min` until pools scale by themselves.
+    pub max: u32,
+}
+
+/// How ganger talks with workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// Lines of JSON over a socket whose number is in `GANGER_CHANNEL_FD` and `NODE_CHANNEL_FD`.
+    Channel,
+    /// The same lines over stdin and stdout.
+    Stdio,
+    /// One process per task: payload on stdin, stdout is the result, the exit code the outcome.
+    Command,
+}
+
+/// What an instance may use; `None` is no limit of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Limits {
+    /// Bytes.
+    pub memory: Option<Size>,
+    /// Cores.
+    pub cpu: Option<f64>,
+    /// Processes and threads.
+    pub pids: Option<u64>,
+    /// Open files.
+    pub files: Option<u64>,
+}
+
+/// When an instance is started again, and when not any more.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Restart {
+    /// After which ends.
+    pub on: RestartOn,
+    /// The waits.
+    pub backoff: Backoff,
+    /// More starts than this within `within` open the breaker.
+    pub max: u32,
+    /// The window of `max`, and how long the breaker stays open.
+    pub within: Dur,
+}
+
+/// After which ends an instance is started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestartOn {
+    /// Any end.
+    Always,
+    /// Any end but exit code 0.
+    OnFailure,
+    /// None.
+    Never,
+}
+
+/// How an instance is ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    /// Number of the signal that asks.
+    pub signal: i32,
+    /// How long it may take; then its tree is killed.
+    pub timeout: Dur,
+    /// Who gets the signal that asks.
+    pub kill: Kill,
+}
+
+/// Who gets the signal that asks an instance to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Kill {
+    /// Every process of the tree.
+    Tree,
+    /// The main process only; what is left after it is killed.
+    Main,
+}
+
+/// What must be so with a service before one that depends on it starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DependsOn {
+    /// Its processes exist.
+    Started,
+    /// All its instances are ready.
+    Ready,
+    /// It has ended with exit code 0.
+    Completed,
+}
+
+/// When an instance counts as ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ready {
+    /// The sign.
+    pub check: ReadyCheck,
+    /// Not ready after this is a failure of the start.
+    pub timeout: Dur,
+}
+
+/// The sign of readiness.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadyCheck {
+    /// A line of its output matches this regular expression.
+    Log(String),
+    /// A TCP connection to `host:port` is accepted.
+    Tcp(String),
+    /// It says `READY=1` to `NOTIFY_SOCKET` (`sd_notify`(3)).
+    Notify,
+    /// It sends `"ready"` over its channel.
+    Channel,
+}
+
+/// What is kept of an instance's output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogRules {
+    /// Bytes kept for the service as a whole; the oldest go first.
+    pub max_size: Size,
+    /// Older output is removed; `None`: only by size.
+    pub max_age: Option<Dur>,
+}
