@@ -1,0 +1,107 @@
+//! What is run in the guest: our test programs, the helper programs they start, and a smoke script of the CLI.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::build;
+
+/// Crates whose tests meet the kernel: spawn, limits, tree kill, logs, takeover.
+const PACKAGES: [&str; 7] = [
+    "ganger-core",
+    "ganger-sys",
+    "ganger-sandbox",
+    "ganger-keeper",
+    "ganger-logs",
+    "ganger-process",
+    "ganger-supervise",
+];
+/// Emulation is 10 to 20 times slower than the machine; a program that takes longer than this hangs.
+const TIMEOUT_S: u32 = 240;
+const SMOKE: &str = include_str!("smoke.sh");
+/// Where the smoke script stands in the guest.
+pub(crate) const SMOKE_PATH: &str = "/suite/smoke.sh";
+
+/// Who runs a unit in the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum User {
+    /// In a cgroup of its own, as systemd gives a system service with `Delegate=yes`.
+    Root,
+    /// uid 1000 in a delegated subtree, as systemd gives `systemd-run --user --scope`.
+    Tester,
+}
+
+impl User {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::Tester => "tester",
+        }
+    }
+}
+
+/// One program to run.
+#[derive(Debug, Clone)]
+pub(crate) struct Unit {
+    pub(crate) name: String,
+    pub(crate) user: User,
+    pub(crate) timeout_s: u32,
+    /// Shell line to run, in `folder`.
+    pub(crate) command: String,
+    pub(crate) folder: PathBuf,
+}
+
+/// The whole list and the files it needs.
+#[derive(Debug)]
+pub(crate) struct Suite {
+    pub(crate) units: Vec<Unit>,
+    /// Executables and data, at the same absolute path in the guest.
+    pub(crate) programs: Vec<PathBuf>,
+    pub(crate) data: Vec<PathBuf>,
+    /// Scripts by guest path.
+    pub(crate) scripts: Vec<(String, String)>,
+}
+
+/// Builds the programs and lists the units whose name contains one of `only` (all, when it is empty).
+pub(crate) fn build(only: &[String]) -> Result<Suite> {
+    let programs = build::test_programs(&PACKAGES)?;
+    let helpers = build::binaries(&["ganger", "ganger-testkit"])?;
+    let wanted = |name: &str| only.is_empty() || only.iter().any(|word| name.contains(word));
+    let mut units = Vec::new();
+    for user in [User::Root, User::Tester] {
+        for program in programs.iter().filter(|program| wanted(&program.name)) {
+            units.push(Unit {
+                name: program.name.clone(),
+                user,
+                timeout_s: TIMEOUT_S,
+                command: format!("{} --test-threads=2 --show-output", program.path.display()),
+                folder: program.folder.clone(),
+            });
+        }
+        if let Some(ganger) = helpers.iter().find(|path| path.ends_with("ganger"))
+            && wanted("smoke")
+        {
+            units.push(Unit {
+                name: "smoke".to_owned(),
+                user,
+                timeout_s: TIMEOUT_S,
+                command: format!("GANGER={} sh {SMOKE_PATH}", ganger.display()),
+                folder: PathBuf::from("/tmp"),
+            });
+        }
+    }
+    let data = programs.iter().map(|p| p.folder.join("tests")).filter(|p| p.is_dir()).collect();
+    let mut files: Vec<PathBuf> = programs.into_iter().map(|program| program.path).collect();
+    files.extend(helpers);
+    let scripts = vec![(SMOKE_PATH.to_owned(), SMOKE.to_owned())];
+    Ok(Suite { units, programs: files, data, scripts })
+}
+
+/// The script that runs one unit: where, with which environment, what.
+pub(crate) fn script(unit: &Unit) -> String {
+    format!("cd {} || exit 99\nexport RUST_BACKTRACE=1\n{}\n", quoted(&unit.folder), unit.command)
+}
+
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.display().to_string().replace('\'', "'\\''"))
+}
