@@ -1,1 +1,39 @@
-//! Durable state by intent: the Store trait, its SQLite implementation, migrations, the group-commit writer.
+//! Durable state by intent: the [`Store`] trait, its SQLite implementation, migrations, the group-commit writer.
+//!
+//! Owns the one file that must survive everything: tasks, attempts, results, dead letters, counters, events and
+//! desired state. It knows no retry rule, no worker and no clock: callers say what shall be true, with times and
+//! fencing tokens, and the store makes it durable or refuses it. Queues of durability `memory` never come here.
+//!
+//! ```text
+//! Batch { ops in order, sync }
+//!    │  Writer::submit (never blocks)
+//!    ▼
+//! writer thread ── takes all that waits ── ONE transaction ── commit (FULL if any batch says `sync`, else NORMAL)
+//!    │                                                            │ fsync or I/O error: poisoned, all later refused
+//!    ▼                                                            │ disk full, read-only: rolled back, typed, lives on
+//! Settled { batch, result }  ◄────────────────────────────────────┘
+//! ```
+//!
+//! Reading happens on connections of its own ([`Readers`], [`StoreRead`]), each read bounded.
+
+pub mod batch;
+pub mod error;
+pub mod readers;
+pub mod rows;
+pub mod sqlite;
+pub mod store;
+pub mod writer;
+
+pub use batch::{
+    Applied, AttemptError, AttemptWord, Batch, Claim, Duplicate, Enqueue, Next, Op, Outcome, Push,
+    Refused, RefusedWhy, Revived, TaskOptions,
+};
+pub use bytes::Bytes;
+pub use error::{OpenError, StoreError};
+pub use readers::Readers;
+pub use rows::{
+    AttemptRow, Counts, Cursor, Due, Page, QueueRow, ReadyRow, RunningRow, TaskQuery, TaskRow,
+};
+pub use sqlite::{SqliteOptions, SqliteReader, SqliteStore};
+pub use store::{Store, StoreRead};
+pub use writer::{Settled, Writer, WriterStats, WriterThread};

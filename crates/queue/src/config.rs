@@ -1,0 +1,118 @@
+//! What a queue promises and how a new task looks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ganger_core::{Backoff, Durability, Priority};
+use ganger_store::TaskOptions;
+use serde::{Deserialize, Serialize};
+
+/// The rules of one queue.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QueueConfig {
+    /// What an acknowledgement promises.
+    pub durability: Durability,
+    /// When a failed task runs again.
+    pub retry: RetryRules,
+    /// How long one attempt may take, from its start.
+    pub timeout: Duration,
+    /// Longest payload in bytes.
+    pub payload_max: usize,
+    /// Most unfinished tasks; `None`: as many as the disk holds (a memory queue then holds [`MEMORY_LEN_MAX`]).
+    pub max_len: Option<u64>,
+}
+
+/// Tasks a memory queue holds when its configuration names no bound: at 500 bytes each about 500 MB.
+pub const MEMORY_LEN_MAX: u64 = 1_000_000;
+/// Longest payload when the configuration names none.
+pub const PAYLOAD_MAX: usize = 1024 * 1024;
+
+impl Default for QueueConfig {
+    fn default() -> Self {
+        Self {
+            durability: Durability::Fsync,
+            retry: RetryRules::default(),
+            timeout: Duration::from_secs(600),
+            payload_max: PAYLOAD_MAX,
+            max_len: None,
+        }
+    }
+}
+
+/// When a failed task runs again.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct RetryRules {
+    /// Attempts in all, at least 1.
+    pub max: u32,
+    /// Wait between them.
+    pub backoff: Backoff,
+}
+
+impl Default for RetryRules {
+    fn default() -> Self {
+        Self { max: 5, backoff: Backoff::TASK }
+    }
+}
+
+/// A task somebody wants done.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct NewTask {
+    /// What kind of work it is, for the worker.
+    pub kind: Option<Arc<str>>,
+    /// Larger first.
+    pub priority: Priority,
+    /// Not before this moment, milliseconds since 1970; 0: at once.
+    pub run_at_ms: u64,
+    /// JSON text.
+    pub payload: Bytes,
+    /// What differs from the queue's configuration.
+    pub options: Option<Box<TaskOptions>>,
+}
+
+impl NewTask {
+    /// A task of normal priority for now, with this JSON text.
+    #[must_use]
+    pub fn json(payload: impl Into<Bytes>) -> Self {
+        Self { payload: payload.into(), ..Self::default() }
+    }
+}
+
+/// Why a push was refused. Nothing of the request was taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PushError {
+    /// A payload is over the queue's bound.
+    #[error(
+        "task {index} of the request for queue `{queue}` has a payload of {len} bytes, the bound is {max}: store the data elsewhere and push a reference, or raise `payload_max` of the queue"
+    )]
+    PayloadTooLarge {
+        /// The queue.
+        queue: Arc<str>,
+        /// Which task of the request, from 0.
+        index: usize,
+        /// Its payload's length.
+        len: usize,
+        /// The bound.
+        max: usize,
+    },
+    /// The queue is full.
+    #[error(
+        "queue `{queue}` is full: {len} unfinished tasks and {more} new ones, the bound is {max}; push later or raise `max_len`"
+    )]
+    QueueFull {
+        /// The queue.
+        queue: Arc<str>,
+        /// Unfinished tasks.
+        len: u64,
+        /// Tasks of the request.
+        more: u64,
+        /// The bound.
+        max: u64,
+    },
+    /// A request without tasks.
+    #[error("the request for queue `{queue}` has no tasks")]
+    Nothing {
+        /// The queue.
+        queue: Arc<str>,
+    },
+}

@@ -1,0 +1,380 @@
+//! What a caller wants to be true: ordered operations, committed together or not at all.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ganger_core::{Backoff, Event, Priority, TaskId, TaskState, Token};
+use serde::{Deserialize, Serialize};
+
+/// Operations that become durable in one commit, applied in order.
+///
+/// A batch comes back to its submitter with the result ([`crate::Settled`]), so nobody keeps a second copy of it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Batch {
+    /// The submitter's own number; the store only hands it back.
+    pub no: u64,
+    /// True: answered only after the bytes were fsynced. False: after a commit that a process crash can't undo, but a
+    /// power cut can.
+    pub sync: bool,
+    /// What shall happen, in this order.
+    pub ops: Vec<Op>,
+    /// The highest task id or sequence number drawn so far, kept so that none is ever drawn again.
+    pub id_floor: Option<TaskId>,
+}
+
+impl Batch {
+    /// An empty batch that asks for fsync: for callers outside the task path (desired state, events that matter).
+    #[must_use]
+    pub fn synced(ops: Vec<Op>) -> Self {
+        Self { sync: true, ops, ..Self::default() }
+    }
+
+    /// True when there is nothing to commit.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ops.is_empty()
+    }
+
+    /// Rows this batch asks for, the unit in which groups are bounded.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.ops.iter().map(|op| if let Op::Push(push) = op { push.tasks.len() } else { 1 }).sum()
+    }
+}
+
+/// One thing that shall be true.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Op {
+    /// New tasks of one request.
+    Push(Push),
+    /// An available task goes to a worker. Refused when the task is not `available`.
+    Claim(Claim),
+    /// An attempt began after its claim (a buffered task, or a command whose pid is only known now). Fenced.
+    Started {
+        /// The task.
+        id: TaskId,
+        /// Its claim.
+        token: Token,
+        /// Wall clock, milliseconds since 1970.
+        at_ms: u64,
+        /// The process that runs it, where it differs from the claim's.
+        pid: Option<u32>,
+    },
+    /// An attempt ended or was given back. Fenced: refused unless the task is `running` under this very token.
+    Outcome(Box<Outcome>),
+    /// A `scheduled` or `retryable` task became available, with its place in the lane.
+    Promote {
+        /// The task.
+        id: TaskId,
+        /// Its place among those of the same queue and priority.
+        seq: i64,
+    },
+    /// A task that is not running shall not run: `scheduled`, `available` and `retryable` become `cancelled`.
+    Cancel {
+        /// The task.
+        id: TaskId,
+        /// Wall clock, milliseconds since 1970.
+        at_ms: u64,
+        /// The submitter's tag, handed back.
+        req: u64,
+    },
+    /// A `discarded` or `cancelled` task gets a fresh budget of attempts and becomes `available`.
+    Retry {
+        /// The task.
+        id: TaskId,
+        /// Its place among those of the same queue and priority.
+        seq: i64,
+        /// The submitter's tag, handed back.
+        req: u64,
+    },
+    /// Whether tasks of a queue are handed out.
+    Pause {
+        /// The queue; made when new.
+        queue: Arc<str>,
+        /// Hand out nothing while true.
+        paused: bool,
+        /// The submitter's tag, handed back.
+        req: u64,
+    },
+    /// Appends to the bounded event history; the store numbers it.
+    Event(Box<Event>),
+    /// Desired state: sets a key, or removes it.
+    Desire {
+        /// What it is about, e.g. `config`, `service/web/scale`.
+        key: String,
+        /// The new value; `None` removes the key.
+        value: Option<Vec<u8>>,
+    },
+}
+
+/// Tasks of one request, with at most one idempotency key for all of them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Push {
+    /// The submitter's tag, handed back.
+    pub req: u64,
+    /// The queue; made when new.
+    pub queue: Arc<str>,
+    /// The same key within 24 h (and as long as one of its tasks is unfinished) adds nothing and answers with the ids
+    /// of the first request ([`Duplicate`]).
+    pub key: Option<Box<str>>,
+    /// The tasks, in order.
+    pub tasks: Vec<Enqueue>,
+}
+
+/// One new task.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Enqueue {
+    /// Its id for ever.
+    pub id: TaskId,
+    /// What kind of work it is, for the worker.
+    pub kind: Option<Arc<str>>,
+    /// Larger first.
+    pub priority: Priority,
+    /// 0: available at once. Else wall clock, milliseconds since 1970: `scheduled` until then.
+    pub run_at_ms: u64,
+    /// JSON text.
+    pub payload: Bytes,
+    /// What differs from the queue's configuration.
+    pub options: Option<Box<TaskOptions>>,
+    /// A claim that rides along: the row is born `running`.
+    pub claim: Option<Box<Claim>>,
+}
+
+/// What a task sets for itself; absent fields are the queue's.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct TaskOptions {
+    /// Attempts in all.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub max_attempts: Option<u32>,
+    /// How long one attempt may take.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub timeout: Option<Duration>,
+    /// Wait between attempts.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub backoff: Option<Backoff>,
+}
+
+/// A worker gets a task.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Claim {
+    /// The task.
+    pub id: TaskId,
+    /// Every later write about this attempt carries it.
+    pub token: Token,
+    /// Number of the attempt, from 1.
+    pub attempt: u32,
+    /// The worker's instance, e.g. `images#2`.
+    pub worker: Arc<str>,
+    /// The worker's process; 0 where there is none yet.
+    pub pid: u32,
+    /// Wall clock, milliseconds since 1970.
+    pub at_ms: u64,
+    /// True: runs as soon as it is sent. False: waits in the worker's buffer.
+    pub started: bool,
+}
+
+/// How an attempt ended and what becomes of its task.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// The task.
+    pub id: TaskId,
+    /// The claim this is about.
+    pub token: Token,
+    /// When the attempt began; `None`: as the claim says. Wall clock, milliseconds since 1970.
+    pub started_at_ms: Option<u64>,
+    /// Wall clock, milliseconds since 1970.
+    pub ended_at_ms: u64,
+    /// The process that ran it, where it differs from the claim's.
+    pub pid: Option<u32>,
+    /// How it ended.
+    pub word: AttemptWord,
+    /// Why, for everything but success.
+    pub error: Option<Box<AttemptError>>,
+    /// What becomes of the task.
+    pub next: Next,
+}
+
+/// What becomes of a task after an attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Next {
+    /// `completed` with this result (JSON text, or a command's raw output as JSON string).
+    Completed {
+        /// What the worker answered.
+        result: Bytes,
+    },
+    /// `retryable` until then. Wall clock, milliseconds since 1970.
+    RetryAt {
+        /// When it may run again.
+        at_ms: u64,
+    },
+    /// `available` again at once, with a new place in its lane.
+    Available {
+        /// Its place among those of the same queue and priority.
+        seq: i64,
+    },
+    /// `discarded`: a dead letter.
+    Discarded,
+    /// `cancelled` while it ran.
+    Cancelled,
+}
+
+impl Next {
+    /// The state the task is in afterwards.
+    #[must_use]
+    pub const fn state(&self) -> TaskState {
+        match self {
+            Self::Completed { .. } => TaskState::Completed,
+            Self::RetryAt { .. } => TaskState::Retryable,
+            Self::Available { .. } => TaskState::Available,
+            Self::Discarded => TaskState::Discarded,
+            Self::Cancelled => TaskState::Cancelled,
+        }
+    }
+}
+
+/// How an attempt ended, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptWord {
+    /// The worker answered with a result.
+    Completed,
+    /// The worker answered with an error.
+    Error,
+    /// The worker's process ended while it ran.
+    Crash,
+    /// Its time was over.
+    Timeout,
+    /// Cancelled by request.
+    Cancelled,
+    /// Nobody can say how it ended.
+    Lost,
+    /// Given back without being charged: it leaves no row in the history and its number is used again.
+    Released,
+}
+
+impl AttemptWord {
+    /// The word users see.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Error => "error",
+            Self::Crash => "crash",
+            Self::Timeout => "timeout",
+            Self::Cancelled => "cancelled",
+            Self::Lost => "lost",
+            Self::Released => "released",
+        }
+    }
+
+    /// True for ends that are the process's, not the task's answer.
+    #[must_use]
+    pub const fn is_crash(self) -> bool {
+        matches!(self, Self::Crash | Self::Lost)
+    }
+}
+
+impl std::str::FromStr for AttemptWord {
+    type Err = UnknownAttemptWord;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        const ALL: [AttemptWord; 7] = [
+            AttemptWord::Completed,
+            AttemptWord::Error,
+            AttemptWord::Crash,
+            AttemptWord::Timeout,
+            AttemptWord::Cancelled,
+            AttemptWord::Lost,
+            AttemptWord::Released,
+        ];
+        ALL.into_iter().find(|w| w.as_str() == s).ok_or_else(|| UnknownAttemptWord(s.to_owned()))
+    }
+}
+
+/// A stored word this version does not know.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not how an attempt ends")]
+pub struct UnknownAttemptWord(pub String);
+
+/// Why an attempt failed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptError {
+    /// What a person reads first.
+    pub message: String,
+    /// The error's class in the worker's language.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub class: Option<String>,
+    /// Where it was thrown.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub stack: Option<String>,
+    /// The last lines the process wrote to stderr.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub stderr: Vec<String>,
+}
+
+impl AttemptError {
+    /// An error that is only a message.
+    #[must_use]
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), ..Self::default() }
+    }
+}
+
+/// What a committed batch did.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Applied {
+    /// Operations that found another state than they need, in the order of the batch. The rest was committed.
+    pub refused: Vec<Refused>,
+    /// Pushes whose key was known, in the order of the batch.
+    pub duplicates: Vec<Duplicate>,
+    /// Tasks brought back by [`Op::Retry`], in the order of the batch.
+    pub revived: Vec<Revived>,
+    /// Number of the batch's first event; the others follow it.
+    pub first_event_seq: Option<u64>,
+}
+
+/// One refused operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Its index in [`Batch::ops`].
+    pub op: usize,
+    /// The task.
+    pub id: TaskId,
+    /// Why.
+    pub why: RefusedWhy,
+}
+
+/// Why an operation was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RefusedWhy {
+    /// No such task.
+    #[error("no such task")]
+    NotFound,
+    /// The token is not the task's, or it is not running: somebody else has finished it.
+    #[error("a stale attempt: the task is {0} or another attempt holds it")]
+    Stale(TaskState),
+    /// The task is not in a state this can start from.
+    #[error("the task is {0}")]
+    State(TaskState),
+}
+
+/// A push that was there already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Duplicate {
+    /// Index of the push in [`Batch::ops`].
+    pub op: usize,
+    /// Ids of the tasks that the first request with this key made.
+    pub ids: Vec<TaskId>,
+}
+
+/// A task brought back by [`Op::Retry`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Revived {
+    /// Index of the operation in [`Batch::ops`].
+    pub op: usize,
+    /// Its queue.
+    pub queue: Arc<str>,
+    /// The task as the ready window needs it.
+    pub row: crate::ReadyRow,
+}
