@@ -4,6 +4,9 @@ use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use annotate_snippets::renderer::DecorStyle;
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -34,6 +37,29 @@ pub struct Diagnostic {
     pub help: Vec<String>,
 }
 
+impl Diagnostic {
+    pub(super) fn new(severity: Severity, message: String, span: Option<Range<usize>>) -> Self {
+        Self { severity, message, span, line: 0, column: 0, label: None, help: Vec::new() }
+    }
+
+    pub(super) fn label(&mut self, label: String) -> &mut Self {
+        self.label = Some(label);
+        self
+    }
+
+    pub(super) fn help(&mut self, help: String) -> &mut Self {
+        self.help.push(help);
+        self
+    }
+
+    fn place(&mut self, source: &str) {
+        let Some(span) = &self.span else { return };
+        let before = source.get(..span.start).unwrap_or(source);
+        self.line = before.matches('\n').count() + 1;
+        self.column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+    }
+}
+
 /// All findings of one file, in its order.
 #[derive(Debug, Clone)]
 pub struct ConfigErrors {
@@ -46,18 +72,28 @@ pub struct ConfigErrors {
 }
 
 impl ConfigErrors {
+    /// Findings of a file's text, put in its order.
+    pub(super) fn new(path: &Path, source: &str, mut list: Vec<Diagnostic>) -> Self {
+        for diagnostic in &mut list {
+            diagnostic.place(source);
+        }
+        list.sort_by_key(|d| (d.line, d.column));
+        Self { path: path.to_owned(), source: source.to_owned(), list }
+    }
+
     /// One error about a file as a whole.
     pub fn of_file(path: &Path, message: impl Into<String>) -> Self {
-        let diagnostic = Diagnostic {
-            severity: Severity::Error,
-            message: message.into(),
-            span: None,
-            line: 0,
-            column: 0,
-            label: None,
-            help: Vec::new(),
-        };
-        Self { path: path.to_owned(), source: String::new(), list: vec![diagnostic] }
+        let list = vec![Diagnostic::new(Severity::Error, message.into(), None)];
+        Self { path: path.to_owned(), source: String::new(), list }
+    }
+
+    /// Adds what to do to the last finding.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        if let Some(last) = self.list.last_mut() {
+            last.help.push(help.into());
+        }
+        self
     }
 
     /// No findings.
@@ -68,8 +104,51 @@ impl ConfigErrors {
 
     /// As people read it: message, file:line:column, the line with a caret, help. Coloured if asked.
     #[must_use]
-    pub fn render(&self, _color: bool) -> String {
-        self.list.iter().map(|d| format!("error: {}\n", d.message)).collect()
+    pub fn render(&self, color: bool) -> String {
+        let renderer = if color {
+            Renderer::styled().decor_style(DecorStyle::Unicode)
+        } else {
+            Renderer::plain()
+        };
+        let path = self.path.display().to_string();
+        let mut text = String::new();
+        for diagnostic in &self.list {
+            text.push_str(&renderer.render(&[self.group(diagnostic, &path)]));
+            text.push_str("\n\n");
+        }
+        text.truncate(text.trim_end().len());
+        text
+    }
+
+    fn group<'a>(&'a self, diagnostic: &'a Diagnostic, path: &'a str) -> Group<'a> {
+        let level = match diagnostic.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let title = level.primary_title(diagnostic.message.as_str());
+        let mut group = match &diagnostic.span {
+            Some(span) => {
+                let span = span.start.min(self.source.len())..span.end.min(self.source.len());
+                let mut annotation = AnnotationKind::Primary.span(self.first_line(span));
+                if let Some(label) = &diagnostic.label {
+                    annotation = annotation.label(label.as_str());
+                }
+                title.element(
+                    Snippet::source(self.source.as_str()).path(path).annotation(annotation),
+                )
+            }
+            None => title.element(Origin::path(path)),
+        };
+        for help in &diagnostic.help {
+            group = group.element(Level::HELP.message(help.as_str()));
+        }
+        group
+    }
+
+    /// A finding about several lines points at the first of them.
+    fn first_line(&self, span: Range<usize>) -> Range<usize> {
+        let text = self.source.get(span.clone()).unwrap_or("");
+        span.start..span.start + text.find('\n').unwrap_or(text.len())
     }
 }
 

@@ -1,10 +1,11 @@
 //! The resolved configuration: every default filled in, every reference checked, every path absolute.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ganger_core::{Backoff, Dur, Durability, Size};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// All of it. Its JSON is what `apply` sends and the store keeps, so fields are only ever added, with defaults.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,6 +29,22 @@ pub struct SourceFile {
     pub path: PathBuf,
     /// SHA-256 in hex.
     pub sha256: String,
+}
+
+impl SourceFile {
+    /// Notes what a file holds.
+    #[must_use]
+    pub fn of(path: &Path, bytes: &[u8]) -> Self {
+        let hash = Sha256::digest(bytes);
+        let sha256 = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { path: path.to_owned(), sha256 }
+    }
+
+    /// True while the file still holds the same.
+    #[must_use]
+    pub fn is_unchanged(&self) -> bool {
+        std::fs::read(&self.path).is_ok_and(|bytes| Self::of(&self.path, &bytes) == *self)
+    }
 }
 
 /// What is started and how it is treated: the part that services and pools share.

@@ -1,0 +1,205 @@
+//! The sections of `ganger.toml` as they are written. The doc comments are the JSON Schema's descriptions.
+
+use super::model::{Kill, Protocol};
+use super::values::{
+    Bytes, Command, Cores, Dependencies, DurabilityWord, EnvText, OneOrMany, Restart, ShellText,
+    Signal, Time, Times, Workers,
+};
+use super::walk::{At, Key, Named, section};
+
+section! {
+    /// What a folder's gang consists of.
+    struct File in "the top level" {
+        /// Version of this grammar. Only 1 exists.
+        version: u32,
+        /// Long-running programs kept alive.
+        service: Named<Service>,
+        /// Where tasks wait.
+        queue: Named<Queue>,
+        /// Processes that take tasks.
+        pool: Named<Pool>,
+        /// The daemon's own listener.
+        server: Server,
+    }
+}
+
+section! {
+    /// The daemon's own listener.
+    struct Server in "[server]" {
+        /// Only "unix" in this version: the socket in the state folder.
+        listen: OneOrMany,
+    }
+}
+
+section! {
+    /// What an instance may use.
+    struct Limits in "`limits`" {
+        /// Memory of the whole tree: "512M".
+        memory: Bytes,
+        /// Cores: 1, 0.5.
+        cpu: Cores,
+        /// Processes and threads.
+        pids: u64,
+        /// Open files of each process.
+        files: u64,
+    }
+}
+
+section! {
+    /// The sign that an instance is ready: exactly one of `log`, `tcp`, `notify`, `channel`.
+    struct Ready in "`ready`" {
+        /// A line of its output matches this regular expression.
+        log: String,
+        /// A TCP connection to this "host:port" or ":port" is accepted.
+        tcp: String,
+        /// It says READY=1 to NOTIFY_SOCKET, as sd_notify(3) does.
+        notify: bool,
+        /// It sends "ready" over its channel, as process.send('ready') does.
+        channel: bool,
+        /// Not ready after this is a failure of the start. Default: "30s".
+        timeout: Time,
+    }
+}
+
+section! {
+    /// What is kept of the output.
+    struct Log in "`log`" {
+        /// Bytes kept for all instances together; the oldest go first. Default: "100M".
+        max_size: Bytes,
+        /// Older output is removed. Default: only by size.
+        max_age: Time,
+    }
+}
+
+section! {
+    /// What happens after a failed attempt.
+    struct Retry in "`retry`" {
+        /// Attempts in all. Default: 5.
+        max: u32,
+        /// The waits: first..longest, doubling, with jitter. Default: "1s..10m".
+        backoff: Times,
+    }
+}
+
+section! {
+    /// Where tasks wait.
+    struct Queue in "[queue.*]" {
+        /// What an acknowledgement promises: "fsync" survives power loss, "relaxed" any crash of ganger, "memory"
+        /// nothing. Default: "fsync".
+        durability: DurabilityWord,
+        /// What happens after a failed attempt.
+        retry: Retry,
+        /// An attempt that takes longer is ended and failed. Default: "10m".
+        timeout: Time,
+        /// Pushes beyond so many open tasks are refused. Default: no bound.
+        max_length: u64,
+        /// A larger payload is refused. Default: "1M".
+        max_payload: Bytes,
+        /// Takes tasks but hands none out. Default: false.
+        paused: bool,
+    }
+}
+
+/// The borrowed keys that services and pools share.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ProgramKeys<'a> {
+    pub(super) command: &'a Key<Command>,
+    pub(super) shell: &'a Key<ShellText>,
+    pub(super) cwd: &'a Key<String>,
+    pub(super) env: &'a Key<Named<EnvText>>,
+    pub(super) env_file: &'a Key<OneOrMany>,
+    pub(super) user: &'a Key<String>,
+    pub(super) restart: &'a Key<Restart>,
+    pub(super) stop_signal: &'a Key<Signal>,
+    pub(super) stop_timeout: &'a Key<Time>,
+    pub(super) kill: &'a Key<Kill>,
+    pub(super) limits: &'a Key<Limits>,
+    pub(super) log: &'a Key<Log>,
+}
+
+/// A section with the keys of a program before its own.
+macro_rules! program_section {
+    ($(#[$meta:meta])* struct $name:ident in $section:literal { $($own:tt)* }) => {
+        section! {
+            $(#[$meta])*
+            struct $name in $section {
+                /// What runs: a list of program and arguments, or one string that is split like a shell would, without
+                /// a shell.
+                command: Command,
+                /// What runs, through `/bin/sh -c`. Instead of `command`.
+                shell: ShellText,
+                /// Where it runs, relative to this file. Default: this file's folder.
+                cwd: String,
+                /// Environment variables, on top of those `ganger up` was called with.
+                env: Named<EnvText>,
+                /// Files of NAME=value lines, relative to this file. `env` wins over them.
+                env_file: OneOrMany,
+                /// Who it runs as: a name or uid, with ":group" if it is not the user's own.
+                user: String,
+                /// When it is started again: "always", "on-failure" (default), "never", or rules.
+                restart: Restart,
+                /// The signal that asks it to end. Default: "SIGTERM".
+                stop_signal: Signal,
+                /// How long that may take; then its whole tree is killed. Default: "10s".
+                stop_timeout: Time,
+                /// Who gets the stop signal: its whole "tree" (default) or only the "main" process.
+                kill: Kill,
+                /// What it may use.
+                limits: Limits,
+                /// What is kept of its output.
+                log: Log,
+                $($own)*
+            }
+        }
+
+        impl $name {
+            pub(super) const fn program(&self) -> ProgramKeys<'_> {
+                ProgramKeys {
+                    command: &self.command,
+                    shell: &self.shell,
+                    cwd: &self.cwd,
+                    env: &self.env,
+                    env_file: &self.env_file,
+                    user: &self.user,
+                    restart: &self.restart,
+                    stop_signal: &self.stop_signal,
+                    stop_timeout: &self.stop_timeout,
+                    kill: &self.kill,
+                    limits: &self.limits,
+                    log: &self.log,
+                }
+            }
+        }
+    };
+}
+
+program_section! {
+    /// A long-running program kept alive.
+    struct Service in "[service.*]" {
+        /// How many instances. Default: 1.
+        replicas: u32,
+        /// Services that come first: a list (each must be ready), or a table from name to "started", "ready" or
+        /// "completed".
+        depends_on: Dependencies,
+        /// When it counts as ready. Default: as soon as it runs.
+        ready: Ready,
+    }
+}
+
+program_section! {
+    /// Processes that take tasks from queues.
+    struct Pool in "[pool.*]" {
+        /// The queues it takes from.
+        queues: Vec<At<String>>,
+        /// How many processes. Default: 1.
+        workers: Workers,
+        /// How ganger talks with them: "channel" (default), "stdio", or "command" for one process per task.
+        protocol: Protocol,
+        /// Send the bare payload and take the next message as the result: for scripts written for fork(). Default: false.
+        raw: bool,
+        /// Tasks one worker runs at once. Default: 1.
+        concurrency: u32,
+        /// Tasks one worker may have waiting in its buffer. Default: 16.
+        prefetch: u32,
+    }
+}

@@ -1,0 +1,296 @@
+//! From sections as written to the resolved [`Config`]: defaults, ranges, references.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
+
+use ganger_core::{Backoff, Dur, Durability, Size};
+
+use super::model::{
+    Config, DependsOn, Pool, Protocol, Queue, Ready, ReadyCheck, Retry, Service, SourceFile,
+    Workers as WorkerCount,
+};
+use super::program::program;
+use super::raw;
+use super::values::{Dependencies, OneOrMany, Workers};
+use super::walk::{At, Key, Walk};
+
+/// More instances of one service than a machine can tell apart in a table; also a guard against typing errors.
+pub(super) const REPLICAS_MAX: u32 = 10_000;
+/// Beyond this, one worker process is the wrong tool.
+const CONCURRENCY_MAX: u32 = 1_024;
+/// Buffered attempts have to be handed back when a worker dies.
+const PREFETCH_MAX: u32 = 1_024;
+/// Attempts are numbered in a small column, and nobody retries more often by hand.
+const ATTEMPTS_MAX: u32 = 1_000;
+/// A payload passes through memory several times; larger things belong into files.
+const PAYLOAD_MAX: Size = Size(64 << 20);
+/// Directory entries are at most 255 bytes (limits.h); the name also prefixes every log line.
+const NAME_MAX: usize = 64;
+
+const PAYLOAD_DEFAULT: Size = Size(1 << 20);
+const TASK_TIMEOUT: Dur = Dur(std::time::Duration::from_secs(600));
+const READY_TIMEOUT: Dur = Dur(std::time::Duration::from_secs(30));
+const ATTEMPTS: u32 = 5;
+const PREFETCH: u32 = 16;
+
+/// Where a dependency is written: the name, and what must be so.
+pub(super) type DependencySpans = BTreeMap<String, BTreeMap<String, Range<usize>>>;
+
+/// Resolves everything; what is wrong is reported to `walk`.
+pub(super) fn resolve(
+    file: &raw::File,
+    walk: &mut Walk<'_>,
+    sources: &mut Vec<SourceFile>,
+) -> Config {
+    if let Some(At { span, value }) = file.version.0.as_ref().filter(|at| at.value != 1) {
+        walk.error(span.clone(), format!("version {value} of this grammar does not exist"))
+            .help("write version = 1".into());
+    }
+    server(file.server.get(), walk);
+    let mut config = Config {
+        version: 1,
+        sources: Vec::new(),
+        services: BTreeMap::new(),
+        queues: BTreeMap::new(),
+        pools: BTreeMap::new(),
+    };
+    for (name, queue) in file.queue.get().iter().flat_map(|named| &named.0) {
+        check_name(name, walk);
+        config.queues.insert(name.value.clone(), resolve_queue(&queue.value, walk));
+    }
+    let mut spans = DependencySpans::new();
+    for (name, service) in file.service.get().iter().flat_map(|named| &named.0) {
+        check_name(name, walk);
+        let resolved = resolve_service(name, &service.value, walk, sources, &mut spans);
+        config.services.insert(name.value.clone(), resolved);
+    }
+    for (name, pool) in file.pool.get().iter().flat_map(|named| &named.0) {
+        check_name(name, walk);
+        if config.services.contains_key(&name.value) {
+            walk.error(name.span.clone(), format!("`{}` is the name of a service too", name.value))
+                .help("instances are told apart by name: give the pool another one".into());
+        }
+        let resolved = resolve_pool(name, &pool.value, walk, sources);
+        super::checks::pool_queues(name, &pool.value, &config.queues, walk);
+        config.pools.insert(name.value.clone(), resolved);
+    }
+    super::checks::dependencies(&config, &spans, walk);
+    config
+}
+
+fn server(server: Option<&raw::Server>, walk: &mut Walk<'_>) {
+    let Some(At { span, value }) = server.and_then(|server| server.listen.0.as_ref()) else {
+        return;
+    };
+    let entries = match value {
+        OneOrMany::One(entry) => vec![(span.clone(), entry)],
+        OneOrMany::Many(list) => list.iter().map(|at| (at.span.clone(), &at.value)).collect(),
+    };
+    for (span, entry) in entries.into_iter().filter(|(_, entry)| *entry != "unix") {
+        walk.error(span, format!("listening on `{entry}` is not in this version of ganger"))
+            .label("not yet".into())
+            .help(
+                "the API listens on the Unix socket in the state folder only: leave this out"
+                    .into(),
+            );
+    }
+}
+
+/// Names become folder names, log prefixes and `NAME#SLOT`.
+fn check_name(name: &At<String>, walk: &mut Walk<'_>) {
+    let text = &name.value;
+    let proper = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    if text == "ganger" {
+        walk.error(name.span.clone(), "`ganger` is the name of ganger's own log")
+            .help("choose another name".into());
+    } else if text.is_empty()
+        || text.len() > NAME_MAX
+        || !text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        || !text.chars().all(proper)
+    {
+        walk.error(name.span.clone(), format!("`{text}` can't be a name")).help(format!(
+            "use up to {NAME_MAX} of a-z, A-Z, 0-9, `_`, `-` and `.`, beginning with a letter or digit"
+        ));
+    }
+}
+
+fn resolve_queue(queue: &raw::Queue, walk: &mut Walk<'_>) -> Queue {
+    let retry = queue.retry.get();
+    let backoff = retry.and_then(|retry| retry.backoff.get()).map_or(Backoff::TASK, |times| {
+        Backoff { base: times.0.from.0, max: times.0.to.0, ..Backoff::TASK }
+    });
+    let max = retry.map_or(ATTEMPTS, |r| in_range(&r.max, ATTEMPTS, 1, ATTEMPTS_MAX, walk));
+    let payload = queue.max_payload.get().map_or(PAYLOAD_DEFAULT, |bytes| bytes.0);
+    if payload > PAYLOAD_MAX {
+        walk.error(queue.max_payload.span().unwrap_or_default(), format!("{payload} is too large"))
+            .help(format!(
+                "at most {PAYLOAD_MAX}; put larger things into a file and push its path"
+            ));
+    }
+    let timeout = queue.timeout.get().map_or(TASK_TIMEOUT, |time| time.0);
+    not_zero(&queue.timeout.span(), timeout, walk);
+    Queue {
+        durability: queue.durability.get().map_or(Durability::Fsync, |word| word.0),
+        retry: Retry { max, backoff },
+        timeout,
+        max_length: queue.max_length.get().copied(),
+        max_payload: payload,
+        paused: queue.paused.or(false),
+    }
+}
+
+fn resolve_service(
+    name: &At<String>,
+    service: &raw::Service,
+    walk: &mut Walk<'_>,
+    sources: &mut Vec<SourceFile>,
+    spans: &mut DependencySpans,
+) -> Service {
+    let mut depends_on = BTreeMap::new();
+    let places = spans.entry(name.value.clone()).or_default();
+    match service.depends_on.get() {
+        Some(Dependencies::List(list)) => {
+            for other in list {
+                depends_on.insert(other.value.clone(), DependsOn::Ready);
+                places.insert(other.value.clone(), other.span.clone());
+            }
+        }
+        Some(Dependencies::Table(table)) => {
+            for (other, when) in &table.0 {
+                depends_on.insert(other.value.clone(), when.value);
+                places.insert(other.value.clone(), other.span.clone());
+            }
+        }
+        None => {}
+    }
+    Service {
+        program: program(name, &service.program(), walk, sources),
+        replicas: in_range(&service.replicas, 1, 0, REPLICAS_MAX, walk),
+        depends_on,
+        ready: service.ready.0.as_ref().and_then(|ready| resolve_ready(ready, walk)),
+    }
+}
+
+fn resolve_ready(ready: &At<raw::Ready>, walk: &mut Walk<'_>) -> Option<Ready> {
+    let keys = &ready.value;
+    let mut checks = Vec::new();
+    if let Some(At { span, value }) = &keys.log.0 {
+        if let Err(error) = regex::Regex::new(value) {
+            walk.error(span.clone(), format!("not a regular expression: {}", last_line(&error)));
+        }
+        checks.push(ReadyCheck::Log(value.clone()));
+    }
+    if let Some(At { span, value }) = &keys.tcp.0 {
+        let (host, port) = value.rsplit_once(':').unwrap_or(("", ""));
+        if port.parse::<u16>().ok().filter(|port| *port > 0).is_none() {
+            walk.error(span.clone(), format!("`{value}` is not an address"))
+                .help("write it like \":3000\" or \"127.0.0.1:3000\"".into());
+        }
+        let host = if host.is_empty() { "127.0.0.1" } else { host };
+        checks.push(ReadyCheck::Tcp(format!("{host}:{port}")));
+    }
+    if keys.notify.or(false) {
+        checks.push(ReadyCheck::Notify);
+    }
+    if keys.channel.or(false) {
+        checks.push(ReadyCheck::Channel);
+    }
+    let timeout = keys.timeout.get().map_or(READY_TIMEOUT, |time| time.0);
+    not_zero(&keys.timeout.span(), timeout, walk);
+    if checks.len() != 1 {
+        let message = format!("`ready` needs exactly one sign, this has {}", checks.len());
+        walk.error(ready.span.clone(), message)
+            .help("one of log = \"…\", tcp = \":PORT\", notify = true, channel = true".into());
+    }
+    checks.pop().map(|check| Ready { check, timeout })
+}
+
+fn last_line(error: &regex::Error) -> String {
+    error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+}
+
+fn resolve_pool(
+    name: &At<String>,
+    pool: &raw::Pool,
+    walk: &mut Walk<'_>,
+    sources: &mut Vec<SourceFile>,
+) -> Pool {
+    let protocol = pool.protocol.or(Protocol::Channel);
+    let raw = pool.raw.or(false);
+    let concurrency = in_range(&pool.concurrency, 1, 1, CONCURRENCY_MAX, walk);
+    let prefetch = in_range(&pool.prefetch, PREFETCH, 0, PREFETCH_MAX, walk);
+    if protocol == Protocol::Command && raw {
+        walk.error(
+            pool.raw.span().unwrap_or_default(),
+            "`raw` has no meaning for protocol \"command\"",
+        )
+        .help("a command always gets the bare payload on stdin".into());
+    }
+    if concurrency > 1 && (raw || protocol == Protocol::Command) {
+        let why = if raw { "`raw` workers" } else { "commands" };
+        walk.error(
+            pool.concurrency.span().unwrap_or_default(),
+            format!("{why} take one task at a time: answers could not be told apart"),
+        )
+        .help("raise `workers` instead".into());
+    }
+    Pool {
+        program: program(name, &pool.program(), walk, sources),
+        queues: pool.queues.get().into_iter().flatten().map(|at| at.value.clone()).collect(),
+        workers: workers(&pool.workers, walk),
+        protocol,
+        raw,
+        concurrency,
+        prefetch,
+    }
+}
+
+fn workers(key: &Key<Workers>, walk: &mut Walk<'_>) -> WorkerCount {
+    let Some(At { span, value }) = &key.0 else { return WorkerCount { min: 1, max: 1 } };
+    let (min, max) = match value {
+        Workers::Number(number) => (*number, *number),
+        Workers::Range(range) => {
+            let min = range.min.or(0);
+            (min, range.max.or(min))
+        }
+    };
+    if min > REPLICAS_MAX || max > REPLICAS_MAX {
+        walk.error(span.clone(), format!("at most {REPLICAS_MAX} workers"));
+    } else if max < min {
+        walk.error(span.clone(), format!("`max` {max} is below `min` {min}"));
+    } else if max != min {
+        walk.error(span.clone(), "pools that size themselves are not in this version of ganger")
+            .label("not yet".into())
+            .help(format!("write workers = {max}, and `ganger scale NAME=N` at need"));
+    }
+    WorkerCount { min, max }
+}
+
+/// A number in its range, or the default with a report.
+pub(super) fn in_range(
+    key: &Key<u32>,
+    default: u32,
+    min: u32,
+    max: u32,
+    walk: &mut Walk<'_>,
+) -> u32 {
+    let Some(At { span, value }) = &key.0 else { return default };
+    if (min..=max).contains(value) {
+        return *value;
+    }
+    walk.error(span.clone(), format!("{value} is out of range: {min} to {max}"));
+    default
+}
+
+pub(super) fn not_zero(span: &Option<Range<usize>>, value: Dur, walk: &mut Walk<'_>) {
+    if let Some(span) = span.as_ref().filter(|_| value.0.is_zero()) {
+        walk.error(span.clone(), "this may not be zero");
+    }
+}
+
+/// A path of the file, absolute.
+pub(super) fn absolute(dir: &Path, path: &str) -> std::path::PathBuf {
+    let joined = dir.join(path);
+    std::path::absolute(&joined).unwrap_or(joined)
+}
