@@ -3,8 +3,11 @@
 //! A [`Profile`] is what a plan asks for. The machine may lack something: then the [`Report`] names what is missing, why,
 //! and the way out. Nothing is ever passed over silently.
 
+pub mod cgroup;
+mod layers;
 mod profile;
 mod report;
 
+pub use layers::{Layers, ResolveError, resolve};
 pub use profile::{Identity, Limits, Need, Profile};
 pub use report::{Degraded, Layer, Report};

@@ -5,3 +5,9 @@
 
 pub mod fd;
 pub mod frame;
+pub mod pidfd;
+pub mod reap;
+pub mod signal;
+pub mod spawn;
+
+pub use fd::adopt_fd;

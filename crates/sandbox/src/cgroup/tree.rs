@@ -1,0 +1,174 @@
+//! One instance's folder(s): who is in it, what it used, and its end.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use ganger_core::End;
+use rustix::fs::{Mode, OFlags};
+
+use super::base::pids;
+use super::controls::{self, Version};
+use super::hierarchy::Controller;
+use crate::Limits;
+
+/// A tree's folders. Dropping it removes nothing.
+#[derive(Debug)]
+pub struct Tree {
+    pub(super) name: String,
+    /// Membership and kill.
+    pub(super) v2: Option<PathBuf>,
+    /// (version, controller, folder) of each limit that is set.
+    pub(super) limited: Vec<(Version, Controller, PathBuf)>,
+    pub(super) limits: Limits,
+    pub(super) baseline: Counters,
+}
+
+/// Cumulative counters of a folder.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counters {
+    oom_kills: u64,
+    pids_refused: u64,
+}
+
+impl Tree {
+    /// Its name below ganger's folder, by which a later keeper finds it again.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// True when membership is known and `kill` works: there is a cgroup2 folder.
+    #[must_use]
+    pub const fn holds(&self) -> bool {
+        self.v2.is_some()
+    }
+
+    /// The folder to be born in (clone3's CLONE_INTO_CGROUP).
+    ///
+    /// # Errors
+    /// The folder can't be opened.
+    pub fn birth(&self) -> io::Result<Option<OwnedFd>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let open = |path| Ok(rustix::fs::open(path, flags, Mode::empty())?);
+        self.v2.as_ref().map(open).transpose()
+    }
+
+    /// `cgroup.procs` of the v1 folders, for the child to write itself into.
+    ///
+    /// # Errors
+    /// One can't be opened.
+    pub fn join(&self) -> io::Result<Vec<OwnedFd>> {
+        let v1 = self.limited.iter().filter(|(version, ..)| *version == Version::V1);
+        v1.map(|(_, _, folder)| {
+            let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+            Ok(rustix::fs::open(folder.join("cgroup.procs"), flags, Mode::empty())?)
+        })
+        .collect()
+    }
+
+    /// Everybody in it. Zombies are not listed.
+    #[must_use]
+    pub fn pids(&self) -> Vec<u32> {
+        self.v2.as_deref().map(pids).unwrap_or_default()
+    }
+
+    /// Ends everybody in it at once, forks in flight included (cgroup.kill, Linux 5.14).
+    ///
+    /// # Errors
+    /// There is no such file or the write was refused.
+    pub fn kill(&self) -> io::Result<()> {
+        let folder = self.v2.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+        fs::write(folder.join("cgroup.kill"), "1")
+    }
+
+    /// How a limit explains the end of the main process, if one does: killed by SIGKILL and the folder counted a kill by
+    /// the out-of-memory killer since this process began.
+    #[must_use]
+    pub fn limit_end(&self) -> Option<LimitEnd> {
+        let (version, folder) = self.memory()?;
+        if controls::oom_kills(version, folder) <= self.baseline.oom_kills {
+            return None;
+        }
+        let limit = self.limits.memory;
+        let peak = controls::peak(version, folder).or(limit).unwrap_or(0);
+        // On v2 the folder's peak may be that of an earlier, larger life of the instance.
+        let peak = limit.map_or(peak, |limit| peak.min(limit));
+        Some(LimitEnd { limited: limit.is_some(), peak })
+    }
+
+    /// Forks that the pids limit refused since this process began.
+    #[must_use]
+    pub fn forks_refused(&self) -> u64 {
+        self.folder(Controller::Pids)
+            .map_or(0, |(_, folder)| controls::pids_refused(folder))
+            .saturating_sub(self.baseline.pids_refused)
+    }
+
+    fn memory(&self) -> Option<(Version, &Path)> {
+        self.folder(Controller::Memory)
+    }
+
+    fn folder(&self, wanted: Controller) -> Option<(Version, &Path)> {
+        self.limited
+            .iter()
+            .find(|(_, controller, _)| *controller == wanted)
+            .map(|(version, _, folder)| (*version, folder.as_path()))
+    }
+
+    pub(super) fn take_baseline(&mut self) {
+        if let Some((version, folder)) = self.memory() {
+            controls::reset_peak(version, folder);
+        }
+        self.baseline = Counters {
+            oom_kills: self
+                .memory()
+                .map_or(0, |(version, folder)| controls::oom_kills(version, folder)),
+            pids_refused: self
+                .folder(Controller::Pids)
+                .map_or(0, |(_, folder)| controls::pids_refused(folder)),
+        };
+    }
+
+    /// True when no process is in any of its folders.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.folders().all(|folder| pids(folder).is_empty())
+    }
+
+    /// Removes the folders; those with processes in them stay.
+    pub fn remove(&self) {
+        for folder in self.folders() {
+            // A folder with processes refuses (EBUSY); the next keeper's clearing finds it again.
+            let _ = fs::remove_dir(folder);
+        }
+    }
+
+    fn folders(&self) -> impl Iterator<Item = &Path> {
+        let limited = self.limited.iter().map(|(_, _, folder)| folder.as_path());
+        let extra = self.v2.as_deref().into_iter();
+        extra.chain(limited)
+    }
+}
+
+/// The out-of-memory killer was here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitEnd {
+    /// By the instance's own limit, not the machine's shortage.
+    pub limited: bool,
+    /// Highest use in bytes.
+    pub peak: u64,
+}
+
+impl LimitEnd {
+    /// As an [`End`].
+    #[must_use]
+    pub fn end(self) -> End {
+        if self.limited {
+            return End::LimitHit { limit: "memory".into(), peak: self.peak };
+        }
+        let by = ganger_core::SignalSource::OomKiller;
+        End::Signalled { signal: 9, core: false, by }
+    }
+}

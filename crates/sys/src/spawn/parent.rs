@@ -1,0 +1,150 @@
+//! The parent's side: clone, then wait for the program to run or for a report of what failed.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::time::Instant;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use super::prepared::Prepared;
+use super::{EXEC_DEADLINE, SpawnError, Spec, Started, Step, child};
+use crate::signal::AllBlocked;
+
+pub(super) fn spawn(spec: &Spec<'_>) -> Result<Started, SpawnError> {
+    let mut prepared = Prepared::new(spec);
+    #[cfg(target_arch = "x86_64")]
+    if spec.fast && spec.identity.is_none() {
+        return spawn_fast(spec, &mut prepared);
+    }
+    spawn_forked(spec, &mut prepared)
+}
+
+fn spawn_forked(spec: &Spec<'_>, prepared: &mut Prepared) -> Result<Started, SpawnError> {
+    let (reader, writer) = error_pipe(prepared.base).map_err(at(Step::Pipe))?;
+    prepared.report = writer.as_raw_fd();
+    let mut pidfd: libc::c_int = -1;
+    let args = clone_args(spec, &mut pidfd, 0);
+    let blocked = AllBlocked::new();
+    // SAFETY: fork semantics: without CLONE_VM the child has a copy of this memory and stack, and `child::run` never
+    // returns into it. `args` is a clone_args with valid pointers, its size is given.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of_val(&args)) };
+    if pid == 0 {
+        child::run(prepared);
+    }
+    let error = io::Error::last_os_error();
+    drop(blocked);
+    drop(writer);
+    let started = started(pid, pidfd, &error)?;
+    match await_exec(&reader, &started) {
+        None => Ok(started),
+        Some(error) => {
+            bury(&started, error.step);
+            Err(error)
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn spawn_fast(spec: &Spec<'_>, prepared: &mut Prepared) -> Result<Started, SpawnError> {
+    let mut pidfd: libc::c_int = -1;
+    let mut args = clone_args(spec, &mut pidfd, libc::CLONE_VM | libc::CLONE_VFORK);
+    let blocked = AllBlocked::new();
+    let pid = super::vfork::clone3(&mut args, prepared);
+    drop(blocked);
+    let error = io::Error::from_raw_os_error(i32::try_from(-pid).unwrap_or(libc::EINVAL));
+    let started = started(pid, pidfd, &error)?;
+    match report(prepared.failure) {
+        None => Ok(started),
+        Some(error) => {
+            bury(&started, error.step);
+            Err(error)
+        }
+    }
+}
+
+fn clone_args(spec: &Spec<'_>, pidfd: &mut libc::c_int, more: libc::c_int) -> libc::clone_args {
+    // SAFETY: clone_args is plain integers, for which zero is "not given".
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    // uapi/linux/sched.h; libc has no constants for these two: their bits are outside an int.
+    const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+    args.flags = u64::from((libc::CLONE_PIDFD | more).cast_unsigned()) | CLONE_CLEAR_SIGHAND;
+    args.pidfd = std::ptr::from_mut(pidfd) as u64;
+    args.exit_signal = u64::from(libc::SIGCHLD.unsigned_abs());
+    if let Some(cgroup) = spec.cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = u64::from(cgroup.as_raw_fd().unsigned_abs());
+    }
+    args
+}
+
+fn started(
+    pid: libc::c_long,
+    pidfd: libc::c_int,
+    error: &io::Error,
+) -> Result<Started, SpawnError> {
+    let Some(number) = u32::try_from(pid).ok().filter(|pid| *pid > 0) else {
+        let errno = error.raw_os_error().unwrap_or(libc::EINVAL);
+        return Err(SpawnError { step: Step::Clone3, errno });
+    };
+    // SAFETY: clone3 with CLONE_PIDFD stored a new descriptor there, close-on-exec, owned by nobody yet.
+    Ok(Started { pid: number, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
+}
+
+/// A pipe whose write end lies above every number that the child fills.
+fn error_pipe(base: i32) -> io::Result<(OwnedFd, OwnedFd)> {
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    if writer.as_raw_fd() >= base {
+        return Ok((reader, writer));
+    }
+    let moved = rustix::io::fcntl_dupfd_cloexec(&writer, base)?;
+    Ok((reader, moved))
+}
+
+/// Waits until exec closes the pipe (`None`), the child reports, or the deadline is over.
+fn await_exec(reader: &OwnedFd, child: &Started) -> Option<SpawnError> {
+    let deadline = Instant::now() + EXEC_DEADLINE;
+    let mut word = [0u8; 8];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = Timespec::try_from(left).unwrap_or_default();
+        let mut wait = [PollFd::new(reader, PollFlags::IN)];
+        match poll(&mut wait, Some(&timeout)) {
+            Ok(0) => break,
+            Ok(_) => match rustix::io::read(reader.as_fd(), &mut word) {
+                Ok(8) => return report(u64::from_ne_bytes(word)),
+                Err(Errno::INTR) => {}
+                // The end of the pipe: exec closed it, or the child was killed on its way and is reaped like any other.
+                _ => return None,
+            },
+            Err(Errno::INTR) => {}
+            Err(_) => break,
+        }
+    }
+    // The result doesn't matter: a child that is gone needs no signal.
+    let _ = crate::pidfd::send_signal(&child.pidfd, libc::SIGKILL);
+    Some(SpawnError { step: Step::Deadline, errno: libc::ETIMEDOUT })
+}
+
+fn report(word: u64) -> Option<SpawnError> {
+    let step = Step::from_number(u32::try_from(word >> 32).unwrap_or(0))?;
+    let errno = i32::try_from(word & u64::from(u32::MAX)).unwrap_or(0);
+    Some(SpawnError { step, errno })
+}
+
+/// Reaps a child that reported and is at its `_exit`. One that hangs past the deadline is left to the reaping of all.
+fn bury(child: &Started, step: Step) {
+    if step == Step::Deadline {
+        return;
+    }
+    let mut wait = [PollFd::new(&child.pidfd, PollFlags::IN)];
+    let timeout = Timespec::try_from(EXEC_DEADLINE).unwrap_or_default();
+    while poll(&mut wait, Some(&timeout)) == Err(Errno::INTR) {}
+    // ECHILD only where the process ignores SIGCHLD; then the kernel has reaped it.
+    let _ = crate::reap::wait(child.pid);
+}
+
+fn at(step: Step) -> impl Fn(io::Error) -> SpawnError {
+    move |error| SpawnError { step, errno: error.raw_os_error().unwrap_or(libc::EINVAL) }
+}

@@ -1,0 +1,117 @@
+//! What the child reads: raw numbers and pointers into the [`Spec`], made before the clone.
+
+use std::ffi::CString;
+use std::os::fd::AsRawFd;
+use std::ptr;
+
+use super::{Resource, Session, Spec};
+
+/// `LISTEN_PID=` and room for the digits of any pid.
+const LISTEN_PID: &[u8] = b"LISTEN_PID=\0\0\0\0\0\0\0\0\0\0\0\0";
+const LISTEN_PID_NAME: usize = b"LISTEN_PID=".len();
+
+/// Valid as long as the `Spec` it came from is neither moved nor changed: it points into it.
+pub(super) struct Prepared {
+    pub(super) program: *const libc::c_char,
+    pub(super) argv: Vec<*const libc::c_char>,
+    pub(super) envp: Vec<*const libc::c_char>,
+    listen_pid: Box<[u8]>,
+    pub(super) listen_pid_set: bool,
+    pub(super) cwd: *const libc::c_char,
+    /// (source, target); the child overwrites sources with where it moved them.
+    pub(super) fds: Vec<(i32, i32)>,
+    pub(super) keep: Vec<i32>,
+    /// First number above every target.
+    pub(super) base: i32,
+    pub(super) setsid: bool,
+    pub(super) terminal: Option<i32>,
+    pub(super) umask: libc::mode_t,
+    pub(super) rlimits: Vec<(libc::c_int, libc::rlimit64)>,
+    pub(super) identity: Option<(u32, u32)>,
+    pub(super) groups: Vec<u32>,
+    pub(super) no_new_privs: bool,
+    pub(super) join: Vec<i32>,
+    /// Where the child reports: the error pipe, or -1 on the fast path.
+    pub(super) report: i32,
+    /// The same on the fast path: step << 32 | errno, 0 for none.
+    pub(super) failure: u64,
+}
+
+impl Prepared {
+    pub(super) fn new(spec: &Spec<'_>) -> Self {
+        let pointers = |texts: &[CString]| texts.iter().map(|t| t.as_ptr()).collect::<Vec<_>>();
+        let mut listen_pid: Box<[u8]> = LISTEN_PID.into();
+        let mut argv = pointers(&spec.argv);
+        argv.push(ptr::null());
+        let mut envp = pointers(&spec.env);
+        if spec.listen_pid {
+            envp.push(listen_pid.as_mut_ptr().cast());
+        }
+        envp.push(ptr::null());
+        let fds: Vec<(i32, i32)> = spec
+            .fds
+            .iter()
+            .map(|(from, to)| (from.as_raw_fd(), i32::try_from(*to).unwrap_or(i32::MAX - 1)))
+            .collect();
+        let base = fds.iter().map(|(_, to)| *to).max().unwrap_or(2).max(2) + 1;
+        Self {
+            program: spec.program.as_ptr(),
+            argv,
+            envp,
+            listen_pid,
+            listen_pid_set: spec.listen_pid,
+            cwd: spec.cwd.as_ref().map_or(ptr::null(), |cwd| cwd.as_ptr()),
+            fds,
+            keep: spec.keep.iter().map(AsRawFd::as_raw_fd).collect(),
+            base,
+            setsid: matches!(spec.session, Session::New),
+            terminal: match spec.session {
+                Session::Foreground(terminal) => Some(terminal.as_raw_fd()),
+                _ => None,
+            },
+            umask: spec.umask & 0o777,
+            rlimits: spec
+                .rlimits
+                .iter()
+                .map(|l| (number(l.resource), limit(l.soft, l.hard)))
+                .collect(),
+            identity: spec.identity.as_ref().map(|ids| (ids.uid, ids.gid)),
+            groups: spec.identity.as_ref().map_or(Vec::new(), |ids| ids.groups.clone()),
+            no_new_privs: spec.no_new_privs,
+            join: spec.join.iter().map(AsRawFd::as_raw_fd).collect(),
+            report: -1,
+            failure: 0,
+        }
+    }
+
+    /// Writes the decimal digits of the child's own pid; called in the child.
+    pub(super) fn write_listen_pid(&mut self, pid: u32) {
+        let mut digits = [0u8; 10];
+        let (mut rest, mut count) = (pid, 0);
+        while rest > 0 && count < digits.len() {
+            digits[count] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            count += 1;
+        }
+        for at in 0..count {
+            if let Some(slot) = self.listen_pid.get_mut(LISTEN_PID_NAME + at) {
+                *slot = digits[count - 1 - at];
+            }
+        }
+    }
+}
+
+const fn limit(soft: u64, hard: u64) -> libc::rlimit64 {
+    libc::rlimit64 { rlim_cur: soft, rlim_max: hard }
+}
+
+fn number(resource: Resource) -> libc::c_int {
+    let raw = match resource {
+        Resource::Files => libc::RLIMIT_NOFILE,
+        Resource::Core => libc::RLIMIT_CORE,
+        Resource::CpuTime => libc::RLIMIT_CPU,
+        Resource::FileSize => libc::RLIMIT_FSIZE,
+        Resource::AddressSpace => libc::RLIMIT_AS,
+    };
+    libc::c_int::try_from(raw).unwrap_or(-1)
+}
