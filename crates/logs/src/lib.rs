@@ -9,8 +9,10 @@
 //! Offsets count the bytes of a stream since it first spoke; they never start again, so a missing range of offsets
 //! *is* the count of what was lost. The mover never looks at bytes and readers never write.
 
+mod layout;
 pub mod mover;
 pub mod read;
+mod stamp;
 
 pub use mover::MoverError;
 pub use read::{Follow, Line, Lines, LogReader, Query, ReadError};
