@@ -84,10 +84,8 @@ mod tests {
         let segment = tempfile::tempfile_in(dir.path()).unwrap();
         let open = || File::options().read(true).write(true).open(&path).unwrap();
         let of = |stamps: &[(u64, u64)], torn: usize| {
-            let mut bytes: Vec<u8> = stamps
-                .iter()
-                .flat_map(|&(offset, ns)| Stamp { offset, ns }.encode())
-                .collect();
+            let mut bytes: Vec<u8> =
+                stamps.iter().flat_map(|&(offset, ns)| Stamp { offset, ns }.encode()).collect();
             bytes.extend(std::iter::repeat_n(9, torn));
             std::fs::write(&path, bytes).unwrap();
             open()

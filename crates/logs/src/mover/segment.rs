@@ -19,6 +19,8 @@ pub(crate) struct Segment {
     index: File,
     stamps: u64,
     last: Option<Stamp>,
+    /// When its first byte came.
+    pub(crate) oldest_ns: Option<u64>,
     /// Bytes in it.
     pub(crate) len: u64,
     /// The stream's offset of its first byte.
@@ -39,7 +41,8 @@ impl Segment {
         let index = open(&index_path(dir, start))?;
         let len = io::Seek::seek(&mut file, io::SeekFrom::End(0))?;
         let (stamps, last) = complete(&index, &file, start, start + len)?;
-        Ok(Self { file, index, stamps, last, len, start })
+        let first = if stamps > 0 { Some(Stamp::read(&index, 0)?.ns) } else { None };
+        Ok(Self { file, index, stamps, last, oldest_ns: first, len, start })
     }
 
     /// Says that what comes next comes at `ns`. `alone`: no other
@@ -55,6 +58,9 @@ impl Segment {
         stamp.write(&self.index, number)?;
         self.stamps = number + 1;
         self.last = Some(stamp);
+        if number == 0 {
+            self.oldest_ns = Some(ns);
+        }
         Ok(())
     }
 

@@ -36,6 +36,7 @@ pub(super) struct Mover {
     last_id: u64,
     turns: u64,
     last_spoke: u64,
+    /// Segments open, at most: rotations count twice until the next count.
     open: usize,
     /// Streams with dropped bytes that were not told yet.
     to_report: Vec<u64>,
@@ -102,7 +103,11 @@ impl Mover {
     fn timeout(&self) -> Option<Timespec> {
         let now = Instant::now();
         let reports = self.to_report.iter().filter_map(|id| self.streams.get(id)?.report_due(now));
-        let report = reports.min().map(|due| due.saturating_duration_since(now));
+        // A full socket wakes us by itself.
+        let report = reports
+            .min()
+            .filter(|_| self.control.has_room())
+            .map(|due| due.saturating_duration_since(now));
         let expiry = self.expiry_ns.map(|at| Duration::from_nanos(at.saturating_sub(now_ns())));
         let wait = report.into_iter().chain(expiry).min()?;
         // Rounded up, so that waking is never a moment too early.
@@ -248,7 +253,7 @@ impl Mover {
         if let Some(stream) = self.streams.remove(&id) {
             self.by_key.remove(&stream.key);
             self.to_report.retain(|other| *other != id);
-            self.open -= usize::from(stream.shelf.is_open());
+            self.open = self.open.saturating_sub(usize::from(stream.shelf.is_open()));
             // Before it is closed: the keeper's copy keeps the pipe alive, and with it a stale entry in the queue.
             let _ = epoll::delete(&self.epoll, &stream.pipe);
         }
@@ -299,13 +304,8 @@ impl Mover {
             self.control_blocked = blocked;
             let out = if blocked { epoll::EventFlags::OUT } else { epoll::EventFlags::empty() };
             let data = epoll::EventData::new_u64(CONTROL);
-            epoll::modify(
-                &self.epoll,
-                self.control.socket(),
-                data,
-                epoll::EventFlags::IN | out,
-            )
-            .map_err(io::Error::from)?;
+            epoll::modify(&self.epoll, self.control.socket(), data, epoll::EventFlags::IN | out)
+                .map_err(io::Error::from)?;
         }
         Ok(())
     }

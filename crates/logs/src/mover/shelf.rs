@@ -57,8 +57,6 @@ pub(crate) struct Shelf {
     pub(crate) limits: Limits,
     closed: VecDeque<Closed>,
     open: Option<Segment>,
-    /// When the open segment got its first byte.
-    open_since_ns: u64,
     /// Where the next byte of the stream stands; known once loaded.
     next: u64,
     newest_ns: u64,
@@ -82,7 +80,6 @@ impl Shelf {
             limits,
             closed: VecDeque::new(),
             open: None,
-            open_since_ns: 0,
             next: 0,
             newest_ns: 0,
             loaded: false,
@@ -112,7 +109,9 @@ impl Shelf {
         self.load()?;
         let now_ns = now_ns.max(self.newest_ns);
         let full = self.open.as_ref().is_some_and(|open| {
-            open.weight_with(1) > self.limits.segment || !open.is_sound() || self.is_old(now_ns)
+            open.weight_with(1) > self.limits.segment
+                || !open.is_sound()
+                || self.is_old(open, now_ns)
         });
         if full {
             self.close();
@@ -134,15 +133,16 @@ impl Shelf {
             kept -= self.closed[0].weight;
             self.closed.pop_front();
         }
-        open.stamp(now_ns, alone)?;
-        self.newest_ns = open.newest_ns().unwrap_or(now_ns);
+        // Reopening may have told of a newer time.
+        self.newest_ns = now_ns.max(self.newest_ns);
+        open.stamp(self.newest_ns, alone)?;
         Ok(Room { file: &open.file, bytes, opened })
     }
 
     /// The open segment spans so much time that its first bytes would outstay the age limit by far.
-    fn is_old(&self, now_ns: u64) -> bool {
+    fn is_old(&self, open: &Segment, now_ns: u64) -> bool {
         let span = self.limits.age_ns().map(|age| age / SEGMENTS_PER_CAP);
-        span.is_some_and(|span| now_ns.saturating_sub(self.open_since_ns) > span)
+        span.zip(open.oldest_ns).is_some_and(|(span, oldest)| now_ns.saturating_sub(oldest) > span)
     }
 
     /// Opens the last segment again if the stream goes on in it and it has room, else begins a new one.
@@ -150,13 +150,13 @@ impl Shelf {
         while let Some(last) = self.closed.back() {
             let open = Segment::open(&self.dir, last.start)?;
             let (start, end) = (last.start, last.start + open.len);
-            if end == self.next && open.weight_with(1) <= self.limits.segment {
+            let fits = open.weight_with(1) <= self.limits.segment && !self.is_old(&open, now_ns);
+            if end == self.next && (fits || open.len == 0) {
                 self.newest_ns = self.newest_ns.max(open.newest_ns().unwrap_or(0));
-                self.open_since_ns = now_ns;
                 self.closed.pop_back();
                 return Ok(open);
             }
-            if open.len > 0 || start == self.next {
+            if open.len > 0 {
                 self.newest_ns = self.newest_ns.max(open.newest_ns().unwrap_or(0));
                 break;
             }
@@ -164,7 +164,6 @@ impl Shelf {
             remove(&self.dir, start)?;
             self.closed.pop_back();
         }
-        self.open_since_ns = now_ns;
         Segment::open(&self.dir, self.next)
     }
 

@@ -1,12 +1,35 @@
 //! Reading and searching logs, straight from the files.
+//!
+//! ```text
+//! segments ─▶ Tape (offsets) ─▶ Forward / Back (lines of a stream) ─▶ Lines (all streams, in time order) ─▶ Follow
+//! ```
+//!
+//! It needs no keeper, logger or daemon, holds nothing up, and can read while the mover writes, rotates and removes.
+//! What is gone is counted (`Line::lost_before`), except what the cap removed before the oldest line that is left; of
+//! that oldest line only a whole one is shown.
+
+mod back;
+mod follow;
+mod forward;
+mod merge;
+mod tape;
+#[cfg(test)]
+mod tests;
+mod times;
+mod watch;
+
+pub use follow::Follow;
+pub use merge::Lines;
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ganger_core::Stream;
 use serde::Serialize;
+
+use crate::layout::{self, StreamKey};
 
 /// Why logs can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +75,8 @@ pub struct Query {
     pub until_ms: Option<u64>,
     /// Only the last so many of the lines that match the rest.
     pub tail_n: Option<u64>,
-    grep: Option<regex::bytes::Regex>,
+    /// Only lines in which this is found; set it with [`Query::grep`].
+    pub grep: Option<regex::bytes::Regex>,
 }
 
 impl Query {
@@ -73,6 +97,16 @@ impl Query {
                 why: e.to_string(),
             })?);
         Ok(self)
+    }
+
+    fn wants_name(&self, name: &str) -> bool {
+        self.names.is_empty() || self.names.iter().any(|wanted| wanted == name)
+    }
+
+    fn wants(&self, key: &StreamKey) -> bool {
+        self.wants_name(&key.name)
+            && self.slot.is_none_or(|slot| slot == key.slot)
+            && self.stream.is_none_or(|stream| stream == key.stream)
     }
 }
 
@@ -129,8 +163,7 @@ impl LogReader {
     /// # Errors
     /// [`ReadError::File`] when the folder is there but can't be listed.
     pub fn names(&self) -> Result<Vec<String>, ReadError> {
-        let _ = &self.dir;
-        Ok(Vec::new())
+        layout::names(&self.dir).map_err(at_path(&self.dir))
     }
 
     /// What is there now, merged in time order over names, slots and streams. Memory is bounded.
@@ -138,21 +171,35 @@ impl LogReader {
     /// # Errors
     /// [`ReadError::File`].
     pub fn read(&self, query: &Query) -> Result<Lines, ReadError> {
-        let _ = query;
-        Ok(Lines {})
+        let mut keys = Vec::new();
+        for name in self.names()? {
+            if !query.wants_name(&name) {
+                continue;
+            }
+            for slot in layout::slots(&self.dir, &name).map_err(at_path(&self.dir))? {
+                for stream in [Stream::Stdout, Stream::Stderr] {
+                    let key = StreamKey { name: name.clone(), slot, stream };
+                    if query.wants(&key) {
+                        keys.push(key);
+                    }
+                }
+            }
+        }
+        Lines::open(&self.dir, keys, query, false)
     }
 
-    /// The same, then every line that comes, until `stop` becomes readable (or its other end closes).
-    /// Blocks its thread; survives rotation, removal and names that appear later.
+    /// The same, then every line that comes, until `stop` becomes readable or its other end closes.
+    /// Blocks its thread; survives rotation, removal and names that appear later. `until_ms` is not looked at; `tail_n`
+    /// of 0 starts with what comes next. A last line without its end is held back until it has one.
     ///
     /// # Errors
     /// [`ReadError`].
     pub fn follow(&self, query: &Query, stop: OwnedFd) -> Result<Follow, ReadError> {
-        let _ = (query, stop);
-        Ok(Follow {})
+        Follow::open(&self.dir, &Query { until_ms: None, ..query.clone() }, stop)
     }
 
-    /// The last `n` lines of one stream, oldest first, for "the last lines before it ended". At most 64 KiB.
+    /// The last `n` lines of one stream, oldest first, for "the last lines before it ended". At most 64 KiB; a line
+    /// that doesn't fit is cut.
     ///
     /// # Errors
     /// [`ReadError::File`].
@@ -163,31 +210,13 @@ impl LogReader {
         stream: Stream,
         n: usize,
     ) -> Result<Vec<String>, ReadError> {
-        let _ = (name, slot, stream, n);
-        Ok(Vec::new())
+        let dir = layout::stream_dir(&self.dir, name, slot, stream);
+        back::tail(dir.clone(), n).map_err(at_path(&dir))
     }
 }
 
-/// Lines that are there; made by [`LogReader::read`].
-#[derive(Debug)]
-pub struct Lines {}
-
-impl Iterator for Lines {
-    type Item = Result<Line, ReadError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        None
-    }
-}
-
-/// Lines as they come; made by [`LogReader::follow`]. `next` blocks.
-#[derive(Debug)]
-pub struct Follow {}
-
-impl Iterator for Follow {
-    type Item = Result<Line, ReadError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        None
-    }
+/// Says which path an error is about.
+fn at_path(path: &Path) -> impl FnOnce(io::Error) -> ReadError {
+    let path = path.to_owned();
+    move |source| ReadError::File { path, source }
 }
