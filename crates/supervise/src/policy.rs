@@ -42,7 +42,7 @@ impl Default for StartLimit {
 }
 
 /// What the instance's state machine goes by.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
     /// Which ends lead to a new start.
     pub restart: Restart,
@@ -52,10 +52,8 @@ pub struct Policy {
     pub start_limit: Option<StartLimit>,
     /// From the stop signal to the end of the tree by force.
     pub stop_timeout: Duration,
-    /// From exec to ready; only looked at where readiness is declared.
-    pub ready_timeout: Duration,
-    /// Readiness is declared: `starting` lasts until somebody says `Ready`.
-    pub has_readiness: bool,
+    /// From exec to ready. Absent: no readiness is declared and a started program counts as ready.
+    pub ready_timeout: Option<Duration>,
 }
 
 impl Default for Policy {
@@ -65,8 +63,7 @@ impl Default for Policy {
             backoff: Backoff::SERVICE,
             start_limit: Some(StartLimit::default()),
             stop_timeout: Duration::from_secs(10),
-            ready_timeout: Duration::from_secs(30),
-            has_readiness: false,
+            ready_timeout: None,
         }
     }
 }

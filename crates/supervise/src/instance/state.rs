@@ -11,11 +11,17 @@ use crate::policy::{Policy, Restart, StartLimit};
 /// milliseconds; processes in uninterruptible sleep take as long as their device.
 pub const END_AGAIN: Duration = Duration::from_secs(30);
 
+/// How the reason of a `backoff` begins that waits for the breaker.
+pub const BREAKER_OPEN: &str = "breaker open";
+
 /// Where the instance is, with the data only that state has.
 #[derive(Debug, Clone, PartialEq)]
 pub enum State {
     /// No process, none wanted.
-    Stopped,
+    Stopped {
+        /// It ended by itself with exit code 0.
+        completed: bool,
+    },
     /// A start is asked for (`spawned` false) or has happened and readiness is awaited.
     Starting {
         /// The keeper has answered.
@@ -95,6 +101,8 @@ pub enum Event {
         success: bool,
         /// How, as a person would say it.
         how: String,
+        /// Processes of its tree that could not be proven dead.
+        stuck: Vec<u32>,
     },
     /// The keeper ended its tree by force; these pids would not go.
     TreeEnded(Vec<u32>),
@@ -148,7 +156,7 @@ impl Machine {
     pub fn new(policy: Policy, reason: impl Into<String>) -> Self {
         Self {
             policy,
-            state: State::Stopped,
+            state: State::Stopped { completed: false },
             reason: reason.into(),
             restarts: 0,
             failures: 0,
@@ -167,15 +175,17 @@ impl Machine {
                 machine.reason = "its stop goes on under a new daemon".into();
                 machine.begin_stop(then, true, now)
             }
-            None if seen.ready || !machine.policy.has_readiness => {
-                machine.state = State::Running { since, startup: Duration::ZERO };
-                vec![]
-            }
-            None => {
-                let deadline = Some(now + machine.policy.ready_timeout);
-                machine.state = State::Starting { spawned: true, since, deadline };
-                vec![Action::Probe]
-            }
+            None => match machine.policy.ready_timeout {
+                Some(timeout) if !seen.ready => {
+                    let deadline = Some(now + timeout);
+                    machine.state = State::Starting { spawned: true, since, deadline };
+                    vec![Action::Probe]
+                }
+                _ => {
+                    machine.state = State::Running { since, startup: Duration::ZERO };
+                    vec![]
+                }
+            },
         };
         (machine, actions)
     }
@@ -208,7 +218,7 @@ impl Machine {
     #[must_use]
     pub const fn word(&self) -> InstanceState {
         match self.state {
-            State::Stopped => InstanceState::Stopped,
+            State::Stopped { .. } => InstanceState::Stopped,
             State::Starting { .. } => InstanceState::Starting,
             State::Running { .. } => InstanceState::Running,
             State::Stopping { .. } => InstanceState::Stopping,
@@ -265,7 +275,8 @@ impl Machine {
             Event::CouldNotSpawn(why) => self.on_could_not_spawn(why, now, unit),
             Event::Ready => self.on_ready(now),
             Event::NeverReady(why) => self.on_never_ready(why, now),
-            Event::Exited { success, how } => self.on_exited(success, &how, now, unit),
+            Event::Exited { how, stuck, .. } if !stuck.is_empty() => self.on_stuck_exit(&how, &stuck),
+            Event::Exited { success, how, .. } => self.on_exited(success, &how, now, unit),
             Event::TreeEnded(stuck) => self.on_tree_ended(&stuck),
             Event::Deadline => self.on_deadline(now),
         }
@@ -273,7 +284,7 @@ impl Machine {
 
     fn on_start(&mut self, now: Instant) -> Vec<Action> {
         match &mut self.state {
-            State::Stopped | State::Failed | State::Backoff { .. } => {
+            State::Stopped { .. } | State::Failed | State::Backoff { .. } => {
                 self.forgive();
                 self.spawn(now)
             }
@@ -288,9 +299,9 @@ impl Machine {
     /// Stop wins: whatever was to follow, nothing follows now.
     fn on_stop(&mut self, why: String, now: Instant) -> Vec<Action> {
         match &mut self.state {
-            State::Stopped => vec![],
+            State::Stopped { .. } => vec![],
             State::Failed | State::Backoff { .. } => {
-                self.rest(State::Stopped, why);
+                self.rest(State::Stopped { completed: false }, why);
                 vec![]
             }
             State::Stopping { then, .. } => {
@@ -313,7 +324,7 @@ impl Machine {
     fn on_restart(&mut self, now: Instant) -> Vec<Action> {
         match &mut self.state {
             State::Stopping { then: Then::Stop, .. } => vec![],
-            State::Stopping { .. } | State::Stopped | State::Failed | State::Backoff { .. } => {
+            State::Stopping { .. } | State::Stopped { .. } | State::Failed | State::Backoff { .. } => {
                 self.on_start(now)
             }
             State::Starting { spawned, .. } => {
@@ -331,13 +342,14 @@ impl Machine {
     fn on_spawned(&mut self, now: Instant) -> Vec<Action> {
         match &mut self.state {
             State::Starting { spawned: spawned @ false, since, deadline } => {
-                if self.policy.has_readiness {
+                if let Some(timeout) = self.policy.ready_timeout {
                     *spawned = true;
-                    *deadline = Some(now + self.policy.ready_timeout);
+                    *deadline = Some(now + timeout);
                     return vec![Action::Probe];
                 }
                 let startup = now.saturating_duration_since(*since);
                 self.state = State::Running { since: now, startup };
+                self.reason.clear();
                 vec![]
             }
             State::Stopping { phase: phase @ Phase::Unspawned, .. } => {
@@ -360,7 +372,7 @@ impl Machine {
             State::Stopping { then: Then::Start, phase: Phase::Unspawned } => self.spawn_again(now),
             State::Stopping { phase: Phase::Unspawned, .. } => {
                 let why = format!("{} ({why})", self.reason);
-                self.rest(State::Stopped, why);
+                self.rest(State::Stopped { completed: false }, why);
                 vec![]
             }
             _ => vec![],
@@ -399,7 +411,7 @@ impl Machine {
                 Then::Start => self.spawn_again(now),
                 Then::Stop => {
                     let why = format!("{}: {how}", self.reason);
-                    self.rest(State::Stopped, why);
+                    self.rest(State::Stopped { completed: false }, why);
                     vec![]
                 }
                 Then::Fail => {
@@ -411,10 +423,16 @@ impl Machine {
         }
     }
 
+    /// Part of its tree may live on: a new start would be a second copy.
+    fn on_stuck_exit(&mut self, how: &str, stuck: &[u32]) -> Vec<Action> {
+        let probing = matches!(self.state, State::Starting { spawned: true, .. });
+        self.rest(State::Failed, format!("{how}; {}", stuck_text(stuck)));
+        if probing { vec![Action::EndProbe] } else { vec![] }
+    }
+
     fn on_tree_ended(&mut self, stuck: &[u32]) -> Vec<Action> {
         if matches!(self.state, State::Stopping { .. }) && !stuck.is_empty() {
-            let pids: Vec<_> = stuck.iter().map(u32::to_string).collect();
-            self.reason = format!("stuck: the kernel does not end pid {}", pids.join(", "));
+            self.reason = stuck_text(stuck);
         }
         vec![]
     }
@@ -425,7 +443,8 @@ impl Machine {
         }
         match &mut self.state {
             State::Starting { .. } => {
-                self.reason = format!("not ready after {}", Dur(self.policy.ready_timeout));
+                let waited = self.policy.ready_timeout.unwrap_or_default();
+                self.reason = format!("not ready after {}", Dur(waited));
                 self.begin_stop(Then::Fail, true, now)
             }
             State::Stopping { phase, .. } => {
@@ -450,7 +469,8 @@ impl Machine {
             Restart::Always => self.fail(why, up, now, unit),
             Restart::OnFailure if !success => self.fail(why, up, now, unit),
             _ => {
-                self.rest(if success { State::Stopped } else { State::Failed }, why);
+                let end = if success { State::Stopped { completed: true } } else { State::Failed };
+                self.rest(end, why);
                 vec![]
             }
         }
@@ -473,7 +493,7 @@ impl Machine {
             && (self.probing || self.limit_reached(&limit, now))
         {
             let rule = Policy::limit_text(&limit);
-            self.reason = format!("breaker open after {rule}; last: {why}");
+            self.reason = format!("{BREAKER_OPEN} after {rule}; last: {why}");
             self.probing = true;
             self.state = State::Backoff { until: now + limit.breaker, breaker: true };
             return vec![];
@@ -544,4 +564,9 @@ impl Machine {
         self.reason = why;
         self.probing = false;
     }
+}
+
+fn stuck_text(stuck: &[u32]) -> String {
+    let pids: Vec<_> = stuck.iter().map(u32::to_string).collect();
+    format!("stuck: could not prove the end of pid {}", pids.join(", "))
 }
