@@ -8,12 +8,12 @@
 pub mod instance;
 pub mod policy;
 mod ready;
-pub mod services;
+mod services;
 pub mod spec;
 mod view;
 
 pub use instance::{InstanceHandle, InstanceNotice, Surroundings};
 pub use policy::{Policy, Restart, StartLimit};
-pub use services::{ServiceError, Services};
+
 pub use spec::{Dependency, InstanceSpec, Ready, ReadyBy, ServiceSpec, Stop, Until};
 pub use view::{InstanceView, SlotResume, Snapshot, Told};

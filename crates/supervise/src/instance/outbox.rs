@@ -32,7 +32,7 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    pub(super) const fn new(
+    pub(super) fn new(
         id: InstanceId,
         notices: mpsc::Sender<(InstanceId, InstanceNotice)>,
         told: mpsc::Sender<Told>,

@@ -275,7 +275,9 @@ impl Machine {
             Event::CouldNotSpawn(why) => self.on_could_not_spawn(why, now, unit),
             Event::Ready => self.on_ready(now),
             Event::NeverReady(why) => self.on_never_ready(why, now),
-            Event::Exited { how, stuck, .. } if !stuck.is_empty() => self.on_stuck_exit(&how, &stuck),
+            Event::Exited { how, stuck, .. } if !stuck.is_empty() => {
+                self.on_stuck_exit(&how, &stuck)
+            }
             Event::Exited { success, how, .. } => self.on_exited(success, &how, now, unit),
             Event::TreeEnded(stuck) => self.on_tree_ended(&stuck),
             Event::Deadline => self.on_deadline(now),
@@ -324,9 +326,10 @@ impl Machine {
     fn on_restart(&mut self, now: Instant) -> Vec<Action> {
         match &mut self.state {
             State::Stopping { then: Then::Stop, .. } => vec![],
-            State::Stopping { .. } | State::Stopped { .. } | State::Failed | State::Backoff { .. } => {
-                self.on_start(now)
-            }
+            State::Stopping { .. }
+            | State::Stopped { .. }
+            | State::Failed
+            | State::Backoff { .. } => self.on_start(now),
             State::Starting { spawned, .. } => {
                 let spawned = *spawned;
                 self.reason = "restart asked for".into();
@@ -508,7 +511,11 @@ impl Machine {
     }
 
     fn limit_reached(&mut self, limit: &StartLimit, now: Instant) -> bool {
-        while self.recent.front().is_some_and(|at| now.saturating_duration_since(*at) >= limit.within) {
+        while self
+            .recent
+            .front()
+            .is_some_and(|at| now.saturating_duration_since(*at) >= limit.within)
+        {
             self.recent.pop_front();
         }
         self.recent.len() >= limit.max.min(StartLimit::MAX_TRACKED) as usize

@@ -67,8 +67,7 @@ impl Task {
         around: Surroundings,
         commands: mpsc::Receiver<Command>,
     ) -> Self {
-        let outbox =
-            Outbox::new(spec.id().clone(), around.notices.clone(), around.told.clone());
+        let outbox = Outbox::new(spec.id().clone(), around.notices.clone(), around.told.clone());
         Self {
             fingerprint: fingerprint(&spec),
             machine: Machine::new(spec.policy(), ""),
