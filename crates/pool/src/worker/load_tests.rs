@@ -75,7 +75,7 @@ fn the_next_starts_when_the_one_before_is_answered() {
     assert_eq!(sent, [1, 2, 3]);
     assert_eq!(load.deadline(), Some(clock.at(100).at));
     let first = load.answered(id(1), done(), clock.at(90)).unwrap();
-    assert_eq!((first.started_at_ms, first.ended_at_ms, first.pid), (Some(0), 90));
+    assert_eq!((first.began, first.pid), (Some(clock.at(0)), Some(7)));
     assert_eq!(load.deadline(), Some(clock.at(190).at), "the second began at 90");
     let ended = load.died(&boom());
     assert_eq!(ended[0].how, How::Crash(Box::new(boom())));
@@ -132,7 +132,7 @@ fn started_overrules_the_order_and_others_are_not_hurt() {
     let mut load = load(2, usize::MAX);
     load.take((1..=4).map(task));
     load.send(clock.at(0), |_| {});
-    load.started(id(4), clock.at(5));
+    load.started(id(4), clock.at(50));
     assert_eq!(load.running(), 3);
     load.expire(clock.at(100));
     load.expire(clock.at(120));
@@ -198,7 +198,7 @@ proptest! {
             }
             prop_assert!(load.running() <= load.len());
         }
-        for report in load.died(&AttemptError::new("end"), clock.at(ms), 1) {
+        for report in load.died(&boom()) {
             *reports.entry(report.id.raw()).or_default() += 1;
         }
         prop_assert_eq!(reports.len() as i64, next - 1);
