@@ -1,0 +1,108 @@
+//! The verbs: one file each, with its `Args` and its `run`.
+
+use std::process::ExitCode;
+
+use crate::error::CliError;
+use crate::ui::Ui;
+
+mod config;
+mod control;
+mod daemon;
+mod doctor;
+mod down;
+mod events;
+mod init;
+mod logs;
+mod ps;
+mod push;
+mod queue;
+mod scale;
+mod status;
+mod task;
+mod up;
+mod validate;
+mod version;
+mod wait;
+
+pub(crate) use logs::{OWN_LOG, read_error};
+pub(crate) use validate::load as load_config;
+
+/// What a call asks for.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Verb {
+    /// Write a ganger.toml for this folder
+    Init(init::Args),
+    /// Check the config file and show all its errors
+    Validate(validate::Args),
+    /// Check what this machine offers, and how to get the rest
+    Doctor(doctor::Args),
+    /// Start what the config says (and the daemon, if none is there), then show logs
+    Up(up::Args),
+    /// Stop everything and the daemon
+    Down(down::Args),
+    /// Run in the foreground, for systemd and containers
+    Daemon(daemon::Args),
+    /// List instances: services and workers
+    Ps(ps::Args),
+    /// Show how ganger, or one service or pool, is doing
+    Status(status::Args),
+    /// Show what services and workers said; needs no daemon
+    Logs(logs::Args),
+    /// Show what happened
+    Events(events::Args),
+    /// Start stopped services or pools
+    Start(control::Args),
+    /// Stop services or pools; they stay stopped
+    Stop(control::Args),
+    /// Restart services or pools
+    Restart(control::Args),
+    /// Change how many processes a service or pool has
+    Scale(scale::Args),
+    /// Wait until a queue is empty, a service is ready or a task is done
+    Wait(wait::Args),
+    /// Push tasks on a queue
+    Push(push::Args),
+    /// List, show, retry, cancel tasks, or wait for them
+    Task(task::Args),
+    /// List, show, pause and resume queues
+    Queue(queue::Args),
+    /// Show the config as ganger reads it, or its JSON Schema
+    Config(config::Args),
+    /// Show the version
+    Version(version::Args),
+}
+
+/// Flag of every verb that reads.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct Json {
+    /// Print JSON, stable for scripts
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Does it.
+pub(crate) fn run(verb: Verb, ui: &Ui) -> Result<ExitCode, CliError> {
+    match verb {
+        Verb::Init(args) => init::run(&args, ui),
+        Verb::Validate(args) => validate::run(&args, ui),
+        Verb::Doctor(args) => doctor::run(&args, ui),
+        Verb::Up(args) => up::run(&args, ui),
+        Verb::Down(args) => down::run(&args, ui),
+        Verb::Daemon(args) => daemon::run(&args, ui),
+        Verb::Ps(args) => ps::run(&args, ui),
+        Verb::Status(args) => status::run(&args, ui),
+        Verb::Logs(args) => logs::run(&args, ui),
+        Verb::Events(args) => events::run(&args, ui),
+        Verb::Start(args) => control::run(control::What::Start, &args, ui),
+        Verb::Stop(args) => control::run(control::What::Stop, &args, ui),
+        Verb::Restart(args) => control::run(control::What::Restart, &args, ui),
+        Verb::Scale(args) => scale::run(&args, ui),
+        Verb::Wait(args) => wait::run(&args, ui),
+        Verb::Push(args) => push::run(&args, ui),
+        Verb::Task(args) => task::run(&args, ui),
+        Verb::Queue(args) => queue::run(&args, ui),
+
+        Verb::Config(args) => config::run(&args, ui),
+        Verb::Version(args) => version::run(&args, ui),
+    }
+}

@@ -1,0 +1,319 @@
+//! `ganger push`: one task, or one per line of a file; ids come back when they are as safe as the queue promises.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use ganger_api::{Client, NewTask, StreamResult};
+use ganger_core::{Dur, Priority, TaskState};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::error::{CliError, Kind};
+use crate::link;
+use crate::text;
+use crate::ui::{Out, Ui};
+
+/// `push`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The queue
+    queue: String,
+    /// What workers tell tasks apart by
+    #[arg(short, long)]
+    kind: Option<String>,
+    /// The payload: any JSON, or - for stdin [default: null]
+    #[arg(short, long, value_name = "JSON", conflicts_with = "lines")]
+    payload: Option<String>,
+    /// One task per line of a file, each line a JSON payload; - for stdin
+    #[arg(short, long, value_name = "FILE")]
+    lines: Option<PathBuf>,
+    /// The lines are text, not JSON: each payload is a string
+    #[arg(long, requires = "lines")]
+    text: bool,
+    /// high, normal, low or 0-255
+    #[arg(long)]
+    priority: Option<Priority>,
+    /// Not before this long from now
+    #[arg(long, value_name = "TIME")]
+    delay: Option<Dur>,
+    /// A key of your own: pushing the same again gives the first task's id
+    #[arg(long, conflicts_with = "lines")]
+    key: Option<String>,
+    /// Wait for the results and print them; exit 0 if all completed
+    #[arg(short, long)]
+    wait: bool,
+    /// Print JSON, stable for scripts
+    #[arg(long)]
+    json: bool,
+}
+
+/// Tasks of one call: enough to make a commit worth it, small beside the daemon's body limit.
+const BATCH: usize = 1_000;
+/// Bytes of payload of one call.
+const BATCH_BYTES: usize = 1 << 20;
+
+#[derive(Serialize)]
+struct Id {
+    v: u8,
+    id: ganger_core::TaskId,
+}
+
+pub(crate) fn run(args: &Args, ui: &Ui) -> Result<ExitCode, CliError> {
+    let mut source = Source::open(args)?;
+    link::session(ui, async |client| {
+        if args.wait {
+            wait(args, &client, &mut source, ui).await
+        } else {
+            push(args, &client, &mut source, ui).await
+        }
+    })
+}
+
+async fn push(
+    args: &Args,
+    client: &Client,
+    source: &mut Source,
+    ui: &Ui,
+) -> Result<ExitCode, CliError> {
+    let mut out = ui.out();
+    let mut pushed = 0;
+    loop {
+        let batch = source.batch(args).map_err(|error| so_far(error, pushed))?;
+        if batch.is_empty() {
+            break;
+        }
+        let answer = client.push(&args.queue, &batch).await;
+        let answer = answer.map_err(|error| so_far(error.into(), pushed))?;
+        pushed += answer.ids.len();
+        for id in answer.ids {
+            if args.json { out.json_line(&Id { v: 1, id })? } else { out.line(&id.to_string())? }
+        }
+        out.flush()?;
+    }
+    if source.is_many() && !args.json {
+        ui.talk(&format!("pushed {} on {}", text::count(pushed, "task"), args.queue));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A failure in the middle says what is already safe.
+fn so_far(error: CliError, pushed: usize) -> CliError {
+    if pushed == 0 {
+        return error;
+    }
+    error.help(format!(
+        "{} before it are pushed; their ids are on stdout",
+        text::count(pushed, "task")
+    ))
+}
+
+/// Tasks go in while results come out, so a file of any length needs no memory.
+async fn wait(
+    args: &Args,
+    client: &Client,
+    source: &mut Source,
+    ui: &Ui,
+) -> Result<ExitCode, CliError> {
+    let (sink, mut results) = client.stream(&args.queue).await?;
+    let mut sink = Some(sink);
+    let mut next = source.batch(args)?;
+    let (mut done, mut failed) = (0usize, 0usize);
+    let mut out = ui.out();
+    loop {
+        if next.is_empty() {
+            sink = None;
+        }
+        let feed = async {
+            match &sink {
+                Some(sink) => sink.push(&next).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            fed = feed => {
+                fed?;
+                next = source.batch(args)?;
+            }
+            result = results.next() => {
+                let Some(result) = result? else { break };
+                done += 1;
+                failed += usize::from(result.state != TaskState::Completed);
+                show(&result, args.json, &mut out, ui)?;
+                out.flush()?;
+            }
+        }
+    }
+    out.done()?;
+    finish(done, failed)
+}
+
+fn show(result: &StreamResult, json: bool, out: &mut Out, ui: &Ui) -> Result<(), CliError> {
+    if json {
+        return out.json_line(result);
+    }
+    if let Some(value) = &result.result {
+        out.line(value.get())?;
+    }
+    if result.state != TaskState::Completed {
+        let why = result.error.as_deref().unwrap_or("no error was given");
+        ui.talk(&format!("task {} {}: {}", result.id, result.state, text::printable(why)));
+    }
+    Ok(())
+}
+
+fn finish(done: usize, failed: usize) -> Result<ExitCode, CliError> {
+    match failed {
+        0 => Ok(ExitCode::SUCCESS),
+        _ if failed == done => Err(CliError::new(
+            Kind::Failed,
+            if done == 1 {
+                "the task failed".to_owned()
+            } else {
+                format!("all {done} tasks failed")
+            },
+        )
+        .help("`ganger task list --state discarded` lists them")),
+        _ => Err(CliError::new(Kind::Partial, format!("{failed} of {done} tasks failed"))
+            .help("`ganger task list --state discarded` lists them")),
+    }
+}
+
+/// Where payloads come from.
+enum Source {
+    One(Option<Box<RawValue>>, bool),
+    Lines { reader: Box<dyn BufRead>, at: usize, name: String },
+}
+
+impl Source {
+    fn open(args: &Args) -> Result<Self, CliError> {
+        if let Some(path) = &args.lines {
+            let reader: Box<dyn BufRead> = if path == Path::new("-") {
+                Box::new(BufReader::new(io::stdin()))
+            } else {
+                let file = File::open(path).map_err(|error| {
+                    CliError::new(Kind::Failed, format!("can't read {}: {error}", path.display()))
+                })?;
+                Box::new(BufReader::new(file))
+            };
+            return Ok(Self::Lines { reader, at: 0, name: path.display().to_string() });
+        }
+        let text = match args.payload.as_deref() {
+            None => return Ok(Self::One(None, false)),
+            Some("-") => io::read_to_string(io::stdin()).map_err(|error| {
+                CliError::new(Kind::Failed, format!("can't read the payload from stdin: {error}"))
+            })?,
+            Some(text) => text.to_owned(),
+        };
+        let payload = payload(text.trim()).map_err(|why| {
+            CliError::new(Kind::Usage, format!("the payload is not JSON: {why}"))
+                .help("quote strings for JSON and for the shell: --payload '\"text\"'")
+        })?;
+        Ok(Self::One(Some(payload), false))
+    }
+
+    const fn is_many(&self) -> bool {
+        matches!(self, Self::Lines { .. })
+    }
+
+    /// The next tasks; empty at the end.
+    fn batch(&mut self, args: &Args) -> Result<Vec<NewTask>, CliError> {
+        let task = |payload| NewTask {
+            kind: args.kind.clone().unwrap_or_default(),
+            payload,
+            priority: args.priority,
+            delay: args.delay,
+            key: args.key.clone(),
+        };
+        match self {
+            Self::One(_, true) => Ok(Vec::new()),
+            Self::One(payload, taken) => {
+                *taken = true;
+                Ok(vec![task(payload.take())])
+            }
+            Self::Lines { reader, at, name } => {
+                let mut batch = Vec::new();
+                let mut bytes = 0;
+                let mut line = String::new();
+                while batch.len() < BATCH && bytes < BATCH_BYTES {
+                    line.clear();
+                    *at += 1;
+                    let read = reader.read_line(&mut line).map_err(|error| {
+                        CliError::new(Kind::Failed, format!("can't read {name}:{at}: {error}"))
+                    })?;
+                    if read == 0 {
+                        break;
+                    }
+                    bytes += read;
+                    let content = line.trim_end_matches(['\n', '\r']);
+                    if !args.text && content.trim().is_empty() {
+                        continue;
+                    }
+                    let payload = if args.text { text_payload(content) } else { payload(content) };
+                    let payload = payload.map_err(|why| {
+                        CliError::new(Kind::Usage, format!("{name}:{at} is not JSON: {why}"))
+                            .help("--text takes lines as they are")
+                    })?;
+                    batch.push(task(Some(payload)));
+                }
+                Ok(batch)
+            }
+        }
+    }
+}
+
+fn payload(text: &str) -> Result<Box<RawValue>, serde_json::Error> {
+    serde_json::from_str(text)
+}
+
+fn text_payload(text: &str) -> Result<Box<RawValue>, serde_json::Error> {
+    serde_json::value::to_raw_value(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &'static str) -> Source {
+        Source::Lines { reader: Box::new(text.as_bytes()), at: 0, name: "f".into() }
+    }
+
+    fn args(text: bool) -> Args {
+        Args {
+            queue: "q".into(),
+            kind: None,
+            payload: None,
+            lines: None,
+            text,
+            priority: None,
+            delay: None,
+            key: None,
+            wait: false,
+            json: false,
+        }
+    }
+
+    #[test]
+    fn lines_become_payloads() {
+        let batch = lines("{\"a\":1}\n\n[2]").batch(&args(false)).unwrap();
+        let texts: Vec<_> = batch.iter().map(|t| t.payload.as_ref().unwrap().get()).collect();
+        assert_eq!(texts, ["{\"a\":1}", "[2]"]);
+        let batch = lines("a \"b\"\r\n").batch(&args(true)).unwrap();
+        assert_eq!(batch[0].payload.as_ref().unwrap().get(), r#""a \"b\"""#);
+    }
+
+    #[test]
+    fn a_wrong_line_is_named() {
+        let error = lines("1\nnope\n").batch(&args(false)).unwrap_err();
+        assert!(error.to_string().starts_with("f:2 is not JSON"), "{error}");
+        assert_eq!(error.code(), 2);
+    }
+
+    #[test]
+    fn exit_codes_of_waiting() {
+        assert!(finish(3, 0).is_ok());
+        assert_eq!(finish(3, 3).unwrap_err().code(), 1);
+        assert_eq!(finish(3, 1).unwrap_err().code(), 8);
+    }
+}

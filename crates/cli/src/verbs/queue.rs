@@ -1,0 +1,161 @@
+//! `ganger queue list|get|pause|resume`.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use ganger_api::Queue;
+
+use super::Json;
+use super::control::all_or_part;
+use crate::error::CliError;
+use crate::link;
+use crate::table::{Table, Tone, left, right};
+use crate::text;
+use crate::ui::Ui;
+
+/// `queue`
+#[derive(Debug, clap::Args)]
+#[command(arg_required_else_help = true, disable_help_subcommand = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    verb: QueueVerb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum QueueVerb {
+    /// List queues with their counts
+    #[command(visible_alias = "ls")]
+    List(Json),
+    /// Show one queue
+    Get {
+        /// The queue
+        queue: String,
+        #[command(flatten)]
+        out: Json,
+    },
+    /// Hand out no more tasks; pushes still work
+    Pause(Names),
+    /// Hand out tasks again
+    Resume(Names),
+}
+
+#[derive(Debug, clap::Args)]
+struct Names {
+    /// The queues
+    #[arg(required = true, value_name = "QUEUE")]
+    queues: Vec<String>,
+}
+
+pub(crate) fn run(args: &Args, ui: &Ui) -> Result<ExitCode, CliError> {
+    match &args.verb {
+        QueueVerb::List(out) => {
+            let all = link::session(ui, async |client| Ok(client.queues().await?))?;
+            if out.json {
+                ui.json(&all)?
+            } else {
+                show(&all.queues, ui)?
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        QueueVerb::Get { queue, out } => {
+            let one = link::session(ui, async |client| Ok(client.queue(queue).await?))?;
+            if out.json {
+                ui.json(&one)?
+            } else {
+                show(&[one], ui)?
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        QueueVerb::Pause(names) => switch(names, true, ui),
+        QueueVerb::Resume(names) => switch(names, false, ui),
+    }
+}
+
+fn switch(names: &Names, pause: bool, ui: &Ui) -> Result<ExitCode, CliError> {
+    link::session(ui, async |client| {
+        let mut failed = Vec::new();
+        for queue in &names.queues {
+            let answer = if pause { client.pause(queue).await } else { client.resume(queue).await };
+            match answer {
+                Ok(_) => {
+                    ui.talk(&format!("{queue} {}", if pause { "paused" } else { "resumed" }));
+                }
+                Err(error) => failed.push(CliError::from(error)),
+            }
+        }
+        all_or_part(failed, names.queues.len(), ui)
+    })
+}
+
+fn show(queues: &[Queue], ui: &Ui) -> Result<(), CliError> {
+    if queues.is_empty() {
+        ui.talk("no queues are configured; add [queue.NAME] to ganger.toml");
+        return Ok(());
+    }
+    let mut out = ui.out();
+    out.line(&table(queues).render(ui.width(), ui.data_is_coloured()))?;
+    out.done()
+}
+
+fn table(queues: &[Queue]) -> Table {
+    let mut table = Table::new(&[
+        left("NAME", 0),
+        right("AVAILABLE", 0),
+        right("RUNNING", 0),
+        right("RETRYABLE", 1),
+        right("SCHEDULED", 2),
+        right("COMPLETED", 2),
+        right("DISCARDED", 1),
+        right("CANCELLED", 4),
+        right("OLDEST", 3),
+        left("DURABILITY", 5),
+        left("PAUSED", 1),
+    ]);
+    for queue in queues {
+        let counts = queue.counts;
+        let oldest =
+            queue.oldest_age_s.map(|age| text::age(Duration::from_secs_f64(age.0.clamp(0.0, 1e9))));
+        table.row(
+            if queue.paused { Tone::Warn } else { Tone::Plain },
+            vec![
+                queue.name.clone(),
+                counts.available.to_string(),
+                counts.running.to_string(),
+                counts.retryable.to_string(),
+                counts.scheduled.to_string(),
+                counts.completed.to_string(),
+                counts.discarded.to_string(),
+                counts.cancelled.to_string(),
+                oldest.unwrap_or_default(),
+                queue.durability.to_string(),
+                if queue.paused { "paused".to_owned() } else { String::new() },
+            ],
+        );
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use ganger_api::{QueueCounts, Seconds, V1};
+    use ganger_core::Durability;
+
+    use super::*;
+
+    #[test]
+    fn table_at_two_widths() {
+        let counts =
+            QueueCounts { available: 12, running: 4, completed: 20_000, ..QueueCounts::default() };
+        let queue = |name: &str, paused| Queue {
+            v: V1,
+            name: name.to_owned(),
+            paused,
+            counts,
+            oldest_age_s: Some(Seconds(83.0)),
+            durability: Durability::Fsync,
+        };
+        let table = table(&[queue("images", false), queue("mail", true)]);
+        insta::assert_snapshot!("queues-60", table.render(60, false));
+        insta::assert_snapshot!("queues-piped", table.render(usize::MAX, false));
+    }
+}

@@ -1,0 +1,327 @@
+//! `ganger task list|get|retry|cancel|wait`.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use ganger_api::client::ClientOptions;
+use ganger_api::{Client, Task, TaskQuery, TaskSummary, WaitCondition, WaitRequest};
+use ganger_core::{Dur, TaskId, TaskState};
+
+use super::Json;
+use super::control::all_or_part;
+use super::wait::{FOREVER, GRACE};
+use crate::error::{CliError, Kind};
+use crate::link;
+use crate::table::{Table, Tone, left, right};
+use crate::text;
+use crate::ui::Ui;
+
+/// `task`
+#[derive(Debug, clap::Args)]
+#[command(arg_required_else_help = true, disable_help_subcommand = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    verb: TaskVerb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum TaskVerb {
+    /// List tasks, newest first
+    #[command(visible_alias = "ls")]
+    List(List),
+    /// Show one task with its attempts
+    Get {
+        /// The task's id
+        id: TaskId,
+        #[command(flatten)]
+        out: Json,
+    },
+    /// Make ended tasks available again
+    Retry(Ids),
+    /// Cancel tasks that have not ended
+    Cancel(Ids),
+    /// Wait until a task has ended; exit 0 if it completed, 1 if not
+    Wait {
+        /// The task's id
+        id: TaskId,
+        /// Give up after this long, with exit code 7 [default: never]
+        #[arg(long, value_name = "TIME")]
+        timeout: Option<Dur>,
+        #[command(flatten)]
+        out: Json,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct List {
+    /// Only tasks of this queue
+    #[arg(short, long)]
+    queue: Option<String>,
+    /// Only tasks in this state
+    #[arg(short, long, value_parser = state)]
+    state: Option<TaskState>,
+    /// At most so many
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 50)]
+    limit: u32,
+    /// Go on after a page: its `next`
+    #[arg(long, value_name = "CURSOR")]
+    after: Option<String>,
+    #[command(flatten)]
+    out: Json,
+}
+
+#[derive(Debug, clap::Args)]
+struct Ids {
+    /// The tasks' ids
+    #[arg(required = true, value_name = "ID")]
+    ids: Vec<TaskId>,
+}
+
+fn state(text: &str) -> Result<TaskState, String> {
+    text.parse().map_err(|error: ganger_core::words::UnknownWord| error.to_string())
+}
+
+pub(crate) fn run(args: &Args, ui: &Ui) -> Result<ExitCode, CliError> {
+    match &args.verb {
+        TaskVerb::List(list) => run_list(list, ui),
+        TaskVerb::Get { id, out } => {
+            let task = link::session(ui, async |client| Ok(client.task(*id).await?))?;
+            show(&task, out.json, ui)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        TaskVerb::Retry(ids) => on_each(ids, ui, "retried", async |client, id| {
+            client.retry(id).await.map(drop).map_err(Into::into)
+        }),
+        TaskVerb::Cancel(ids) => on_each(ids, ui, "cancelled", async |client, id| {
+            client.cancel(id).await.map(drop).map_err(Into::into)
+        }),
+        TaskVerb::Wait { id, timeout, out } => run_wait(*id, *timeout, out.json, ui),
+    }
+}
+
+fn on_each(
+    ids: &Ids,
+    ui: &Ui,
+    past: &str,
+    each: impl AsyncFn(&Client, TaskId) -> Result<(), CliError>,
+) -> Result<ExitCode, CliError> {
+    link::session(ui, async |client| {
+        let mut failed = Vec::new();
+        for id in &ids.ids {
+            match each(&client, *id).await {
+                Ok(()) => ui.talk(&format!("{past} {id}")),
+                Err(error) => failed.push(error),
+            }
+        }
+        all_or_part(failed, ids.ids.len(), ui)
+    })
+}
+
+fn run_list(list: &List, ui: &Ui) -> Result<ExitCode, CliError> {
+    let query = TaskQuery {
+        queue: list.queue.clone(),
+        state: list.state,
+        limit: Some(list.limit),
+        after: list.after.clone(),
+    };
+    let page = link::session(ui, async |client| Ok(client.tasks(&query).await?))?;
+    if list.out.json {
+        ui.json(&page)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if page.tasks.is_empty() {
+        ui.talk("no such tasks");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut out = ui.out();
+    out.line(&table(&page.tasks, text::now_ms()).render(ui.width(), ui.data_is_coloured()))?;
+    out.done()?;
+    if let Some(next) = &page.next {
+        ui.talk(&format!("more: --after {next}"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn table(tasks: &[TaskSummary], now_ms: u64) -> Table {
+    let mut table = Table::new(&[
+        left("ID", 0),
+        left("QUEUE", 3),
+        left("KIND", 4),
+        left("STATE", 0),
+        left("PRIORITY", 5),
+        right("ATTEMPTS", 4),
+        right("AGE", 2),
+        left("ERROR", 1),
+    ]);
+    for task in tasks {
+        table.row(
+            tone(task.state),
+            vec![
+                task.id.to_string(),
+                task.queue.clone(),
+                task.kind.clone(),
+                task.state.to_string(),
+                task.priority.to_string(),
+                task.attempts.to_string(),
+                text::age(Duration::from_millis(now_ms.saturating_sub(task.created_at.0))),
+                task.error.clone().unwrap_or_default(),
+            ],
+        );
+    }
+    table
+}
+
+const fn tone(state: TaskState) -> Tone {
+    match state {
+        TaskState::Discarded => Tone::Bad,
+        TaskState::Retryable => Tone::Warn,
+        TaskState::Cancelled | TaskState::Scheduled => Tone::Dim,
+        TaskState::Available | TaskState::Running | TaskState::Completed => Tone::Plain,
+    }
+}
+
+fn run_wait(id: TaskId, timeout: Option<Dur>, json: bool, ui: &Ui) -> Result<ExitCode, CliError> {
+    let request = WaitRequest {
+        conditions: vec![WaitCondition::TaskDone(id)],
+        timeout_s: timeout.map(|timeout| timeout.0.into()),
+    };
+    let patience = timeout.map_or(FOREVER, |timeout| timeout.0 + GRACE);
+    let task = link::session(ui, async |client| {
+        let options = ClientOptions { verb_timeout: patience, ..ClientOptions::default() };
+        client.clone().with_options(options).wait(&request).await?;
+        Ok(client.task(id).await?)
+    })?;
+    if json {
+        ui.json(&task)?;
+    } else if let Some(result) = &task.result {
+        let mut out = ui.out();
+        out.line(result.get())?;
+        out.done()?;
+    }
+    if task.state == TaskState::Completed {
+        return Ok(ExitCode::SUCCESS);
+    }
+    Err(ended_badly(&task))
+}
+
+fn ended_badly(task: &Task) -> CliError {
+    let why = task.error.as_deref().unwrap_or("no error was given");
+    let attempts = text::count(task.attempts.len(), "attempt");
+    CliError::new(
+        Kind::Failed,
+        format!("task {} {} after {attempts}: {}", task.id, task.state, text::printable(why)),
+    )
+    .help(format!("`ganger task get {0}` shows them; `ganger task retry {0}` tries again", task.id))
+}
+
+fn show(task: &Task, json: bool, ui: &Ui) -> Result<(), CliError> {
+    if json {
+        return ui.json(task);
+    }
+    let mut out = ui.out();
+    for (key, value) in facts(task) {
+        out.line(&format!("{key:<9} {}", text::printable(&value)))?;
+    }
+    if !task.attempts.is_empty() {
+        out.line("")?;
+        out.line(&attempts(task).render(ui.width(), ui.data_is_coloured()))?;
+    }
+    out.done()
+}
+
+fn facts(task: &Task) -> Vec<(&'static str, String)> {
+    let mut facts = vec![
+        ("task", task.id.to_string()),
+        ("queue", task.queue.clone()),
+        ("kind", task.kind.clone()),
+        ("state", task.state.to_string()),
+        ("priority", task.priority.to_string()),
+        ("pushed", task.created_at.map(|at| at.to_string()).unwrap_or_default()),
+        ("due", task.due_at.map(|at| at.to_string()).unwrap_or_default()),
+        ("payload", task.payload.get().to_owned()),
+        ("result", task.result.as_ref().map(|json| json.get().to_owned()).unwrap_or_default()),
+        ("error", task.error.clone().unwrap_or_default()),
+    ];
+    facts.retain(|(_, value)| !value.is_empty());
+    facts
+}
+
+fn attempts(task: &Task) -> Table {
+    let mut table = Table::new(&[
+        right("ATTEMPT", 0),
+        left("OUTCOME", 0),
+        left("WORKER", 1),
+        right("PID", 4),
+        left("STARTED", 3),
+        right("TOOK", 2),
+        left("ERROR", 0),
+    ]);
+    for attempt in &task.attempts {
+        let took = attempt
+            .started_at
+            .zip(attempt.ended_at)
+            .map(|(from, to)| text::age(Duration::from_millis(to.0.saturating_sub(from.0))));
+        let outcome = attempt.outcome.clone().unwrap_or_else(|| "running".to_owned());
+        let tone = if attempt.error.is_some() { Tone::Warn } else { Tone::Plain };
+        table.row(
+            tone,
+            vec![
+                attempt.n.to_string(),
+                outcome,
+                attempt.worker.clone().unwrap_or_default(),
+                attempt.pid.map(|pid| pid.to_string()).unwrap_or_default(),
+                attempt.started_at.map(|at| text::clock(at.0)).unwrap_or_default(),
+                took.unwrap_or_default(),
+                attempt.error.clone().unwrap_or_default(),
+            ],
+        );
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use ganger_api::{Timestamp, V1};
+    use ganger_core::Priority;
+
+    use super::*;
+
+    #[test]
+    fn list_at_two_widths() {
+        let summary = |raw, state, error: Option<&str>| TaskSummary {
+            id: TaskId::from_raw(raw).unwrap(),
+            queue: "images".into(),
+            kind: "resize".into(),
+            state,
+            priority: Priority::NORMAL,
+            attempts: 2,
+            error: error.map(str::to_owned),
+            created_at: Timestamp(1_000),
+        };
+        let table = table(
+            &[
+                summary(7, TaskState::Completed, None),
+                summary(8, TaskState::Discarded, Some("TypeError: to is null (mail.js:12)")),
+            ],
+            61_000,
+        );
+        insta::assert_snapshot!("tasks-70", table.render(70, false));
+        insta::assert_snapshot!("tasks-piped", table.render(usize::MAX, false));
+    }
+
+    #[test]
+    fn a_failed_task_says_what_to_do() {
+        let task: Task = serde_json::from_value(serde_json::json!({
+            "v": V1, "id": "0000000000007", "queue": "mail", "kind": "", "state": "discarded", "priority": "high",
+            "payload": null, "result": null, "error": "killed by SIGKILL",
+            "attempts": [{"n": 1, "worker": "mail#1", "pid": 7, "started_at": null, "ended_at": null,
+                          "outcome": "crashed", "error": "killed by SIGKILL"}],
+        }))
+        .unwrap();
+        assert_eq!(
+            ended_badly(&task).to_string(),
+            "task 0000000000007 discarded after 1 attempt: killed by SIGKILL"
+        );
+        assert!(!facts(&task).iter().any(|(key, _)| *key == "kind"));
+    }
+}

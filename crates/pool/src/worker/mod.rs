@@ -1,4 +1,0 @@
-//! wip
-mod load;
-#[cfg(test)]
-mod load_tests;
