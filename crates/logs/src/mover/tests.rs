@@ -93,7 +93,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(40))]
 
     #[test]
     fn what_is_kept_is_exactly_the_end_of_what_was_said(ops in ops(), n in 0usize..30) {
