@@ -67,6 +67,8 @@ pub enum Op {
     Promote {
         /// The task.
         id: TaskId,
+        /// Its queue.
+        queue: Arc<str>,
         /// Its place among those of the same queue and priority.
         seq: i64,
     },
@@ -160,6 +162,8 @@ pub struct TaskOptions {
 pub struct Claim {
     /// The task.
     pub id: TaskId,
+    /// Its queue.
+    pub queue: Arc<str>,
     /// Every later write about this attempt carries it.
     pub token: Token,
     /// Number of the attempt, from 1.
@@ -179,6 +183,8 @@ pub struct Claim {
 pub struct Outcome {
     /// The task.
     pub id: TaskId,
+    /// Its queue.
+    pub queue: Arc<str>,
     /// The claim this is about.
     pub token: Token,
     /// When the attempt began; `None`: as the claim says. Wall clock, milliseconds since 1970.
@@ -203,7 +209,8 @@ pub enum Next {
         /// What the worker answered.
         result: Bytes,
     },
-    /// `retryable` until then. Wall clock, milliseconds since 1970.
+    /// `retryable` until then (`scheduled` when the attempt was [`AttemptWord::Released`]). Wall clock, milliseconds
+    /// since 1970.
     RetryAt {
         /// When it may run again.
         at_ms: u64,
@@ -219,16 +226,19 @@ pub enum Next {
     Cancelled,
 }
 
-impl Next {
+impl Outcome {
     /// The state the task is in afterwards.
     #[must_use]
     pub const fn state(&self) -> TaskState {
-        match self {
-            Self::Completed { .. } => TaskState::Completed,
-            Self::RetryAt { .. } => TaskState::Retryable,
-            Self::Available { .. } => TaskState::Available,
-            Self::Discarded => TaskState::Discarded,
-            Self::Cancelled => TaskState::Cancelled,
+        match self.next {
+            Next::Completed { .. } => TaskState::Completed,
+            Next::RetryAt { .. } if matches!(self.word, AttemptWord::Released) => {
+                TaskState::Scheduled
+            }
+            Next::RetryAt { .. } => TaskState::Retryable,
+            Next::Available { .. } => TaskState::Available,
+            Next::Discarded => TaskState::Discarded,
+            Next::Cancelled => TaskState::Cancelled,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Durable state by intent: the [`Store`] trait, its SQLite implementation, migrations, the group-commit writer.
 //!
 //! Owns the one file that must survive everything: tasks, attempts, results, dead letters, counters, events and
-//! desired state. It knows no retry rule, no worker and no clock: callers say what shall be true, with times and
+//! desired state. It knows no retry rule and no worker: callers say what shall be true, with times and
 //! fencing tokens, and the store makes it durable or refuses it. Queues of durability `memory` never come here.
 //!
 //! ```text
@@ -17,6 +17,9 @@
 //! Reading happens on connections of its own ([`Readers`], [`StoreRead`]), each read bounded.
 
 pub mod batch;
+#[cfg(test)]
+#[macro_use]
+mod conformance;
 pub mod error;
 pub mod readers;
 pub mod rows;

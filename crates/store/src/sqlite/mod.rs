@@ -1,13 +1,31 @@
 //! The embedded backend: one SQLite file in WAL mode.
+//!
+//! One connection writes, `synchronous` is FULL for groups that ask for fsync and NORMAL for the others. In WAL mode a
+//! FULL commit also fsyncs the NORMAL commits before it, so an acknowledged fsync never stands on air.
+
+mod apply;
+mod fault;
+mod list;
+mod open;
+mod outcome;
+mod read;
+mod tend;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
 
-use ganger_core::{Event, Priority, TaskId};
+use ganger_core::TaskState;
+use rusqlite::Connection;
 
-use crate::batch::{Applied, Batch};
+use crate::batch::{Applied, Batch, TaskOptions};
 use crate::error::{OpenError, StoreError};
-use crate::rows::{Due, Page, QueueRow, ReadyRow, RunningRow, TaskQuery, TaskRow};
-use crate::store::{Store, StoreRead};
+use crate::store::Store;
+
+pub use read::SqliteReader;
 
 /// How to open the database.
 #[derive(Debug, Clone)]
@@ -17,17 +35,21 @@ pub struct SqliteOptions {
     /// Finished tasks kept; older ones go first.
     pub history_rows: u64,
     /// How long a finished task is kept at most.
-    pub history_age: std::time::Duration,
+    pub history_age: Duration,
+    /// Events kept.
+    pub event_rows: u64,
 }
 
 impl SqliteOptions {
-    /// The defaults for a file: a million finished tasks, 30 days.
+    /// The defaults for a file: a million finished tasks (about 600 MB at 200-byte payloads) for 30 days, 100,000
+    /// events.
     #[must_use]
     pub fn new(path: impl AsRef<Path>) -> Self {
         Self {
             path: path.as_ref().to_owned(),
             history_rows: 1_000_000,
-            history_age: std::time::Duration::from_secs(30 * 86_400),
+            history_age: Duration::from_secs(30 * 86_400),
+            event_rows: 100_000,
         }
     }
 }
@@ -35,8 +57,16 @@ impl SqliteOptions {
 /// The write side.
 #[derive(Debug)]
 pub struct SqliteStore {
+    conn: Connection,
     options: SqliteOptions,
     epoch: u32,
+    /// True while `synchronous` is FULL.
+    full: bool,
+    names: apply::Names,
+    next_event: u64,
+    /// Pages in the log after the last commit, told by SQLite's hook.
+    log_pages: Arc<AtomicU32>,
+    tending: tend::Tending,
 }
 
 impl SqliteStore {
@@ -46,7 +76,69 @@ impl SqliteStore {
     /// # Errors
     /// [`OpenError`].
     pub fn open(options: SqliteOptions) -> Result<Self, OpenError> {
-        Ok(Self { options, epoch: 0 })
+        let failed = |e: rusqlite::Error| OpenError::Failed {
+            path: options.path.clone(),
+            step: "reading where it left off",
+            source: fault::classify("open", &e),
+        };
+        let (mut conn, epoch) = open::open(&options.path)?;
+        let last: i64 = conn
+            .query_row("SELECT coalesce(max(seq), 0) FROM event", [], |r| r.get(0))
+            .map_err(failed)?;
+        let done_rows: i64 = conn
+            .query_row("SELECT value FROM meta WHERE name = 'done_rows'", [], |r| r.get(0))
+            .map_err(failed)?;
+        let log_pages = Arc::new(AtomicU32::new(0));
+        let told = Arc::clone(&log_pages);
+        conn.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages: i32| {
+            told.store(pages.unsigned_abs(), std::sync::atomic::Ordering::Relaxed);
+            Ok(())
+        }))
+        .map_err(failed)?;
+        Ok(Self {
+            conn,
+            options,
+            epoch,
+            full: true,
+            names: apply::Names::default(),
+            next_event: last.unsigned_abs() + 1,
+            log_pages,
+            tending: tend::Tending::new(done_rows.max(0).unsigned_abs()),
+        })
+    }
+
+    /// Switches what a commit promises; SQLite allows it only between transactions.
+    fn set_full(&mut self, full: bool) -> rusqlite::Result<()> {
+        if self.full != full {
+            let pragma =
+                if full { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" };
+            self.conn.execute_batch(pragma)?;
+            self.full = full;
+        }
+        Ok(())
+    }
+
+    fn transact(&mut self, batches: &[Batch]) -> rusqlite::Result<Vec<Applied>> {
+        self.set_full(batches.iter().any(|b| b.sync))?;
+        self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let mut tx = apply::Tx::new(&self.conn, &mut self.names, self.next_event)?;
+        let applied =
+            batches.iter().map(|b| tx.batch(b)).collect::<rusqlite::Result<Vec<Applied>>>()?;
+        let (next_event, done_rows) = tx.finish()?;
+        self.conn.prepare_cached("COMMIT")?.execute([])?;
+        self.next_event = next_event;
+        self.tending.done_rows = self.tending.done_rows.saturating_add_signed(done_rows);
+        Ok(applied)
+    }
+
+    fn roll_back(&mut self) {
+        self.names.forget();
+        // SQLite has rolled back by itself after some errors; then there is nothing left to do.
+        if !self.conn.is_autocommit()
+            && let Err(error) = self.conn.execute_batch("ROLLBACK")
+        {
+            tracing::warn!(%error, "rolling back failed");
+        }
     }
 }
 
@@ -56,89 +148,53 @@ impl Store for SqliteStore {
     fn epoch(&self) -> u32 {
         self.epoch
     }
-    fn commit(&mut self, _batches: &[Batch]) -> Result<Vec<Applied>, StoreError> {
-        Err(StoreError::Closed)
+
+    fn commit(&mut self, batches: &[Batch]) -> Result<Vec<Applied>, StoreError> {
+        self.transact(batches).map_err(|e| {
+            self.roll_back();
+            fault::classify("commit", &e)
+        })
     }
-    fn tend(&mut self, _idle: bool) -> Result<(), StoreError> {
-        Ok(())
+
+    fn tend(&mut self, idle: bool) -> Result<(), StoreError> {
+        self.tend_now(idle).map_err(|e| {
+            self.roll_back();
+            fault::classify("housekeeping", &e)
+        })
     }
+
     fn wants_tending(&self) -> bool {
-        false
+        self.has_chores()
     }
+
     fn reader(&self) -> Result<SqliteReader, StoreError> {
         SqliteReader::open(&self.options.path)
     }
 }
 
-/// The read side: a connection that can only query.
-#[derive(Debug)]
-pub struct SqliteReader {}
-
-impl SqliteReader {
-    /// Opens a read connection on a database that exists.
-    ///
-    /// # Errors
-    /// When it can't be opened.
-    pub fn open(_path: &Path) -> Result<Self, StoreError> {
-        Err(StoreError::Closed)
-    }
+/// A number as SQLite keeps it; 2^63 and more never occur in times, counters and ids.
+fn int(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
 }
 
-impl StoreRead for SqliteReader {
-    fn task(&mut self, _id: TaskId) -> Result<Option<TaskRow>, StoreError> {
-        Err(StoreError::Closed)
-    }
-    fn list(&mut self, _query: &TaskQuery) -> Result<Page, StoreError> {
-        Err(StoreError::Closed)
-    }
-    fn queues(&mut self) -> Result<Vec<QueueRow>, StoreError> {
-        Err(StoreError::Closed)
-    }
-    fn queue(&mut self, _name: &str) -> Result<Option<QueueRow>, StoreError> {
-        Err(StoreError::Closed)
-    }
-    fn oldest_available_ms(&mut self, _queue: &str) -> Result<Option<u64>, StoreError> {
-        Err(StoreError::Closed)
-    }
-    fn lanes(&mut self, _queue: &str) -> Result<Vec<Priority>, StoreError> {
-        Err(StoreError::Closed)
-    }
-    fn refill(
-        &mut self,
-        _queue: &str,
-        _priority: Priority,
-        _after_seq: i64,
-        _limit: usize,
-        _max_bytes: usize,
-    ) -> Result<(Vec<ReadyRow>, bool), StoreError> {
-        Err(StoreError::Closed)
-    }
-    fn due(&mut self, _now_ms: u64, _limit: usize) -> Result<Due, StoreError> {
-        Err(StoreError::Closed)
-    }
-    fn running(&mut self) -> Result<Vec<RunningRow>, StoreError> {
-        Err(StoreError::Closed)
-    }
-    fn events(&mut self, _after_seq: u64, _limit: usize) -> Result<Vec<Event>, StoreError> {
-        Err(StoreError::Closed)
-    }
-    fn last_events(&mut self, _n: usize) -> Result<Vec<Event>, StoreError> {
-        Err(StoreError::Closed)
-    }
-    fn desired(&mut self, _key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        Err(StoreError::Closed)
-    }
-    fn desired_all(&mut self, _prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
-        Err(StoreError::Closed)
-    }
-    fn pushed_under(
-        &mut self,
-        _queue: &str,
-        _key: &str,
-    ) -> Result<Option<Vec<TaskId>>, StoreError> {
-        Err(StoreError::Closed)
-    }
-    fn id_floor(&mut self) -> Result<Option<TaskId>, StoreError> {
-        Err(StoreError::Closed)
-    }
+fn state_of(stored: i64) -> rusqlite::Result<TaskState> {
+    usize::try_from(stored)
+        .ok()
+        .and_then(|at| TaskState::ALL.get(at).copied())
+        .ok_or_else(|| damaged(format!("{stored} is no task state")))
+}
+
+fn options_of(text: Option<String>) -> rusqlite::Result<Option<Box<TaskOptions>>> {
+    text.map(|text| serde_json::from_str(&text).map(Box::new))
+        .transpose()
+        .map_err(|e| damaged(format!("a task's options: {e}")))
+}
+
+/// Something stored that can't be read back.
+fn damaged(why: String) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Null, why.into())
+}
+
+fn unencodable(error: serde_json::Error) -> rusqlite::Error {
+    rusqlite::Error::ToSqlConversionFailure(Box::new(error))
 }

@@ -1,0 +1,393 @@
+//! Applying batches inside one transaction: pushes, claims and the rarer operations. Outcomes are in `outcome`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ganger_core::{TaskId, TaskState};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+
+use super::fault::now_ms;
+use super::int;
+use crate::batch::{Applied, Batch, Claim, Duplicate, Enqueue, Op, Push, Refused, RefusedWhy};
+
+/// Longest payload that stays in the task's row: short enough that rewriting the row at a claim stays cheap.
+const INLINE_MAX: usize = 1024;
+
+/// Queue numbers by name.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    by_name: HashMap<Arc<str>, i64>,
+    last: Option<(Arc<str>, i64)>,
+}
+
+impl Names {
+    /// After a rollback, when rows it remembers may not exist.
+    pub(super) fn forget(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// The statements of the hot path, taken from the connection's cache once per transaction.
+pub(super) struct Hot<'c> {
+    enqueue: CachedStatement<'c>,
+    enqueue_claimed: CachedStatement<'c>,
+    claim: CachedStatement<'c>,
+    pub(super) complete: CachedStatement<'c>,
+    pub(super) delete: CachedStatement<'c>,
+}
+
+impl<'c> Hot<'c> {
+    fn new(conn: &'c Connection) -> rusqlite::Result<Self> {
+        Ok(Self {
+            enqueue: conn.prepare_cached(
+                "INSERT INTO task (id, queue, state, priority, seq, run_at, kind, options, payload) \
+                 VALUES (?1, ?2, ?3, ?4, ?1, ?5, ?6, ?7, ?8)",
+            )?,
+            enqueue_claimed: conn.prepare_cached(
+                "INSERT INTO task (id, queue, state, priority, seq, kind, options, payload, \
+                 attempt, epoch, counter, pid, claimed_at, started_at, worker) \
+                 VALUES (?1, ?2, 2, ?3, ?1, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+            )?,
+            claim: conn.prepare_cached(
+                "UPDATE task SET state = 2, attempt = ?3, epoch = ?4, counter = ?5, pid = ?6, \
+                 claimed_at = ?7, started_at = ?8, worker = ?9 \
+                 WHERE id = ?1 AND state = 1 AND queue = ?2",
+            )?,
+            complete: conn.prepare_cached(
+                "INSERT INTO done (id, queue, state, priority, attempt, base, crashes, pid, \
+                 started_at, ended_at, worker, kind, options, payload, result) \
+                 SELECT id, queue, 4, priority, attempt, base, crashes, coalesce(?5, pid), \
+                 coalesce(?6, started_at, claimed_at), ?7, worker, kind, options, payload, ?8 \
+                 FROM task WHERE id = ?1 AND state = 2 AND epoch = ?2 AND counter = ?3 AND queue = ?4",
+            )?,
+            delete: conn.prepare_cached("DELETE FROM task WHERE id = ?1")?,
+        })
+    }
+}
+
+/// One transaction under way.
+pub(super) struct Tx<'c> {
+    pub(super) conn: &'c Connection,
+    pub(super) hot: Hot<'c>,
+    names: &'c mut Names,
+    /// Change of each counter, by queue number.
+    delta: HashMap<i64, [i64; 7]>,
+    pub(super) done_rows: i64,
+    next_event: u64,
+    id_floor: i64,
+}
+
+impl<'c> Tx<'c> {
+    pub(super) fn new(
+        conn: &'c Connection,
+        names: &'c mut Names,
+        next_event: u64,
+    ) -> rusqlite::Result<Self> {
+        let hot = Hot::new(conn)?;
+        let delta = HashMap::new();
+        Ok(Self { conn, hot, names, delta, done_rows: 0, next_event, id_floor: -1 })
+    }
+
+    /// Applies one batch.
+    pub(super) fn batch(&mut self, batch: &Batch) -> rusqlite::Result<Applied> {
+        let mut applied = Applied::default();
+        if let Some(floor) = batch.id_floor {
+            self.id_floor = self.id_floor.max(floor.raw());
+        }
+        for (at, op) in batch.ops.iter().enumerate() {
+            self.op(at, op, &mut applied)?;
+        }
+        Ok(applied)
+    }
+
+    /// Writes what was gathered over all batches. Returns the number of the next event and the change in finished tasks.
+    pub(super) fn finish(self) -> rusqlite::Result<(u64, i64)> {
+        let mut add = self.conn.prepare_cached(
+            "INSERT INTO counter VALUES (?1, ?2, ?3) \
+             ON CONFLICT (queue, state) DO UPDATE SET n = n + excluded.n",
+        )?;
+        for (queue, states) in &self.delta {
+            for (state, n) in states.iter().enumerate().filter(|(_, n)| **n != 0) {
+                add.execute(params![queue, state as i64, n])?;
+            }
+        }
+        if self.id_floor >= 0 {
+            self.conn
+                .prepare_cached("UPDATE meta SET value = max(value, ?1) WHERE name = 'id_floor'")?
+                .execute([self.id_floor])?;
+        }
+        if self.done_rows != 0 {
+            self.conn
+                .prepare_cached("UPDATE meta SET value = value + ?1 WHERE name = 'done_rows'")?
+                .execute([self.done_rows])?;
+        }
+        Ok((self.next_event, self.done_rows))
+    }
+
+    fn op(&mut self, at: usize, op: &Op, applied: &mut Applied) -> rusqlite::Result<()> {
+        let refused = match op {
+            Op::Push(push) => {
+                if let Some(ids) = self.push(push)? {
+                    applied.duplicates.push(Duplicate { op: at, ids });
+                }
+                None
+            }
+            Op::Claim(claim) => self.claim(claim)?,
+            Op::Started { id, token, at_ms, pid } => {
+                let changed = self
+                    .conn
+                    .prepare_cached(
+                        "UPDATE task SET started_at = ?4, pid = coalesce(?5, pid) \
+                         WHERE id = ?1 AND state = 2 AND epoch = ?2 AND counter = ?3",
+                    )?
+                    .execute(params![
+                        id.raw(),
+                        token.epoch,
+                        int(token.counter),
+                        int(*at_ms),
+                        pid
+                    ])?;
+                if changed == 1 { None } else { self.stale(*id)? }
+            }
+            Op::Outcome(outcome) => self.outcome(outcome)?,
+            Op::Promote { id, queue, seq } => self.promote(*id, queue, *seq)?,
+            Op::Cancel { id, at_ms, .. } => self.cancel(*id, *at_ms)?,
+            Op::Retry { id, seq, .. } => match self.revive(at, *id, *seq)? {
+                Ok(revived) => {
+                    applied.revived.push(revived);
+                    None
+                }
+                Err(why) => Some((*id, why)),
+            },
+            Op::Pause { queue, paused, .. } => {
+                let no = self.queue_no(queue)?;
+                self.conn
+                    .prepare_cached("UPDATE queue SET paused = ?2 WHERE no = ?1")?
+                    .execute(params![no, paused])?;
+                None
+            }
+            Op::Event(event) => {
+                let mut event = event.clone();
+                event.seq = self.next_event;
+                self.event(&event)?;
+                applied.first_event_seq.get_or_insert(self.next_event);
+                self.next_event += 1;
+                None
+            }
+            Op::Desire { key, value } => {
+                self.desire(key, value.as_deref())?;
+                None
+            }
+        };
+        if let Some((id, why)) = refused {
+            applied.refused.push(Refused { op: at, id, why });
+        }
+        Ok(())
+    }
+
+    /// The queue's number; new names get one.
+    pub(super) fn queue_no(&mut self, name: &Arc<str>) -> rusqlite::Result<i64> {
+        if let Some((last, no)) = &self.names.last
+            && Arc::ptr_eq(last, name)
+        {
+            return Ok(*no);
+        }
+        let no = if let Some(no) = self.names.by_name.get(name) {
+            *no
+        } else {
+            self.conn
+                .prepare_cached("INSERT INTO queue (name) VALUES (?1) ON CONFLICT DO NOTHING")?
+                .execute([&**name])?;
+            let no = self
+                .conn
+                .prepare_cached("SELECT no FROM queue WHERE name = ?1")?
+                .query_row([&**name], |r| r.get(0))?;
+            self.names.by_name.insert(Arc::clone(name), no);
+            no
+        };
+        self.names.last = Some((Arc::clone(name), no));
+        Ok(no)
+    }
+
+    pub(super) fn count(&mut self, queue: i64, state: TaskState, by: i64) {
+        self.delta.entry(queue).or_default()[state as usize] += by;
+    }
+
+    /// Ids of the first request when the key is known.
+    fn push(&mut self, push: &Push) -> rusqlite::Result<Option<Vec<TaskId>>> {
+        let queue = self.queue_no(&push.queue)?;
+        if let Some(key) = &push.key {
+            let known: Option<Vec<u8>> = self
+                .conn
+                .prepare_cached("SELECT ids FROM pushed WHERE queue = ?1 AND key = ?2")?
+                .query_row(params![queue, key], |r| r.get(0))
+                .optional()?;
+            if let Some(ids) = known {
+                return Ok(Some(ids_from_blob(&ids)));
+            }
+            let ids: Vec<u8> = push.tasks.iter().flat_map(|t| t.id.raw().to_be_bytes()).collect();
+            self.conn
+                .prepare_cached("INSERT INTO pushed VALUES (?1, ?2, ?3, ?4)")?
+                .execute(params![queue, key, now_ms(), ids])?;
+        }
+        for task in &push.tasks {
+            self.enqueue(queue, task)?;
+        }
+        Ok(None)
+    }
+
+    fn enqueue(&mut self, queue: i64, task: &Enqueue) -> rusqlite::Result<()> {
+        let id = task.id.raw();
+        let inline = task.payload.len() <= INLINE_MAX;
+        let payload = inline.then_some(&task.payload[..]);
+        let kind = task.kind.as_deref();
+        let options = options_text(task.options.as_deref())?;
+        let state = if let Some(claim) = &task.claim {
+            let started = claim.started.then_some(int(claim.at_ms));
+            self.hot.enqueue_claimed.execute(params![
+                id,
+                queue,
+                task.priority.0,
+                kind,
+                options,
+                payload,
+                claim.attempt,
+                claim.token.epoch,
+                int(claim.token.counter),
+                claim.pid,
+                int(claim.at_ms),
+                started,
+                &*claim.worker,
+            ])?;
+            TaskState::Running
+        } else {
+            let state =
+                if task.run_at_ms == 0 { TaskState::Available } else { TaskState::Scheduled };
+            self.hot.enqueue.execute(params![
+                id,
+                queue,
+                state as i64,
+                task.priority.0,
+                int(task.run_at_ms),
+                kind,
+                options,
+                payload,
+            ])?;
+            state
+        };
+        if !inline {
+            self.conn
+                .prepare_cached("INSERT INTO body VALUES (?1, ?2)")?
+                .execute(params![id, &task.payload[..]])?;
+        }
+        self.count(queue, state, 1);
+        Ok(())
+    }
+
+    fn claim(&mut self, claim: &Claim) -> rusqlite::Result<Option<(TaskId, RefusedWhy)>> {
+        let queue = self.queue_no(&claim.queue)?;
+        let changed = self.hot.claim.execute(params![
+            claim.id.raw(),
+            queue,
+            claim.attempt,
+            claim.token.epoch,
+            int(claim.token.counter),
+            claim.pid,
+            int(claim.at_ms),
+            claim.started.then_some(int(claim.at_ms)),
+            &*claim.worker,
+        ])?;
+        if changed != 1 {
+            return self.wrong_state(claim.id);
+        }
+        self.count(queue, TaskState::Available, -1);
+        self.count(queue, TaskState::Running, 1);
+        Ok(None)
+    }
+
+    fn promote(
+        &mut self,
+        id: TaskId,
+        queue: &Arc<str>,
+        seq: i64,
+    ) -> rusqlite::Result<Option<(TaskId, RefusedWhy)>> {
+        let queue = self.queue_no(queue)?;
+        let Some((_, state)) = self.locate(id)?.filter(|(q, s)| {
+            *q == queue && matches!(s, TaskState::Scheduled | TaskState::Retryable)
+        }) else {
+            return self.wrong_state(id);
+        };
+        self.conn
+            .prepare_cached("UPDATE task SET state = 1, seq = ?2 WHERE id = ?1")?
+            .execute(params![id.raw(), seq])?;
+        self.count(queue, state, -1);
+        self.count(queue, TaskState::Available, 1);
+        Ok(None)
+    }
+
+    /// Queue and state of an unfinished task.
+    pub(super) fn locate(&self, id: TaskId) -> rusqlite::Result<Option<(i64, TaskState)>> {
+        self.conn
+            .prepare_cached("SELECT queue, state FROM task WHERE id = ?1")?
+            .query_row([id.raw()], |r| Ok((r.get(0)?, super::state_of(r.get(1)?)?)))
+            .optional()
+    }
+
+    /// The state of any task.
+    pub(super) fn state(&self, id: TaskId) -> rusqlite::Result<Option<TaskState>> {
+        if let Some((_, state)) = self.locate(id)? {
+            return Ok(Some(state));
+        }
+        self.conn
+            .prepare_cached("SELECT state FROM done WHERE id = ?1")?
+            .query_row([id.raw()], |r| super::state_of(r.get(0)?))
+            .optional()
+    }
+
+    pub(super) fn wrong_state(&self, id: TaskId) -> rusqlite::Result<Option<(TaskId, RefusedWhy)>> {
+        let why = self.state(id)?.map_or(RefusedWhy::NotFound, RefusedWhy::State);
+        Ok(Some((id, why)))
+    }
+
+    pub(super) fn stale(&self, id: TaskId) -> rusqlite::Result<Option<(TaskId, RefusedWhy)>> {
+        let why = self.state(id)?.map_or(RefusedWhy::NotFound, RefusedWhy::Stale);
+        Ok(Some((id, why)))
+    }
+
+    fn event(&self, event: &ganger_core::Event) -> rusqlite::Result<()> {
+        let text = serde_json::to_string(event).map_err(super::unencodable)?;
+        self.conn
+            .prepare_cached("INSERT INTO event VALUES (?1, ?2)")?
+            .execute(params![int(event.seq), text])?;
+        Ok(())
+    }
+
+    fn desire(&self, key: &str, value: Option<&[u8]>) -> rusqlite::Result<()> {
+        match value {
+            Some(value) => self
+                .conn
+                .prepare_cached(
+                    "INSERT INTO desired VALUES (?1, ?2) \
+                     ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                )?
+                .execute(params![key, value])?,
+            None => {
+                self.conn.prepare_cached("DELETE FROM desired WHERE key = ?1")?.execute([key])?
+            }
+        };
+        Ok(())
+    }
+}
+
+fn options_text(options: Option<&crate::batch::TaskOptions>) -> rusqlite::Result<Option<String>> {
+    options.map(serde_json::to_string).transpose().map_err(super::unencodable)
+}
+
+/// Ids from the `pushed` table.
+pub(super) fn ids_from_blob(blob: &[u8]) -> Vec<TaskId> {
+    blob.as_chunks::<8>()
+        .0
+        .iter()
+        .filter_map(|bytes| TaskId::from_raw(i64::from_be_bytes(*bytes)))
+        .collect()
+}

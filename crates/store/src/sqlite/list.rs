@@ -1,0 +1,217 @@
+//! Tasks as users see them: one with its attempts, and pages.
+
+use std::sync::Arc;
+
+use ganger_core::{Priority, TaskId, TaskState};
+use rusqlite::types::Value;
+use rusqlite::{OptionalExtension, Row, params_from_iter};
+
+use super::read::{SqliteReader, task_id};
+use super::{damaged, state_of};
+use crate::batch::{AttemptError, AttemptWord};
+use crate::rows::{AttemptRow, Cursor, Page, TaskQuery, TaskRow};
+use crate::store::PAGE_MAX;
+
+/// Rows one page looks at when it filters: some ten milliseconds, so a read never holds the log back for long.
+const SCAN_MAX: i64 = 20_000;
+/// Payload and result bytes of one page.
+const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Columns of an unfinished task.
+const TASK: &str = "id, queue, state, priority, kind, attempt, pid, worker, started_at, \
+    coalesce(payload, (SELECT bytes FROM body WHERE body.id = task.id)), run_at, NULL, NULL, NULL";
+/// The same of a finished one.
+const DONE: &str = "id, queue, state, priority, kind, attempt, pid, worker, started_at, \
+    coalesce(payload, (SELECT bytes FROM body WHERE body.id = done.id)), 0, ended_at, result, error";
+
+/// A task and the attempt that its own row tells of.
+struct Found {
+    queue: i64,
+    task: TaskRow,
+    own: AttemptRow,
+}
+
+fn found(r: &Row<'_>) -> rusqlite::Result<Found> {
+    let state = state_of(r.get(2)?)?;
+    let time = |at: usize| -> rusqlite::Result<Option<u64>> {
+        Ok(r.get::<_, Option<i64>>(at)?.map(i64::unsigned_abs))
+    };
+    let error = error_of(r.get(13)?)?;
+    let ended_at_ms = time(11)?;
+    let own = AttemptRow {
+        n: r.get(5)?,
+        worker: r.get::<_, Option<String>>(7)?.unwrap_or_default().into(),
+        pid: r.get(6)?,
+        started_at_ms: time(8)?,
+        ended_at_ms,
+        outcome: (state == TaskState::Completed).then_some(AttemptWord::Completed),
+        error: None,
+    };
+    let waits = matches!(state, TaskState::Scheduled | TaskState::Retryable);
+    let task = TaskRow {
+        id: task_id(r.get(0)?)?,
+        queue: Arc::from(""),
+        kind: r.get::<_, Option<String>>(4)?.map(Arc::from),
+        state,
+        priority: Priority(r.get(3)?),
+        payload: r.get::<_, Vec<u8>>(9)?.into(),
+        run_at_ms: if waits { time(10)? } else { None },
+        ended_at_ms,
+        result: r.get::<_, Option<Vec<u8>>>(12)?.map(Into::into),
+        error,
+        attempt: own.n,
+        attempts: Vec::new(),
+    };
+    Ok(Found { queue: r.get(1)?, task, own })
+}
+
+fn error_of(text: Option<String>) -> rusqlite::Result<Option<AttemptError>> {
+    text.map(|text| serde_json::from_str(&text))
+        .transpose()
+        .map_err(|e| damaged(format!("an attempt's error: {e}")))
+}
+
+impl SqliteReader {
+    pub(super) fn task_now(&mut self, id: TaskId) -> rusqlite::Result<Option<TaskRow>> {
+        // One snapshot, or a task that is just being finished would be in neither table.
+        let snapshot = self.conn.unchecked_transaction()?;
+        let mut row = None;
+        for (columns, table) in [(TASK, "task"), (DONE, "done")] {
+            if row.is_none() {
+                row = snapshot
+                    .prepare_cached(&format!("SELECT {columns} FROM {table} WHERE id = ?1"))?
+                    .query_row([id.raw()], found)
+                    .optional()?;
+            }
+        }
+        let Some(Found { queue, mut task, own }) = row else { return Ok(None) };
+        task.attempts = snapshot
+            .prepare_cached(
+                "SELECT n, worker, pid, started_at, ended_at, outcome, error FROM attempt \
+                 WHERE id = ?1 ORDER BY n",
+            )?
+            .query_map([id.raw()], attempt_row)?
+            .collect::<rusqlite::Result<_>>()?;
+        drop(snapshot);
+        if matches!(task.state, TaskState::Running | TaskState::Completed) {
+            task.attempts.push(own);
+        }
+        if task.error.is_none() && task.state != TaskState::Completed {
+            task.error = task.attempts.iter().rev().find_map(|a| a.error.clone());
+        }
+        task.queue = self.name(queue)?;
+        Ok(Some(task))
+    }
+
+    pub(super) fn list_now(&mut self, query: &TaskQuery) -> rusqlite::Result<Page> {
+        let queue = match query.queue.as_deref().map(|name| self.queue_no(name)).transpose()? {
+            Some(None) => return Ok(Page::default()),
+            Some(Some(no)) => Some(no),
+            None => None,
+        };
+        let limit = query.limit.clamp(1, PAGE_MAX);
+        let mut page = Page::default();
+        let mut bytes = 0;
+        let wants = |finished: bool| query.state.is_none_or(|s| s.is_final() == finished);
+        let mut at = query.after.unwrap_or(Cursor { finished: !wants(false), id: -1 });
+        if at.finished && at.id < 0 {
+            at.id = i64::MAX;
+        }
+        for _ in 0..4 {
+            let part = self.part(at, queue, query.state, limit - page.tasks.len())?;
+            let mut last = at.id;
+            for found in part.rows {
+                if bytes >= PAGE_BYTES_MAX {
+                    page.next = Some(Cursor { finished: at.finished, id: last });
+                    return Ok(page);
+                }
+                bytes += found.task.payload.len()
+                    + found.task.result.as_ref().map_or(0, |result| result.len());
+                last = found.task.id.raw();
+                let mut task = found.task;
+                task.queue = self.name(found.queue)?;
+                page.tasks.push(task);
+            }
+            let next = match part.end {
+                Some(end) => Some(Cursor { finished: at.finished, id: end }),
+                None if !at.finished && wants(true) => {
+                    Some(Cursor { finished: true, id: i64::MAX })
+                }
+                None => None,
+            };
+            page.next = next;
+            match next {
+                Some(next) if page.tasks.len() < limit => at = next,
+                _ => break,
+            }
+        }
+        Ok(page)
+    }
+
+    /// Part of a page from one table, and where to go on in it.
+    fn part(
+        &self,
+        at: Cursor,
+        queue: Option<i64>,
+        state: Option<TaskState>,
+        limit: usize,
+    ) -> rusqlite::Result<Part> {
+        let (columns, table, beyond, order) =
+            if at.finished { (DONE, "done", "<", "DESC") } else { (TASK, "task", ">", "ASC") };
+        let filters = queue.is_some() || state.is_some();
+        let indexed = matches!(state, Some(TaskState::Running))
+            || (matches!(state, Some(TaskState::Discarded)) && queue.is_some());
+        let scan_end: Option<i64> = if filters && !indexed {
+            self.conn
+                .prepare_cached(&format!(
+                    "SELECT id FROM {table} WHERE id {beyond} ?1 ORDER BY id {order} LIMIT 1 OFFSET {}",
+                    SCAN_MAX - 1
+                ))?
+                .query_row([at.id], |r| r.get(0))
+                .optional()?
+        } else {
+            None
+        };
+        let mut sql = format!("SELECT {columns} FROM {table} WHERE id {beyond} ?1");
+        let mut args = vec![Value::from(at.id)];
+        if let Some(state) = state {
+            sql += &format!(" AND state = {}", state as i64);
+        }
+        if let Some(queue) = queue {
+            args.push(queue.into());
+            sql += &format!(" AND queue = ?{}", args.len());
+        }
+        if let Some(end) = scan_end {
+            args.push(end.into());
+            sql += &format!(" AND id {beyond}= ?{}", args.len());
+        }
+        args.push(Value::from(limit as i64));
+        sql += &format!(" ORDER BY id {order} LIMIT ?{}", args.len());
+        let rows: Vec<Found> = self
+            .conn
+            .prepare_cached(&sql)?
+            .query_map(params_from_iter(args), found)?
+            .collect::<rusqlite::Result<_>>()?;
+        let end = if rows.len() >= limit { rows.last().map(|f| f.task.id.raw()) } else { scan_end };
+        Ok(Part { rows, end })
+    }
+}
+
+struct Part {
+    rows: Vec<Found>,
+    /// The last id looked at; `None` when the table's end was reached.
+    end: Option<i64>,
+}
+
+fn attempt_row(r: &Row<'_>) -> rusqlite::Result<AttemptRow> {
+    let word: String = r.get(5)?;
+    Ok(AttemptRow {
+        n: r.get(0)?,
+        worker: r.get::<_, Option<String>>(1)?.unwrap_or_default().into(),
+        pid: r.get(2)?,
+        started_at_ms: r.get::<_, Option<i64>>(3)?.map(i64::unsigned_abs),
+        ended_at_ms: Some(r.get::<_, i64>(4)?.unsigned_abs()),
+        outcome: Some(word.parse().map_err(|e| damaged(format!("{e}")))?),
+        error: error_of(r.get(6)?)?,
+    })
+}

@@ -1,0 +1,206 @@
+//! How attempts and tasks end. Every statement about an attempt is fenced by its token.
+
+use std::sync::Arc;
+
+use ganger_core::{Priority, TaskId, TaskState};
+use rusqlite::{OptionalExtension, params};
+
+use super::apply::Tx;
+use super::int;
+use crate::batch::{AttemptWord, Next, Outcome, RefusedWhy, Revived};
+
+type Refusal = Option<(TaskId, RefusedWhy)>;
+
+impl Tx<'_> {
+    /// An attempt's end: refused unless the task runs under this very token.
+    pub(super) fn outcome(&mut self, outcome: &Outcome) -> rusqlite::Result<Refusal> {
+        let queue = self.queue_no(&outcome.queue)?;
+        let held = match &outcome.next {
+            Next::Completed { result } => self.complete(queue, outcome, result)?,
+            Next::RetryAt { at_ms } => self.again(queue, outcome, int(*at_ms), 0)?,
+            Next::Available { seq } => self.again(queue, outcome, 0, *seq)?,
+            Next::Discarded | Next::Cancelled => self.bury(queue, outcome)?,
+        };
+        if !held {
+            return self.stale(outcome.id);
+        }
+        self.count(queue, TaskState::Running, -1);
+        self.count(queue, outcome.state(), 1);
+        Ok(None)
+    }
+
+    fn complete(&mut self, queue: i64, outcome: &Outcome, result: &[u8]) -> rusqlite::Result<bool> {
+        let id = outcome.id.raw();
+        let moved = self.hot.complete.execute(params![
+            id,
+            outcome.token.epoch,
+            int(outcome.token.counter),
+            queue,
+            outcome.pid,
+            outcome.started_at_ms.map(int),
+            int(outcome.ended_at_ms),
+            result,
+        ])?;
+        if moved != 1 {
+            return Ok(false);
+        }
+        self.hot.delete.execute([id])?;
+        self.done_rows += 1;
+        Ok(true)
+    }
+
+    /// Back to waiting: `retryable`, `scheduled` or `available`.
+    fn again(
+        &mut self,
+        queue: i64,
+        outcome: &Outcome,
+        run_at: i64,
+        seq: i64,
+    ) -> rusqlite::Result<bool> {
+        let charged = outcome.word != AttemptWord::Released;
+        if charged && !self.record(queue, outcome)? {
+            return Ok(false);
+        }
+        let changed = self
+            .conn
+            .prepare_cached(
+                "UPDATE task SET state = ?5, run_at = ?6, seq = ?7, attempt = attempt - ?8, \
+                 crashes = crashes + ?9, epoch = 0, counter = 0, pid = 0, claimed_at = 0, \
+                 started_at = NULL, worker = NULL \
+                 WHERE id = ?1 AND state = 2 AND epoch = ?2 AND counter = ?3 AND queue = ?4",
+            )?
+            .execute(params![
+                outcome.id.raw(),
+                outcome.token.epoch,
+                int(outcome.token.counter),
+                queue,
+                outcome.state() as i64,
+                run_at,
+                seq,
+                i64::from(!charged),
+                i64::from(outcome.word.is_crash()),
+            ])?;
+        Ok(changed == 1)
+    }
+
+    /// `discarded` or `cancelled` from `running`.
+    fn bury(&mut self, queue: i64, outcome: &Outcome) -> rusqlite::Result<bool> {
+        if !self.record(queue, outcome)? {
+            return Ok(false);
+        }
+        let error = error_text(outcome)?;
+        let crash = i64::from(outcome.word.is_crash());
+        let state = outcome.state();
+        self.move_to_done(outcome.id, state, int(outcome.ended_at_ms), error, crash)?;
+        Ok(true)
+    }
+
+    /// A row in the history of attempts. False when the fence does not hold.
+    fn record(&mut self, queue: i64, outcome: &Outcome) -> rusqlite::Result<bool> {
+        let written = self
+            .conn
+            .prepare_cached(
+                "INSERT INTO attempt SELECT id, attempt, worker, coalesce(?5, pid), \
+                 coalesce(?6, started_at, claimed_at), ?7, ?8, ?9 \
+                 FROM task WHERE id = ?1 AND state = 2 AND epoch = ?2 AND counter = ?3 AND queue = ?4",
+            )?
+            .execute(params![
+                outcome.id.raw(),
+                outcome.token.epoch,
+                int(outcome.token.counter),
+                queue,
+                outcome.pid,
+                outcome.started_at_ms.map(int),
+                int(outcome.ended_at_ms),
+                outcome.word.as_str(),
+                error_text(outcome)?,
+            ])?;
+        Ok(written == 1)
+    }
+
+    fn move_to_done(
+        &mut self,
+        id: TaskId,
+        state: TaskState,
+        ended_at: i64,
+        error: Option<String>,
+        crash: i64,
+    ) -> rusqlite::Result<()> {
+        self.conn
+            .prepare_cached(
+                "INSERT INTO done (id, queue, state, priority, attempt, base, crashes, pid, \
+                 started_at, ended_at, worker, kind, options, payload, error) \
+                 SELECT id, queue, ?2, priority, attempt, base, crashes + ?5, pid, started_at, ?3, \
+                 worker, kind, options, payload, ?4 FROM task WHERE id = ?1",
+            )?
+            .execute(params![id.raw(), state as i64, ended_at, error, crash])?;
+        self.hot.delete.execute([id.raw()])?;
+        self.done_rows += 1;
+        Ok(())
+    }
+
+    /// A waiting task ends by request.
+    pub(super) fn cancel(&mut self, id: TaskId, at_ms: u64) -> rusqlite::Result<Refusal> {
+        let Some((queue, state)) =
+            self.locate(id)?.filter(|(_, state)| *state != TaskState::Running)
+        else {
+            return self.wrong_state(id);
+        };
+        self.move_to_done(id, TaskState::Cancelled, int(at_ms), None, 0)?;
+        self.count(queue, state, -1);
+        self.count(queue, TaskState::Cancelled, 1);
+        Ok(None)
+    }
+
+    /// A dead letter or a cancelled task comes back with a fresh budget: earlier attempts become its base.
+    pub(super) fn revive(
+        &mut self,
+        op: usize,
+        id: TaskId,
+        seq: i64,
+    ) -> rusqlite::Result<Result<Revived, RefusedWhy>> {
+        let found = self
+            .conn
+            .prepare_cached(
+                "SELECT queue, state, (SELECT name FROM queue WHERE no = done.queue), priority, \
+                 kind, coalesce(payload, (SELECT bytes FROM body WHERE body.id = done.id)), \
+                 attempt, crashes, options FROM done WHERE id = ?1 AND state IN (5, 6)",
+            )?
+            .query_row([id.raw()], |r| {
+                let row = crate::ReadyRow {
+                    id,
+                    priority: Priority(r.get(3)?),
+                    seq,
+                    kind: r.get::<_, Option<String>>(4)?.map(Arc::from),
+                    payload: r.get::<_, Vec<u8>>(5)?.into(),
+                    attempt: r.get(6)?,
+                    base: r.get(6)?,
+                    crashes: r.get(7)?,
+                    options: super::options_of(r.get(8)?)?,
+                };
+                let name: String = r.get(2)?;
+                let revived = Revived { op, queue: name.into(), row };
+                Ok((r.get::<_, i64>(0)?, super::state_of(r.get(1)?)?, revived))
+            })
+            .optional()?;
+        let Some((queue, state, revived)) = found else {
+            return Ok(Err(self.state(id)?.map_or(RefusedWhy::NotFound, RefusedWhy::State)));
+        };
+        self.conn
+            .prepare_cached(
+                "INSERT INTO task (id, queue, state, priority, seq, attempt, base, crashes, kind, \
+                 options, payload) SELECT id, queue, 1, priority, ?2, attempt, attempt, crashes, \
+                 kind, options, payload FROM done WHERE id = ?1",
+            )?
+            .execute(params![id.raw(), seq])?;
+        self.conn.prepare_cached("DELETE FROM done WHERE id = ?1")?.execute([id.raw()])?;
+        self.done_rows -= 1;
+        self.count(queue, state, -1);
+        self.count(queue, TaskState::Available, 1);
+        Ok(Ok(revived))
+    }
+}
+
+fn error_text(outcome: &Outcome) -> rusqlite::Result<Option<String>> {
+    outcome.error.as_ref().map(serde_json::to_string).transpose().map_err(super::unencodable)
+}

@@ -1,0 +1,183 @@
+//! Housekeeping between commits: the log's way home, and the bounds of every history.
+
+use std::sync::atomic::Ordering;
+
+use ganger_core::ids::TASK_ID_ORIGIN_MS;
+use rusqlite::params;
+
+use super::SqliteStore;
+use super::apply::ids_from_blob;
+use super::fault::now_ms;
+use super::int;
+
+/// Bytes of a page; SQLite's default, which the schema keeps.
+const PAGE_BYTES: u32 = 4096;
+/// The log is copied home each time it has grown by 4 MiB: some milliseconds of work, never a long stop.
+const HOME_EACH_PAGES: u32 = 4 * 1024 * 1024 / PAGE_BYTES;
+/// A log over 64 MiB had a reader in its way; from here on it is cut off as soon as that reader lets go.
+const CUT_FROM_PAGES: u32 = 64 * 1024 * 1024 / PAGE_BYTES;
+/// Rows dropped at a time when nothing waits, so that a commit that comes never waits long.
+const CHUNK: usize = 2_048;
+/// Rows dropped at a time when the bound is overrun: what one group can add, so that it can't run away.
+const CHUNK_PRESSING: usize = crate::writer::GROUP_ROWS_MAX;
+/// By how much a bound may be overrun before rows are dropped although commits wait.
+const SLACK: u64 = 10_000;
+/// How long an idempotency key is remembered at least.
+const KEY_AGE_MS: i64 = 24 * 3_600_000;
+/// How often ages are looked at while there are commits.
+const AGES_EACH_MS: i64 = 3_600_000;
+/// Bits of a task id below its time.
+const ID_TIME_SHIFT: u32 = 22;
+
+/// What is left to tidy.
+#[derive(Debug, Default)]
+pub(super) struct Tending {
+    /// Pages of the log that are home.
+    home: u32,
+    /// Finished tasks kept.
+    pub(super) done_rows: u64,
+    /// The oldest event kept is at least this one.
+    events_from: u64,
+    /// When ages are looked at next.
+    ages_at: i64,
+    /// A chunk was full: there is more to drop.
+    more: bool,
+}
+
+impl Tending {
+    pub(super) fn new(done_rows: u64) -> Self {
+        Self { done_rows, ..Self::default() }
+    }
+}
+
+impl SqliteStore {
+    pub(super) fn has_chores(&self) -> bool {
+        self.tending.more || self.log_pages.load(Ordering::Relaxed) != self.tending.home
+    }
+
+    pub(super) fn tend_now(&mut self, idle: bool) -> rusqlite::Result<()> {
+        let pages = self.log_pages.load(Ordering::Relaxed);
+        if pages < self.tending.home {
+            self.tending.home = 0;
+        }
+        self.bound_histories(idle)?;
+        let pages = self.log_pages.load(Ordering::Relaxed).max(pages);
+        let grown = pages.saturating_sub(self.tending.home);
+        if grown >= HOME_EACH_PAGES || (idle && grown > 0) {
+            self.bring_log_home(pages)?;
+        }
+        Ok(())
+    }
+
+    /// The log file keeps its size (up to 64 MiB): overwriting it costs one flush, growing it also a journal commit of
+    /// the file system.
+    fn bring_log_home(&mut self, pages: u32) -> rusqlite::Result<()> {
+        let sql = if pages > CUT_FROM_PAGES {
+            "PRAGMA wal_checkpoint(TRUNCATE)"
+        } else {
+            "PRAGMA wal_checkpoint(PASSIVE)"
+        };
+        let (busy, log, home): (i64, i64, i64) = self
+            .conn
+            .prepare_cached(sql)?
+            .query_row([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?;
+        if busy != 0 || home < log {
+            tracing::debug!(log, home, "a reader holds back the log");
+        }
+        self.tending.home = pages;
+        Ok(())
+    }
+
+    fn bound_histories(&mut self, idle: bool) -> rusqlite::Result<()> {
+        let now = now_ms();
+        let ages = now >= self.tending.ages_at;
+        let over = self.tending.done_rows.saturating_sub(self.options.history_rows);
+        let newest = self.next_event - 1;
+        let events_to = newest.saturating_sub(self.options.event_rows);
+        let events_due = events_to.saturating_sub(self.tending.events_from);
+        let due = ages || self.tending.more || over > 0 || events_due > 0;
+        let pressing = over > SLACK || events_due > SLACK;
+        if !(due && idle || pressing) {
+            self.tending.more |= due;
+            return Ok(());
+        }
+        self.set_full(false)?;
+        self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let mut more = self.drop_done(over, now)?;
+        more |= self.drop_keys(now)?;
+        if events_due > 0 {
+            self.conn.execute("DELETE FROM event WHERE seq <= ?1", [int(events_to)])?;
+            self.tending.events_from = events_to;
+        }
+        self.conn.prepare_cached("COMMIT")?.execute([])?;
+        if !more {
+            self.tending.ages_at = now + AGES_EACH_MS;
+        }
+        self.tending.more = more;
+        Ok(())
+    }
+
+    /// Drops finished tasks over the bound, and those too old.
+    fn drop_done(&mut self, over: u64, now: i64) -> rusqlite::Result<bool> {
+        let age = i64::try_from(self.options.history_age.as_millis()).unwrap_or(i64::MAX);
+        let ended_before = now.saturating_sub(age);
+        let made_before =
+            ended_before.saturating_sub(int(TASK_ID_ORIGIN_MS)).max(0) << ID_TIME_SHIFT;
+        let chunk = if over > SLACK { CHUNK_PRESSING } else { CHUNK };
+        let over = usize::try_from(over).unwrap_or(usize::MAX).min(chunk);
+        let ids: Vec<i64> = {
+            let mut oldest = self.conn.prepare_cached(
+                "SELECT id FROM done WHERE id < ?1 AND ended_at < ?2 ORDER BY id LIMIT ?3",
+            )?;
+            let (made, ended, limit) = if over > 0 {
+                (i64::MAX, i64::MAX, over)
+            } else {
+                (made_before, ended_before, CHUNK)
+            };
+            oldest
+                .query_map(params![made, ended, limit as i64], |r| r.get(0))?
+                .collect::<rusqlite::Result<_>>()?
+        };
+        for id in &ids {
+            self.conn.prepare_cached("DELETE FROM done WHERE id = ?1")?.execute([id])?;
+            self.conn.prepare_cached("DELETE FROM attempt WHERE id = ?1")?.execute([id])?;
+            self.conn.prepare_cached("DELETE FROM body WHERE id = ?1")?.execute([id])?;
+        }
+        let dropped = ids.len() as u64;
+        self.conn
+            .prepare_cached("UPDATE meta SET value = value - ?1 WHERE name = 'done_rows'")?
+            .execute([int(dropped)])?;
+        self.tending.done_rows = self.tending.done_rows.saturating_sub(dropped);
+        Ok(ids.len() >= CHUNK)
+    }
+
+    /// Forgets old idempotency keys; one with an unfinished task is looked at again a day later.
+    fn drop_keys(&self, now: i64) -> rusqlite::Result<bool> {
+        let old: Vec<(i64, String, Vec<u8>)> = self
+            .conn
+            .prepare_cached(
+                "SELECT queue, key, ids FROM pushed WHERE at < ?1 ORDER BY at LIMIT ?2",
+            )?
+            .query_map(params![now - KEY_AGE_MS, CHUNK as i64], |r| {
+                Ok((r.get(0)?, r.get(1)?, r.get(2)?))
+            })?
+            .collect::<rusqlite::Result<_>>()?;
+        for (queue, key, ids) in &old {
+            let mut unfinished = self.conn.prepare_cached("SELECT 1 FROM task WHERE id = ?1")?;
+            let mut waits = false;
+            for id in ids_from_blob(ids) {
+                if unfinished.exists([id.raw()])? {
+                    waits = true;
+                    break;
+                }
+            }
+            let sql = if waits {
+                "UPDATE pushed SET at = ?3 WHERE queue = ?1 AND key = ?2"
+            } else {
+                "DELETE FROM pushed WHERE queue = ?1 AND key = ?2 AND at < ?3"
+            };
+            self.conn.prepare_cached(sql)?.execute(params![queue, key, now])?;
+        }
+        Ok(old.len() == CHUNK)
+    }
+}
