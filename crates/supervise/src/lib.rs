@@ -1,1 +1,20 @@
 //! Services and instances: restart, backoff, breaker, readiness, ordered start and stop.
+//!
+//! Owns the life of every long-running child: [`instance`] is one process place with its owner task and pure state
+//! machine, [`services`] holds all services, their slots and their order. Pools use [`instance`] for their workers. It
+//! never parses configuration, never stores anything and never talks HTTP: it gives out [`Snapshot`]s and [`Told`]
+//! events, and its caller records them.
+
+pub mod instance;
+pub mod policy;
+mod ready;
+pub mod services;
+pub mod spec;
+mod view;
+
+pub use instance::{InstanceHandle, InstanceNotice, Surroundings};
+pub use policy::{Policy, Restart, StartLimit};
+
+pub use services::{ServiceError, Services};
+pub use spec::{Dependency, InstanceSpec, Ready, ReadyBy, ServiceSpec, Stop, Until};
+pub use view::{InstanceView, SlotResume, Snapshot, Told};

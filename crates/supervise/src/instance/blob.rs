@@ -1,0 +1,155 @@
+//! The note each child carries for the next daemon: small JSON, held by the keeper.
+
+use ganger_keeper::wire::Plan;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::state::{Machine, Phase, State, Then};
+use crate::spec::{InstanceSpec, Ready};
+
+/// What a later daemon must know of a child it did not start. Additive: unknown fields are ignored, new ones default.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Blob {
+    /// [`fingerprint`] of the spec it was started from.
+    pub(crate) spec: String,
+    /// Readiness is declared and was seen.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) ready: bool,
+    /// It is being ended: `stop`, `start` or `fail` follows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stopping: Option<Follows>,
+    /// Starts after the first.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) restarts: u32,
+    /// Failures in a row.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) failures: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+
+/// [`Then`] as it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Follows {
+    Stop,
+    Start,
+    Fail,
+}
+
+impl From<Then> for Follows {
+    fn from(then: Then) -> Self {
+        match then {
+            Then::Stop => Self::Stop,
+            Then::Start => Self::Start,
+            Then::Fail => Self::Fail,
+        }
+    }
+}
+
+impl From<Follows> for Then {
+    fn from(follows: Follows) -> Self {
+        match follows {
+            Follows::Stop => Self::Stop,
+            Follows::Start => Self::Start,
+            Follows::Fail => Self::Fail,
+        }
+    }
+}
+
+impl Blob {
+    /// The note for the machine's present state.
+    pub(crate) fn of(machine: &Machine, spec: String, readiness: bool) -> Self {
+        let stopping = match machine.state() {
+            State::Stopping { phase: Phase::Unspawned, .. } => None,
+            State::Stopping { then, .. } => Some((*then).into()),
+            _ => None,
+        };
+        Self {
+            spec,
+            ready: readiness && matches!(machine.state(), State::Running { .. }),
+            stopping,
+            restarts: machine.restarts(),
+            failures: machine.failures(),
+        }
+    }
+
+    /// Reads a note; an empty or foreign one says nothing, and the child is then replaced as if its spec had changed.
+    pub(crate) fn read(text: &str) -> Self {
+        serde_json::from_str(text).unwrap_or_default()
+    }
+
+    pub(crate) fn write(&self) -> String {
+        serde_json::to_string(self).expect("a struct of strings and numbers is JSON")
+    }
+}
+
+/// Sixteen hex digits that change when the process should be replaced: plan and readiness, not restart policy.
+///
+/// Values that are null, false, zero or empty count as absent, so that a field added by a later ganger leaves the
+/// fingerprints of old plans as they are and an upgrade replaces nothing.
+pub(crate) fn fingerprint(spec: &InstanceSpec) -> String {
+    let plan = Plan { blob: String::new(), ..spec.plan.clone() };
+    let by = spec.ready.as_ref().map(|Ready { by, .. }| by);
+    let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
+    // A plan has string keys and no failing serializer; should that ever change, equal plans still hash alike.
+    hash.value(&serde_json::to_value(plan).unwrap_or_default());
+    hash.value(&serde_json::to_value(by).unwrap_or_default());
+    format!("{:016x}", hash.0)
+}
+
+/// Neither plan nor readiness differ.
+pub(crate) fn same_process(a: &InstanceSpec, b: &InstanceSpec) -> bool {
+    fingerprint(a) == fingerprint(b)
+}
+
+/// FNV-1a, 64 bits (draft-eastlake-fnv): the same on every machine and in every version, which std's hasher is not.
+struct Fnv(u64);
+
+impl Fnv {
+    fn bytes(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    fn value(&mut self, value: &Value) {
+        match value {
+            Value::Array(items) => {
+                self.bytes(b"[");
+                items.iter().for_each(|item| self.value(item));
+                self.bytes(b"]");
+            }
+            Value::Object(fields) => {
+                let mut fields: Vec<_> = fields.iter().filter(|(_, v)| !is_absent(v)).collect();
+                fields.sort_by_key(|(name, _)| name.as_str());
+                self.bytes(b"{");
+                for (name, value) in fields {
+                    self.bytes(name.as_bytes());
+                    self.bytes(b"\0");
+                    self.value(value);
+                }
+                self.bytes(b"}");
+            }
+            scalar => {
+                self.bytes(scalar.to_string().as_bytes());
+                self.bytes(b"\0");
+            }
+        }
+    }
+}
+
+fn is_absent(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Number(n) => n.as_f64() == Some(0.0),
+        Value::String(s) => s.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.values().all(is_absent),
+        Value::Bool(true) => false,
+    }
+}

@@ -1,0 +1,584 @@
+//! The pure machine of one instance: events in, actions out. No tokio, no I/O, no clock, no randomness of its own.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use ganger_core::{Dur, InstanceState};
+
+use crate::policy::{Policy, Restart, StartLimit};
+
+/// How long the keeper may take to answer that a tree has ended before it is asked again. Ending a tree takes
+/// milliseconds; processes in uninterruptible sleep take as long as their device.
+pub const END_AGAIN: Duration = Duration::from_secs(30);
+
+/// How the reason of a `backoff` begins that waits for the breaker.
+pub const BREAKER_OPEN: &str = "breaker open";
+
+/// Where the instance is, with the data only that state has.
+#[derive(Debug, Clone, PartialEq)]
+pub enum State {
+    /// No process, none wanted.
+    Stopped {
+        /// It ended by itself with exit code 0.
+        completed: bool,
+    },
+    /// A start is asked for (`spawned` false) or has happened and readiness is awaited.
+    Starting {
+        /// The keeper has answered.
+        spawned: bool,
+        /// When the start was asked for.
+        since: Instant,
+        /// When a missing readiness becomes a failure.
+        deadline: Option<Instant>,
+    },
+    /// Up, and ready where readiness is declared.
+    Running {
+        /// When it became so.
+        since: Instant,
+        /// How long the start-up took.
+        startup: Duration,
+    },
+    /// Its end is asked for and not yet told.
+    Stopping {
+        /// What follows the end.
+        then: Then,
+        /// How far the stop has come.
+        phase: Phase,
+    },
+    /// No process; the next start has its time.
+    Backoff {
+        /// The time.
+        until: Instant,
+        /// It waits for the breaker, not for an ordinary retry.
+        breaker: bool,
+    },
+    /// No process; only a person starts it again.
+    Failed,
+}
+
+/// What follows the end of a stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// Nothing.
+    Stop,
+    /// A new start, asked for by a person or by a changed configuration.
+    Start,
+    /// The end counts as a failure: readiness never came.
+    Fail,
+}
+
+/// How far a stop has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phase {
+    /// The keeper has not yet answered the start that is to be undone.
+    Unspawned,
+    /// The stop signal is sent; by force at this time.
+    Asked(Instant),
+    /// The end of the tree by force is asked for; again at this time.
+    Forced(Instant),
+}
+
+/// What may happen to an instance.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// Somebody wants it up.
+    Start,
+    /// Somebody wants it down, and says why.
+    Stop(String),
+    /// Somebody wants a new process in place of the present one.
+    Restart,
+    /// The keeper started it.
+    Spawned,
+    /// The keeper could not start it: the text names step, path and errno.
+    CouldNotSpawn(String),
+    /// It said that it is ready.
+    Ready,
+    /// Readiness will never come: the text says why.
+    NeverReady(String),
+    /// Its main process ended and its tree is empty.
+    Exited {
+        /// Exit code 0.
+        success: bool,
+        /// How, as a person would say it.
+        how: String,
+        /// Processes of its tree that could not be proven dead.
+        stuck: Vec<u32>,
+    },
+    /// The keeper ended its tree by force; these pids would not go.
+    TreeEnded(Vec<u32>),
+    /// The time of [`Machine::deadline`] has come.
+    Deadline,
+}
+
+/// What the owner must do now, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Ask the keeper for a start.
+    Spawn,
+    /// Look for readiness.
+    Probe,
+    /// Stop looking.
+    EndProbe,
+    /// Send the configured stop signal.
+    Signal,
+    /// End the whole tree by force.
+    EndTree,
+}
+
+/// What an adopted child was doing when its former daemon ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Adopted {
+    /// It had become ready.
+    pub ready: bool,
+    /// It was being ended, and what should follow.
+    pub stopping: Option<Then>,
+    /// Time since its start.
+    pub age: Duration,
+}
+
+/// One instance's machine.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    policy: Policy,
+    state: State,
+    reason: String,
+    restarts: u32,
+    failures: u32,
+    /// The present start is the breaker's one probe.
+    probing: bool,
+    /// Times of automatic restarts, oldest first, never more than the limit's `max`.
+    recent: VecDeque<Instant>,
+}
+
+impl Machine {
+    /// A machine at rest.
+    #[must_use]
+    pub fn new(policy: Policy, reason: impl Into<String>) -> Self {
+        Self {
+            policy,
+            state: State::Stopped { completed: false },
+            reason: reason.into(),
+            restarts: 0,
+            failures: 0,
+            probing: false,
+            recent: VecDeque::new(),
+        }
+    }
+
+    /// A machine that takes over a living child.
+    #[must_use]
+    pub fn adopt(policy: Policy, seen: Adopted, now: Instant) -> (Self, Vec<Action>) {
+        let mut machine = Self::new(policy, String::new());
+        let since = now.checked_sub(seen.age).unwrap_or(now);
+        let actions = match seen.stopping {
+            Some(then) => {
+                machine.reason = "its stop goes on under a new daemon".into();
+                machine.begin_stop(then, true, now)
+            }
+            None => match machine.policy.ready_timeout {
+                Some(timeout) if !seen.ready => {
+                    let deadline = Some(now + timeout);
+                    machine.state = State::Starting { spawned: true, since, deadline };
+                    vec![Action::Probe]
+                }
+                _ => {
+                    machine.state = State::Running { since, startup: Duration::ZERO };
+                    vec![]
+                }
+            },
+        };
+        (machine, actions)
+    }
+
+    /// Sets what a former daemon had counted and where it had left an instance without a process.
+    pub fn resume(&mut self, state: State, reason: String, restarts: u32, failures: u32) {
+        debug_assert!(!self.has_process(), "only an instance without a process is resumed");
+        self.probing = matches!(state, State::Backoff { breaker: true, .. });
+        (self.state, self.reason, self.restarts, self.failures) =
+            (state, reason, restarts, failures);
+    }
+
+    /// Sets the counters of an adopted child.
+    pub fn set_counts(&mut self, restarts: u32, failures: u32) {
+        (self.restarts, self.failures) = (restarts, failures);
+    }
+
+    /// New rules; they hold from the next event on.
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.policy = policy;
+    }
+
+    /// The present state.
+    #[must_use]
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The word for the present state.
+    #[must_use]
+    pub const fn word(&self) -> InstanceState {
+        match self.state {
+            State::Stopped { .. } => InstanceState::Stopped,
+            State::Starting { .. } => InstanceState::Starting,
+            State::Running { .. } => InstanceState::Running,
+            State::Stopping { .. } => InstanceState::Stopping,
+            State::Backoff { .. } => InstanceState::Backoff,
+            State::Failed => InstanceState::Failed,
+        }
+    }
+
+    /// Why it is in this state; empty where nothing needs saying.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// Starts after the first, automatic and asked for.
+    #[must_use]
+    pub const fn restarts(&self) -> u32 {
+        self.restarts
+    }
+
+    /// Failures in a row.
+    #[must_use]
+    pub const fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// A process exists, or its start is on the way.
+    #[must_use]
+    pub const fn has_process(&self) -> bool {
+        matches!(
+            self.state,
+            State::Starting { .. } | State::Running { .. } | State::Stopping { .. }
+        )
+    }
+
+    /// When [`Event::Deadline`] is due.
+    #[must_use]
+    pub const fn deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::Starting { deadline, .. } => *deadline,
+            State::Stopping { phase: Phase::Asked(at) | Phase::Forced(at), .. } => Some(*at),
+            State::Backoff { until, .. } => Some(*until),
+            _ => None,
+        }
+    }
+
+    /// Takes one event. `unit` is a random number in `[0, 1)` for the jitter of a backoff.
+    pub fn step(&mut self, event: Event, now: Instant, unit: f64) -> Vec<Action> {
+        match event {
+            Event::Start => self.on_start(now),
+            Event::Stop(why) => self.on_stop(why, now),
+            Event::Restart => self.on_restart(now),
+            Event::Spawned => self.on_spawned(now),
+            Event::CouldNotSpawn(why) => self.on_could_not_spawn(why, now, unit),
+            Event::Ready => self.on_ready(now),
+            Event::NeverReady(why) => self.on_never_ready(why, now),
+            Event::Exited { how, stuck, .. } if !stuck.is_empty() => {
+                self.on_stuck_exit(&how, &stuck)
+            }
+            Event::Exited { success, how, .. } => self.on_exited(success, &how, now, unit),
+            Event::TreeEnded(stuck) => self.on_tree_ended(&stuck),
+            Event::Deadline => self.on_deadline(now),
+        }
+    }
+
+    fn on_start(&mut self, now: Instant) -> Vec<Action> {
+        match &mut self.state {
+            State::Stopped { .. } | State::Failed | State::Backoff { .. } => {
+                self.forgive();
+                self.spawn(now)
+            }
+            State::Stopping { then, .. } => {
+                *then = Then::Start;
+                vec![]
+            }
+            State::Starting { .. } | State::Running { .. } => vec![],
+        }
+    }
+
+    /// Stop wins: whatever was to follow, nothing follows now.
+    fn on_stop(&mut self, why: String, now: Instant) -> Vec<Action> {
+        match &mut self.state {
+            State::Stopped { completed } => {
+                if !*completed {
+                    self.reason = why;
+                }
+                vec![]
+            }
+            State::Failed | State::Backoff { .. } => {
+                self.rest(State::Stopped { completed: false }, why);
+                vec![]
+            }
+            State::Stopping { then, .. } => {
+                *then = Then::Stop;
+                self.reason = why;
+                vec![]
+            }
+            State::Starting { spawned, .. } => {
+                let spawned = *spawned;
+                self.reason = why;
+                self.begin_stop(Then::Stop, spawned, now)
+            }
+            State::Running { .. } => {
+                self.reason = why;
+                self.begin_stop(Then::Stop, true, now)
+            }
+        }
+    }
+
+    fn on_restart(&mut self, now: Instant) -> Vec<Action> {
+        match &mut self.state {
+            State::Stopping { then: Then::Stop, .. } => vec![],
+            State::Stopping { .. }
+            | State::Stopped { .. }
+            | State::Failed
+            | State::Backoff { .. } => self.on_start(now),
+            State::Starting { spawned, .. } => {
+                let spawned = *spawned;
+                self.reason = "restart asked for".into();
+                self.begin_stop(Then::Start, spawned, now)
+            }
+            State::Running { .. } => {
+                self.reason = "restart asked for".into();
+                self.begin_stop(Then::Start, true, now)
+            }
+        }
+    }
+
+    fn on_spawned(&mut self, now: Instant) -> Vec<Action> {
+        match &mut self.state {
+            State::Starting { spawned: spawned @ false, since, deadline } => {
+                if let Some(timeout) = self.policy.ready_timeout {
+                    *spawned = true;
+                    *deadline = Some(now + timeout);
+                    return vec![Action::Probe];
+                }
+                let startup = now.saturating_duration_since(*since);
+                self.state = State::Running { since: now, startup };
+                self.reason.clear();
+                vec![]
+            }
+            State::Stopping { phase: phase @ Phase::Unspawned, .. } => {
+                *phase = Phase::Asked(now + self.policy.stop_timeout);
+                vec![Action::Signal]
+            }
+            _ => vec![],
+        }
+    }
+
+    fn on_could_not_spawn(&mut self, why: String, now: Instant, unit: f64) -> Vec<Action> {
+        match self.state {
+            State::Starting { spawned: false, .. } => {
+                if self.policy.restart == Restart::Never {
+                    self.rest(State::Failed, why);
+                    return vec![];
+                }
+                self.fail(why, None, now, unit)
+            }
+            State::Stopping { then: Then::Start, phase: Phase::Unspawned } => self.spawn_again(now),
+            State::Stopping { phase: Phase::Unspawned, .. } => {
+                let why = format!("{} ({why})", self.reason);
+                self.rest(State::Stopped { completed: false }, why);
+                vec![]
+            }
+            _ => vec![],
+        }
+    }
+
+    fn on_ready(&mut self, now: Instant) -> Vec<Action> {
+        let State::Starting { spawned: true, since, .. } = self.state else { return vec![] };
+        let startup = now.saturating_duration_since(since);
+        self.state = State::Running { since: now, startup };
+        self.reason.clear();
+        vec![Action::EndProbe]
+    }
+
+    fn on_never_ready(&mut self, why: String, now: Instant) -> Vec<Action> {
+        if !matches!(self.state, State::Starting { spawned: true, .. }) {
+            return vec![];
+        }
+        self.reason = why;
+        self.begin_stop(Then::Fail, true, now)
+    }
+
+    fn on_exited(&mut self, success: bool, how: &str, now: Instant, unit: f64) -> Vec<Action> {
+        match self.state {
+            State::Starting { spawned: true, .. } => {
+                let why = format!("{how} before it was ready");
+                let mut actions = vec![Action::EndProbe];
+                actions.extend(self.after_exit(success, why, None, now, unit));
+                actions
+            }
+            State::Running { since, startup } => {
+                let up = now.saturating_duration_since(since);
+                self.after_exit(success, how.to_owned(), Some((up, startup)), now, unit)
+            }
+            State::Stopping { then, .. } => match then {
+                Then::Start => self.spawn_again(now),
+                Then::Stop => {
+                    let why = format!("{}: {how}", self.reason);
+                    self.rest(State::Stopped { completed: false }, why);
+                    vec![]
+                }
+                Then::Fail => {
+                    let why = self.reason.clone();
+                    self.after_exit(false, why, None, now, unit)
+                }
+            },
+            _ => vec![],
+        }
+    }
+
+    /// Part of its tree may live on: a new start would be a second copy.
+    fn on_stuck_exit(&mut self, how: &str, stuck: &[u32]) -> Vec<Action> {
+        let probing = matches!(self.state, State::Starting { spawned: true, .. });
+        self.rest(State::Failed, format!("{how}; {}", stuck_text(stuck)));
+        if probing { vec![Action::EndProbe] } else { vec![] }
+    }
+
+    fn on_tree_ended(&mut self, stuck: &[u32]) -> Vec<Action> {
+        if matches!(self.state, State::Stopping { .. }) && !stuck.is_empty() {
+            self.reason = stuck_text(stuck);
+        }
+        vec![]
+    }
+
+    fn on_deadline(&mut self, now: Instant) -> Vec<Action> {
+        if self.deadline().is_none_or(|at| now < at) {
+            return vec![];
+        }
+        match &mut self.state {
+            State::Starting { .. } => {
+                let waited = self.policy.ready_timeout.unwrap_or_default();
+                self.reason = format!("not ready after {}", Dur(waited));
+                self.begin_stop(Then::Fail, true, now)
+            }
+            State::Stopping { phase, .. } => {
+                *phase = Phase::Forced(now + END_AGAIN);
+                vec![Action::EndTree]
+            }
+            State::Backoff { .. } => self.spawn_again(now),
+            _ => vec![],
+        }
+    }
+
+    /// After an end nobody asked for.
+    fn after_exit(
+        &mut self,
+        success: bool,
+        why: String,
+        up: Option<(Duration, Duration)>,
+        now: Instant,
+        unit: f64,
+    ) -> Vec<Action> {
+        match self.policy.restart {
+            Restart::Always => self.fail(why, up, now, unit),
+            Restart::OnFailure if !success => self.fail(why, up, now, unit),
+            _ => {
+                let end = if success { State::Stopped { completed: true } } else { State::Failed };
+                self.rest(end, why);
+                vec![]
+            }
+        }
+    }
+
+    /// Counts a failure and sets the time of the next start, which may be now.
+    fn fail(
+        &mut self,
+        why: String,
+        up: Option<(Duration, Duration)>,
+        now: Instant,
+        unit: f64,
+    ) -> Vec<Action> {
+        if up.is_some_and(|(up, startup)| up >= Policy::stable_after(startup)) {
+            self.failures = 0;
+            self.probing = false;
+        }
+        self.failures = self.failures.saturating_add(1);
+        if let Some(limit) = self.policy.start_limit
+            && (self.probing || self.limit_reached(&limit, now))
+        {
+            let rule = Policy::limit_text(&limit);
+            self.reason = format!("{BREAKER_OPEN} after {rule}; last: {why}");
+            self.probing = true;
+            self.state = State::Backoff { until: now + limit.breaker, breaker: true };
+            return vec![];
+        }
+        let wait = self.policy.backoff.delay(self.failures, unit);
+        self.reason = why;
+        if wait.is_zero() {
+            return self.spawn_again(now);
+        }
+        self.state = State::Backoff { until: now + wait, breaker: false };
+        vec![]
+    }
+
+    fn limit_reached(&mut self, limit: &StartLimit, now: Instant) -> bool {
+        while self
+            .recent
+            .front()
+            .is_some_and(|at| now.saturating_duration_since(*at) >= limit.within)
+        {
+            self.recent.pop_front();
+        }
+        self.recent.len() >= limit.max.min(StartLimit::MAX_TRACKED) as usize
+    }
+
+    /// Someone wants it up and knows what happened: failures, limit and breaker start anew.
+    fn forgive(&mut self) {
+        self.failures = 0;
+        self.probing = false;
+        self.recent.clear();
+        self.reason.clear();
+    }
+
+    fn spawn_again(&mut self, now: Instant) -> Vec<Action> {
+        self.restarts = self.restarts.saturating_add(1);
+        match self.state {
+            State::Stopping { then: Then::Start, .. } => self.forgive(),
+            _ => self.remember(now),
+        }
+        self.spawn(now)
+    }
+
+    /// Notes an automatic restart for the start limit; the breaker's own probe is not one.
+    fn remember(&mut self, now: Instant) {
+        let max = self.policy.start_limit.map_or(0, |limit| limit.max.min(StartLimit::MAX_TRACKED));
+        if self.probing || max == 0 {
+            return;
+        }
+        while self.recent.len() >= max as usize {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(now);
+    }
+
+    fn spawn(&mut self, now: Instant) -> Vec<Action> {
+        self.state = State::Starting { spawned: false, since: now, deadline: None };
+        vec![Action::Spawn]
+    }
+
+    fn begin_stop(&mut self, then: Then, spawned: bool, now: Instant) -> Vec<Action> {
+        let probing = matches!(self.state, State::Starting { spawned: true, .. });
+        if !spawned {
+            self.state = State::Stopping { then, phase: Phase::Unspawned };
+            return vec![];
+        }
+        let phase = Phase::Asked(now + self.policy.stop_timeout);
+        self.state = State::Stopping { then, phase };
+        if probing { vec![Action::EndProbe, Action::Signal] } else { vec![Action::Signal] }
+    }
+
+    fn rest(&mut self, state: State, why: String) {
+        self.state = state;
+        self.reason = why;
+        self.probing = false;
+    }
+}
+
+fn stuck_text(stuck: &[u32]) -> String {
+    let pids: Vec<_> = stuck.iter().map(u32::to_string).collect();
+    format!("stuck: could not prove the end of pid {}", pids.join(", "))
+}

@@ -1,0 +1,168 @@
+//! What others hold of all services.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use ganger_process::Child;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use super::error::ServiceError;
+use super::owner::Owner;
+use crate::instance::{Surroundings, Ticket, TicketError};
+use crate::spec::ServiceSpec;
+use crate::view::{SlotResume, Snapshot};
+
+/// Requests in flight: people and API clients, each waits for its answer.
+const ASKS: usize = 64;
+
+/// What an `apply` did, by service name.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Applied {
+    /// New ones.
+    pub added: Vec<String>,
+    /// Their processes are replaced.
+    pub replaced: Vec<String>,
+    /// Only rules or the number of instances changed.
+    pub adjusted: Vec<String>,
+    /// They are being stopped and forgotten.
+    pub removed: Vec<String>,
+    /// Untouched.
+    pub unchanged: Vec<String>,
+}
+
+/// One ticket for several instances. Await it: all done. Drop it: done all the same, unseen.
+#[derive(Debug)]
+pub struct GroupTicket(pub(super) Vec<Ticket>);
+
+impl GroupTicket {
+    /// Waits for every instance.
+    ///
+    /// # Errors
+    /// The first that did not get there, after all have been waited for.
+    pub async fn done(self) -> Result<(), TicketError> {
+        let mut result = Ok(());
+        for ticket in self.0 {
+            let one = ticket.done().await;
+            result = result.and(one);
+        }
+        result
+    }
+}
+
+pub(super) type Answer<T> = oneshot::Sender<Result<T, ServiceError>>;
+
+#[derive(Debug)]
+pub(super) enum Ask {
+    Apply { specs: Vec<ServiceSpec>, resume: Vec<SlotResume>, reply: Answer<Applied> },
+    Start { name: String, slot: Option<u32>, reply: Answer<GroupTicket> },
+    Stop { name: String, slot: Option<u32>, reply: Answer<GroupTicket> },
+    Restart { name: String, slot: Option<u32>, reply: Answer<GroupTicket> },
+    Scale { name: String, replicas: u32, reply: Answer<GroupTicket> },
+    Shutdown { reply: oneshot::Sender<()> },
+}
+
+/// What [`Services::start_owner`] gives.
+#[derive(Debug)]
+pub struct Startup {
+    /// The handle.
+    pub services: Services,
+    /// The newest snapshot, at most every 20 ms.
+    pub snapshot: watch::Receiver<Arc<Snapshot>>,
+    /// The owner task; ends when every handle is dropped or the keeper is gone. Processes live on.
+    pub task: JoinHandle<()>,
+}
+
+/// Handle to the owner task of all services; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Services {
+    asks: mpsc::Sender<Ask>,
+}
+
+impl Services {
+    /// Starts the owner task. `adopted` are the services' children of a former daemon; nothing happens to them before the
+    /// first `apply`, which ends those it does not name. `held` may hold their notify sockets, which are taken out. Must
+    /// be called within a tokio runtime.
+    #[must_use]
+    pub fn start_owner(
+        surroundings: Surroundings,
+        adopted: Vec<Child>,
+        held: &mut BTreeMap<String, OwnedFd>,
+    ) -> Startup {
+        let (asks, inbox) = mpsc::channel(ASKS);
+        let (owner, snapshot) = Owner::new(surroundings, adopted, held, inbox);
+        Startup { services: Self { asks }, snapshot, task: tokio::spawn(owner.run()) }
+    }
+
+    /// Makes the services those of `specs`: new ones start, changed ones are replaced, missing ones stop, the rest is
+    /// untouched (but a service that a person had stopped starts again unless its spec says `stopped`). `resume` says
+    /// where a former daemon left instances without a process. Returns when that is under way, not when all is up.
+    ///
+    /// # Errors
+    /// Dependencies that can't be kept; then nothing is changed.
+    pub async fn apply(
+        &self,
+        specs: Vec<ServiceSpec>,
+        resume: Vec<SlotResume>,
+    ) -> Result<Applied, ServiceError> {
+        self.ask(|reply| Ask::Apply { specs, resume, reply }).await
+    }
+
+    /// Starts a service or one of its slots. Past failures are forgotten.
+    ///
+    /// # Errors
+    /// No such service or slot.
+    pub async fn start(&self, name: &str, slot: Option<u32>) -> Result<GroupTicket, ServiceError> {
+        let name = name.to_owned();
+        self.ask(|reply| Ask::Start { name, slot, reply }).await
+    }
+
+    /// Stops a service or one of its slots.
+    ///
+    /// # Errors
+    /// No such service or slot.
+    pub async fn stop(&self, name: &str, slot: Option<u32>) -> Result<GroupTicket, ServiceError> {
+        let name = name.to_owned();
+        self.ask(|reply| Ask::Stop { name, slot, reply }).await
+    }
+
+    /// Replaces the processes of a service or of one slot. One that does not run is started.
+    ///
+    /// # Errors
+    /// No such service or slot.
+    pub async fn restart(
+        &self,
+        name: &str,
+        slot: Option<u32>,
+    ) -> Result<GroupTicket, ServiceError> {
+        let name = name.to_owned();
+        self.ask(|reply| Ask::Restart { name, slot, reply }).await
+    }
+
+    /// Sets the number of instances: further slots start, the highest stop. The ticket is for those that start or stop.
+    ///
+    /// # Errors
+    /// No such service.
+    pub async fn scale(&self, name: &str, replicas: u32) -> Result<GroupTicket, ServiceError> {
+        let name = name.to_owned();
+        self.ask(|reply| Ask::Scale { name, replicas, reply }).await
+    }
+
+    /// Stops everything, dependents first. Returns when every tree is empty; what the kernel does not end holds it up,
+    /// so give it a deadline. Twice is fine.
+    ///
+    /// # Errors
+    /// The owner task is gone.
+    pub async fn shutdown(&self) -> Result<(), ServiceError> {
+        let (reply, done) = oneshot::channel();
+        self.asks.send(Ask::Shutdown { reply }).await.map_err(|_| ServiceError::Gone)?;
+        done.await.map_err(|_| ServiceError::Gone)
+    }
+
+    async fn ask<T>(&self, ask: impl FnOnce(Answer<T>) -> Ask) -> Result<T, ServiceError> {
+        let (reply, answer) = oneshot::channel();
+        self.asks.send(ask(reply)).await.map_err(|_| ServiceError::Gone)?;
+        answer.await.map_err(|_| ServiceError::Gone)?
+    }
+}

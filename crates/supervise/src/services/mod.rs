@@ -1,0 +1,27 @@
+//! Every service, its slots and their order.
+//!
+//! One owner task holds all services. It applies configurations by difference, starts a service when what it depends on
+//! is as far as asked, stops in the reverse order, and publishes snapshots. What a single instance does is its own owner
+//! task's ([`crate::instance`]); here only their views arrive.
+//!
+//! ```text
+//! apply: new ──► slots wait for dependencies ──► start        unchanged ──► untouched
+//!        changed process ──► each slot is replaced            changed rules ──► rules only
+//!        gone ──► leaving: after its dependents, stop ──► logs retired, forgotten
+//! ```
+//!
+//! A person's `start NAME` does not wait for dependencies: it is a later and more exact word than the file. Restarts
+//! after a failure do not wait either. `shutdown` is `leaving` for all, after which every request is refused.
+
+mod apply;
+mod error;
+mod handle;
+mod order;
+mod owner;
+mod publisher;
+mod service;
+#[cfg(test)]
+mod tests;
+
+pub use error::ServiceError;
+pub use handle::{Applied, GroupTicket, Services, Startup};

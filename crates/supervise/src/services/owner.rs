@@ -1,0 +1,332 @@
+//! The owner task of all services.
+
+use std::collections::{BTreeMap, HashMap};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use ganger_core::InstanceId;
+use ganger_process::Child;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::error::ServiceError;
+use super::handle::{Answer, Ask, GroupTicket};
+use super::order::{Dependents, reached, waits_text};
+use super::publisher::Publisher;
+use super::service::{Leaving, Service, Slot};
+use crate::instance::{InstanceHandle, InstanceNotice, Surroundings};
+use crate::spec::ServiceSpec;
+use crate::view::{InstanceView, Snapshot};
+
+/// Notices in flight; an instance keeps its own and joins superseded ones while this is full.
+const NOTICES: usize = 1_024;
+
+pub(super) struct Owner {
+    pub(super) around: Surroundings,
+    inbox: mpsc::Receiver<Ask>,
+    pub(super) notices: mpsc::Sender<(InstanceId, InstanceNotice)>,
+    noticed: mpsc::Receiver<(InstanceId, InstanceNotice)>,
+    pub(super) services: BTreeMap<String, Service>,
+    pub(super) dependents: Dependents,
+    pub(super) adopted: HashMap<InstanceId, Child>,
+    pub(super) notify_sockets: HashMap<InstanceId, OwnedFd>,
+    /// Instance tasks and the retirement of logs.
+    pub(super) tasks: JoinSet<()>,
+    /// Tickets of slots that leave; false where the stop was overruled.
+    stops: JoinSet<(InstanceId, bool)>,
+    publisher: Publisher,
+    /// Set from `shutdown` on: whom to tell when all is at rest.
+    going_down: Option<Vec<oneshot::Sender<()>>>,
+}
+
+impl Owner {
+    pub(super) fn new(
+        around: Surroundings,
+        adopted: Vec<Child>,
+        held: &mut BTreeMap<String, OwnedFd>,
+        inbox: mpsc::Receiver<Ask>,
+    ) -> (Self, watch::Receiver<Arc<Snapshot>>) {
+        let (notices, noticed) = mpsc::channel(NOTICES);
+        let (publisher, snapshot) = Publisher::new();
+        let mut owner = Self {
+            around,
+            inbox,
+            notices,
+            noticed,
+            services: BTreeMap::new(),
+            dependents: Dependents::default(),
+            adopted: HashMap::new(),
+            notify_sockets: HashMap::new(),
+            tasks: JoinSet::new(),
+            stops: JoinSet::new(),
+            publisher,
+            going_down: None,
+        };
+        owner.take_adopted(adopted, held);
+        (owner, snapshot)
+    }
+
+    /// Runs until every handle is dropped. Instance tasks end with it; their processes live on.
+    pub(super) async fn run(mut self) {
+        loop {
+            let due = self.publisher.due();
+            tokio::select! {
+                ask = self.inbox.recv() => match ask {
+                    Some(ask) => self.on_ask(ask).await,
+                    None => return,
+                },
+                Some((id, notice)) = self.noticed.recv() => {
+                    if let InstanceNotice::State(view) = notice {
+                        self.on_view(id, view).await;
+                    }
+                }
+                Some(Ok((id, true))) = self.stops.join_next() => self.on_stopped(id).await,
+                Some(ended) = self.tasks.join_next() => {
+                    if let Err(error) = ended && error.is_panic() {
+                        tracing::error!(%error, "an instance's owner task broke");
+                    }
+                }
+                () = at(due) => self.publisher.publish(),
+            }
+        }
+    }
+
+    async fn on_ask(&mut self, ask: Ask) {
+        let down = self.going_down.is_some();
+        match ask {
+            Ask::Shutdown { reply } => self.shutdown(reply).await,
+            Ask::Apply { reply, .. } if down => answer(reply, Err(ServiceError::GoingDown)),
+            Ask::Apply { specs, resume, reply } => {
+                let applied = self.apply(specs, resume).await;
+                answer(reply, applied);
+            }
+            Ask::Start { reply, .. } | Ask::Restart { reply, .. } | Ask::Scale { reply, .. }
+                if down =>
+            {
+                answer(reply, Err(ServiceError::GoingDown));
+            }
+            Ask::Start { name, slot, reply } => {
+                self.tell(&name, slot, reply, async |handle| handle.start().await).await;
+            }
+            Ask::Stop { name, slot, reply } => {
+                self.tell(&name, slot, reply, async |handle| {
+                    handle.stop("stopped on request").await
+                })
+                .await;
+            }
+            Ask::Restart { name, slot, reply } => {
+                self.tell(&name, slot, reply, async |handle| handle.restart().await).await;
+            }
+            Ask::Scale { name, replicas, reply } => {
+                let scaled = self.scale(&name, replicas).await;
+                answer(reply, scaled);
+            }
+        }
+    }
+
+    /// Tells a person's word to the slots it is about; none of them waits for dependencies any more.
+    async fn tell(
+        &mut self,
+        name: &str,
+        slot: Option<u32>,
+        reply: Answer<GroupTicket>,
+        word: impl AsyncFn(&InstanceHandle) -> crate::instance::Ticket,
+    ) {
+        let service = match self.find(name) {
+            Ok(service) => service,
+            Err(error) => return answer(reply, Err(error)),
+        };
+        let replicas = service.spec.replicas;
+        let mut tickets = vec![];
+        for (number, place) in &mut service.slots {
+            if !place.leaving && slot.is_none_or(|wanted| wanted == *number) {
+                place.waiting = false;
+                tickets.push(word(&place.handle).await);
+            }
+        }
+        answer(
+            reply,
+            match slot {
+                Some(slot) if tickets.is_empty() => {
+                    Err(ServiceError::NoSlot { name: name.to_owned(), slot, replicas })
+                }
+                _ => Ok(GroupTicket(tickets)),
+            },
+        );
+    }
+
+    pub(super) fn find(&mut self, name: &str) -> Result<&mut Service, ServiceError> {
+        let there = self.services.get(name).is_some_and(|service| service.leaving.is_none());
+        if !there {
+            let present = |(_, service): &(&String, &Service)| service.leaving.is_none();
+            let known = self.services.iter().filter(present).map(|(name, _)| name.clone());
+            return Err(ServiceError::Unknown { name: name.to_owned(), known: known.collect() });
+        }
+        Ok(self.services.get_mut(name).expect("looked up just now"))
+    }
+
+    /// An instance says where it is: dependents may start.
+    async fn on_view(&mut self, id: InstanceId, view: Arc<InstanceView>) {
+        let slot = self.services.get_mut(&id.name).and_then(|s| s.slots.get_mut(&id.slot));
+        let Some(slot) = slot else { return };
+        slot.view = Some(Arc::clone(&view));
+        self.publisher.set(view);
+        let names: Vec<String> = self.dependents.on(&id.name).cloned().collect();
+        for name in names {
+            self.start_if_met(&name).await;
+        }
+    }
+
+    /// Starts the slots of a service that wait for nothing more.
+    pub(super) async fn start_if_met(&mut self, name: &str) {
+        if !self.services.get(name).is_some_and(Service::waits) || self.unmet(name).is_some() {
+            return;
+        }
+        let Some(service) = self.services.get_mut(name) else { return };
+        for slot in service.slots.values_mut().filter(|slot| slot.waiting) {
+            slot.waiting = false;
+            slot.handle.start().await;
+        }
+    }
+
+    /// A slot that leaves is stopped: it may be forgotten, and what its service depends on may stop.
+    async fn on_stopped(&mut self, id: InstanceId) {
+        let Some(service) = self.services.get_mut(&id.name) else { return };
+        let whole = service.leaving.is_some();
+        match service.slots.get_mut(&id.slot) {
+            Some(slot) if whole => slot.stopped = true,
+            Some(slot) if slot.leaving => {
+                service.slots.remove(&id.slot);
+                self.forget(id.clone());
+            }
+            _ => return,
+        }
+        if self.services.get(&id.name).is_some_and(Service::gone) {
+            let service = &self.services[&id.name];
+            let on: Vec<String> = service.spec.depends_on.iter().map(|d| d.name.clone()).collect();
+            for name in on {
+                self.stop_if_free(&name).await;
+            }
+            self.drop_if_gone(&id.name);
+            self.settle_shutdown();
+        }
+    }
+
+    /// Stops a slot for good.
+    pub(super) async fn stop_slot(&mut self, id: InstanceId, why: &str) {
+        let slot = self.services.get(&id.name).and_then(|service| service.slots.get(&id.slot));
+        let Some(slot) = slot else { return };
+        let ticket = slot.handle.stop(why).await;
+        self.stops.spawn(async move { (id, ticket.done().await.is_ok()) });
+    }
+
+    /// What a service's start waits for, if anything.
+    pub(super) fn unmet(&self, name: &str) -> Option<String> {
+        let service = self.services.get(name)?;
+        let missing = service.spec.depends_on.iter().find(|dependency| {
+            !self.services.get(&dependency.name).is_some_and(|on| {
+                !on.slots.is_empty()
+                    && on.slots.values().all(|slot| reached(dependency.until, slot.view.as_ref()))
+            })
+        })?;
+        Some(waits_text(&missing.name, missing.until))
+    }
+
+    async fn shutdown(&mut self, reply: oneshot::Sender<()>) {
+        self.going_down.get_or_insert_default().push(reply);
+        let names: Vec<String> = self.services.keys().cloned().collect();
+        for name in &names {
+            self.leave(name, "ganger goes down");
+        }
+        for name in &names {
+            self.stop_if_free(name).await;
+        }
+        self.settle_shutdown();
+    }
+
+    /// Marks a service as leaving; it is stopped when nothing that leaves depends on it.
+    pub(super) fn leave(&mut self, name: &str, why: &'static str) {
+        if let Some(service) = self.services.get_mut(name) {
+            service.leaving.get_or_insert(Leaving { why, asked: false });
+            service.slots.values_mut().for_each(|slot| slot.waiting = false);
+        }
+    }
+
+    /// Stops a leaving service unless something that leaves as well still depends on it.
+    pub(super) async fn stop_if_free(&mut self, name: &str) {
+        let held_up = self.dependents.on(name).any(|dependent| {
+            let leaves = |service: &Service| service.leaving.is_some() && !service.gone();
+            self.services.get(dependent).is_some_and(leaves)
+        });
+        let Some(service) = self.services.get_mut(name) else { return };
+        let Some(leaving) = service.leaving.as_mut().filter(|leaving| !leaving.asked) else {
+            return;
+        };
+        if held_up {
+            return;
+        }
+        leaving.asked = true;
+        let why = leaving.why;
+        let slots: Vec<u32> = service.slots.keys().copied().collect();
+        for slot in slots {
+            self.stop_slot(InstanceId::new(name, slot), why).await;
+        }
+    }
+
+    /// Forgets a leaving service whose slots are all stopped. While all goes down they stay to be seen.
+    pub(super) fn drop_if_gone(&mut self, name: &str) {
+        if self.going_down.is_some() || !self.services.get(name).is_some_and(Service::gone) {
+            return;
+        }
+        let Some(service) = self.services.remove(name) else { return };
+        for slot in service.slots.keys() {
+            self.forget(InstanceId::new(name, *slot));
+        }
+        self.index();
+    }
+
+    /// Takes an instance out of sight and closes its log pipes; what it wrote stays readable.
+    fn forget(&mut self, id: InstanceId) {
+        self.publisher.remove(&id);
+        let processes = self.around.processes.clone();
+        self.tasks.spawn(async move {
+            // Without a keeper there are no pipes to close.
+            let _gone = processes.retire_log(&id).await;
+        });
+    }
+
+    pub(super) fn index(&mut self) {
+        let specs: Vec<&ServiceSpec> =
+            self.services.values().map(|service| &service.spec).collect();
+        self.dependents = Dependents::of(specs);
+    }
+
+    fn settle_shutdown(&mut self) {
+        let done = self.services.values().all(Service::gone);
+        if let Some(waiting) = self.going_down.as_mut().filter(|_| done) {
+            self.publisher.publish();
+            for reply in waiting.drain(..) {
+                answer(reply, ());
+            }
+        }
+    }
+
+    pub(super) fn place(&mut self, id: &InstanceId, slot: Slot) {
+        if let Some(service) = self.services.get_mut(&id.name) {
+            service.slots.insert(id.slot, slot);
+        }
+    }
+}
+
+/// Gives an answer. Who no longer waits needs none.
+fn answer<T>(reply: oneshot::Sender<T>, value: T) {
+    let _unheard = reply.send(value);
+}
+
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,68 @@
+//! One service as the owner task holds it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ganger_core::InstanceState;
+
+use crate::instance::InstanceHandle;
+use crate::spec::ServiceSpec;
+use crate::view::InstanceView;
+
+#[derive(Debug)]
+pub(super) struct Service {
+    pub(super) spec: ServiceSpec,
+    pub(super) slots: BTreeMap<u32, Slot>,
+    /// It is being stopped for good; with `asked` its slots have been told.
+    pub(super) leaving: Option<Leaving>,
+}
+
+#[derive(Debug)]
+pub(super) struct Leaving {
+    pub(super) why: &'static str,
+    pub(super) asked: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) handle: InstanceHandle,
+    pub(super) view: Option<Arc<InstanceView>>,
+    /// Its first start waits for dependencies.
+    pub(super) waiting: bool,
+    /// It is forgotten once it is stopped.
+    pub(super) leaving: bool,
+    /// The stop of its leaving is done. Views can be old; the stop's ticket can't.
+    pub(super) stopped: bool,
+}
+
+impl Slot {
+    pub(super) const fn new(handle: InstanceHandle, waiting: bool, leaving: bool) -> Self {
+        Self { handle, view: None, waiting, leaving, stopped: false }
+    }
+
+    /// No process, and none will come by itself, though one was wanted.
+    pub(super) fn asleep(&self) -> bool {
+        let asleep = |view: &Arc<InstanceView>| match view.state {
+            InstanceState::Stopped => !view.completed,
+            InstanceState::Failed => true,
+            _ => false,
+        };
+        self.view.as_ref().is_some_and(asleep)
+    }
+}
+
+impl Service {
+    pub(super) const fn new(spec: ServiceSpec) -> Self {
+        Self { spec, slots: BTreeMap::new(), leaving: None }
+    }
+
+    /// It leaves, and every slot's stop is done.
+    pub(super) fn gone(&self) -> bool {
+        self.leaving.as_ref().is_some_and(|leaving| leaving.asked)
+            && self.slots.values().all(|slot| slot.stopped)
+    }
+
+    pub(super) fn waits(&self) -> bool {
+        self.leaving.is_none() && self.slots.values().any(|slot| slot.waiting)
+    }
+}

@@ -1,0 +1,166 @@
+//! What one instance and one service are to be: fully resolved, nothing left to look up.
+
+use std::time::Duration;
+
+use ganger_core::{Backoff, InstanceId};
+use ganger_keeper::wire::{Output, Plan, Scope};
+use serde::{Deserialize, Serialize};
+
+use crate::policy::{Policy, Restart, StartLimit};
+
+/// How an instance is asked to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stop {
+    /// The signal's number; 15 (SIGTERM) by default.
+    pub signal: i32,
+    /// Who gets it; the whole tree by default.
+    pub scope: Scope,
+    /// From the signal to the end by force.
+    pub timeout: Duration,
+}
+
+impl Default for Stop {
+    fn default() -> Self {
+        Self { signal: 15, scope: Scope::Tree, timeout: Duration::from_secs(10) }
+    }
+}
+
+/// Where readiness is seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadyBy {
+    /// A line of its log matches this regular expression.
+    Log(String),
+    /// A TCP connect to this address succeeds: `127.0.0.1:3000`, `:3000`, `localhost:3000`.
+    Tcp(String),
+    /// `READY=1` on the socket in `NOTIFY_SOCKET`.
+    Notify,
+    /// `"ready"` on its channel. A service's channel is read here; a worker's pool calls
+    /// [`InstanceHandle::ready`](crate::instance::InstanceHandle::ready).
+    Channel,
+}
+
+/// Readiness and its time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ready {
+    /// Where it is seen.
+    pub by: ReadyBy,
+    /// Longer is a failure; 30 s by default in configurations.
+    pub timeout: Duration,
+}
+
+/// One instance.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InstanceSpec {
+    /// What the keeper starts. Its `instance` is the instance's id; its `blob` is filled in here.
+    pub plan: Plan,
+    /// Which ends lead to a new start.
+    pub restart: Restart,
+    /// The wait before it.
+    pub backoff: Backoff,
+    /// Absent: no limit.
+    pub start_limit: Option<StartLimit>,
+    /// How it is asked to end.
+    pub stop: Stop,
+    /// Absent: a started program counts as ready.
+    pub ready: Option<Ready>,
+}
+
+impl InstanceSpec {
+    /// A spec with the defaults of services.
+    #[must_use]
+    pub fn new(plan: Plan) -> Self {
+        Self {
+            plan,
+            restart: Restart::default(),
+            backoff: Backoff::SERVICE,
+            start_limit: Some(StartLimit::default()),
+            stop: Stop::default(),
+            ready: None,
+        }
+    }
+
+    /// The instance's id.
+    #[must_use]
+    pub const fn id(&self) -> &InstanceId {
+        &self.plan.instance
+    }
+
+    pub(crate) fn policy(&self) -> Policy {
+        Policy {
+            restart: self.restart,
+            backoff: self.backoff,
+            start_limit: self.start_limit,
+            stop_timeout: self.stop.timeout,
+            ready_timeout: self.ready.as_ref().map(|ready| ready.timeout),
+        }
+    }
+}
+
+/// What must be true of another service before a start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Until {
+    /// Every instance has been started.
+    Started,
+    /// Every instance is ready.
+    #[default]
+    Ready,
+    /// Every instance ended with exit code 0.
+    Completed,
+}
+
+/// One line of `depends_on`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dependency {
+    /// The other service.
+    pub name: String,
+    /// What must be true of it.
+    pub until: Until,
+}
+
+/// One service.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServiceSpec {
+    /// Its name.
+    pub name: String,
+    /// How many instances, in slots 1 to this.
+    pub replicas: u32,
+    /// What its first start waits for.
+    pub depends_on: Vec<Dependency>,
+    /// The instances. Slot and log targets are filled in per instance.
+    pub instance: InstanceSpec,
+    /// `PORT` of slot 1; each further slot has one more.
+    pub port: Option<u16>,
+    /// Not to be started: a person stopped it.
+    pub stopped: bool,
+}
+
+impl ServiceSpec {
+    /// A service of one instance.
+    #[must_use]
+    pub fn new(name: impl Into<String>, instance: InstanceSpec) -> Self {
+        let (name, depends_on) = (name.into(), vec![]);
+        Self { name, replicas: 1, depends_on, instance, port: None, stopped: false }
+    }
+
+    /// The spec of one slot.
+    #[must_use]
+    pub fn slot(&self, slot: u32) -> InstanceSpec {
+        let mut spec = self.instance.clone();
+        let plan = &mut spec.plan;
+        plan.instance = InstanceId::new(&self.name, slot);
+        for output in [&mut plan.stdout, &mut plan.stderr] {
+            if let Output::Log(target) = output {
+                target.name.clone_from(&self.name);
+                target.slot = slot;
+            }
+        }
+        if let Some(base) = self.port {
+            let port = u32::from(base).saturating_add(slot.saturating_sub(1));
+            plan.env.retain(|(name, _)| name != "PORT");
+            plan.env.push(("PORT".into(), port.to_string()));
+        }
+        spec
+    }
+}
