@@ -12,6 +12,8 @@
 //! ```
 
 mod control;
+mod obey;
+mod pace;
 mod segment;
 mod serve;
 mod shelf;

@@ -7,44 +7,44 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use ganger_core::logwire::{LogReply, LogRequest, LogTarget};
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
-use super::control::{Control, Heard};
-use super::shelf::{Limits, Shelf};
+use super::MoverError;
+use super::control::Control;
+use super::pace::Pace;
 use super::stream::{LogStream, Turn};
-use super::{MoverError, lock};
-use crate::layout::{StreamKey, name_is_safe};
+use crate::layout::StreamKey;
 
 /// Events taken per wait; the kernel hands out the ready ones in turn, so more streams than this are still served fairly.
 const BATCH: usize = 64;
 /// Segments kept open (two descriptors each). Beyond it the half that is idle longest is closed.
-const OPEN_MAX: usize = 512;
+pub(super) const OPEN_MAX: usize = 512;
 /// Epoll's name for the control socket; streams count from 1.
 const CONTROL: u64 = 0;
 
 pub(super) struct Mover {
-    control: Control,
-    epoll: OwnedFd,
-    null: File,
+    pub(super) control: Control,
+    pub(super) epoll: OwnedFd,
+    pub(super) null: File,
     /// The logs folder and its lock, from `Hello` on.
-    folder: Option<(PathBuf, File)>,
-    streams: HashMap<u64, LogStream>,
-    by_key: HashMap<StreamKey, u64>,
-    last_id: u64,
-    turns: u64,
-    last_spoke: u64,
+    pub(super) folder: Option<(PathBuf, File)>,
+    pub(super) streams: HashMap<u64, LogStream>,
+    pub(super) by_key: HashMap<StreamKey, u64>,
+    pub(super) last_id: u64,
+    pub(super) turns: u64,
+    pub(super) pace: Pace,
+    pub(super) last_spoke: u64,
     /// Segments open, at most: rotations count twice until the next count.
-    open: usize,
+    pub(super) open: usize,
     /// Streams with dropped bytes that were not told yet.
-    to_report: Vec<u64>,
-    expiry_ns: Option<u64>,
-    control_blocked: bool,
+    pub(super) to_report: Vec<u64>,
+    pub(super) expiry_ns: Option<u64>,
+    pub(super) control_blocked: bool,
 }
 
-fn now_ns() -> u64 {
+pub(super) fn now_ns() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -65,6 +65,7 @@ impl Mover {
             by_key: HashMap::new(),
             last_id: CONTROL,
             turns: 0,
+            pace: Pace::new(),
             last_spoke: CONTROL,
             open: 0,
             to_report: Vec::new(),
@@ -96,6 +97,7 @@ impl Mover {
             self.expire(now_ns);
             self.report(now)?;
             self.send()?;
+            self.pace.round(now);
         }
     }
 
@@ -127,8 +129,9 @@ impl Mover {
             turn = stream.turn(&self.null, now, now_ns, alone);
         }
         match turn {
-            Turn::Moved { opened, .. } => {
+            Turn::Moved { opened, bytes } => {
                 self.last_spoke = id;
+                self.pace.moved += bytes;
                 self.moved(id, opened, now, now_ns);
             }
             Turn::HungUp => self.remove(id),
@@ -155,7 +158,7 @@ impl Mover {
     }
 
     /// Closes the segments of all but the `keep` streams that spoke last.
-    fn close_idle(&mut self, keep: usize) {
+    pub(super) fn close_idle(&mut self, keep: usize) {
         let open = self.streams.values_mut().filter(|stream| stream.shelf.is_open());
         let mut open: Vec<_> = open.collect();
         open.sort_unstable_by_key(|stream| std::cmp::Reverse(stream.last_turn));
@@ -163,113 +166,6 @@ impl Mover {
             stream.shelf.close();
         }
         self.open = keep.min(open.len());
-    }
-
-    /// Does what the keeper asks; false when it closed its end and all is drained.
-    fn listen(&mut self, now: Instant) -> Result<bool, MoverError> {
-        loop {
-            match self.control.hear()? {
-                Heard::Request(request, fds) => self.obey(request, fds, now)?,
-                Heard::Nothing => return Ok(true),
-                Heard::Closed => {
-                    self.drain_all();
-                    return Ok(false);
-                }
-            }
-        }
-    }
-
-    fn obey(
-        &mut self,
-        request: LogRequest,
-        fds: Vec<OwnedFd>,
-        now: Instant,
-    ) -> Result<(), MoverError> {
-        match request {
-            LogRequest::Hello { dir, .. } => {
-                let dir = PathBuf::from(dir);
-                let lock =
-                    lock(&dir).map_err(|source| MoverError::Folder { dir: dir.clone(), source })?;
-                self.folder = Some((dir, lock));
-                Ok(())
-            }
-            LogRequest::Add { target, stream } => self.add(target, stream, fds),
-            LogRequest::Retire { name, slot, stream } => {
-                let key = StreamKey { name: name.clone(), slot, stream };
-                if let Some(id) = self.by_key.get(&key).copied() {
-                    self.retire(id, now)?;
-                }
-                self.control.say(&LogReply::Retired { name, slot, stream })
-            }
-            LogRequest::Flush { tag } => {
-                self.drain_all();
-                self.control.say(&LogReply::Flushed { tag })
-            }
-        }
-    }
-
-    fn add(
-        &mut self,
-        target: LogTarget,
-        stream: ganger_core::Stream,
-        fds: Vec<OwnedFd>,
-    ) -> Result<(), MoverError> {
-        let broken = |why: &str| MoverError::Control { why: why.to_owned() };
-        let Some((root, _)) = &self.folder else { return Err(broken("Add before Hello")) };
-        if !name_is_safe(&target.name) {
-            return Err(broken(&format!("`{}` can't be a folder's name", target.name)));
-        }
-        let limits = Limits::new(target.max_bytes, target.max_age_s);
-        let key = StreamKey { name: target.name, slot: target.slot, stream };
-        if limits.age.is_some() {
-            self.expiry_ns = Some(0);
-        }
-        if let Some(known) = self.by_key.get(&key).and_then(|id| self.streams.get_mut(id)) {
-            known.shelf.limits = limits;
-            return Ok(());
-        }
-        let pipe = fds.into_iter().next().ok_or_else(|| broken("Add without a pipe"))?;
-        self.last_id += 1;
-        let data = epoll::EventData::new_u64(self.last_id);
-        epoll::add(&self.epoll, &pipe, data, epoll::EventFlags::IN).map_err(io::Error::from)?;
-        let shelf = Shelf::new(key.dir(root), limits);
-        self.by_key.insert(key.clone(), self.last_id);
-        self.streams.insert(self.last_id, LogStream::new(key, pipe, shelf));
-        Ok(())
-    }
-
-    fn retire(&mut self, id: u64, now: Instant) -> Result<(), MoverError> {
-        if let Some(stream) = self.streams.get_mut(&id) {
-            stream.drain(&self.null, now_ns());
-            if stream.report_due(now).is_some() {
-                self.control.say(&stream.take_report(now))?;
-            }
-        }
-        self.remove(id);
-        Ok(())
-    }
-
-    fn remove(&mut self, id: u64) {
-        if let Some(stream) = self.streams.remove(&id) {
-            self.by_key.remove(&stream.key);
-            self.to_report.retain(|other| *other != id);
-            self.open = self.open.saturating_sub(usize::from(stream.shelf.is_open()));
-            // Before it is closed: the keeper's copy keeps the pipe alive, and with it a stale entry in the queue.
-            let _ = epoll::delete(&self.epoll, &stream.pipe);
-        }
-    }
-
-    fn drain_all(&mut self) {
-        for (id, stream) in &mut self.streams {
-            stream.drain(&self.null, now_ns());
-            if stream.report_due(Instant::now()).is_some() && !self.to_report.contains(id) {
-                self.to_report.push(*id);
-            }
-        }
-        self.open = self.streams.values().filter(|stream| stream.shelf.is_open()).count();
-        if self.open > OPEN_MAX {
-            self.close_idle(OPEN_MAX / 2);
-        }
     }
 
     fn expire(&mut self, now_ns: u64) {

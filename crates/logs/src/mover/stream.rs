@@ -125,10 +125,11 @@ impl LogStream {
         }
     }
 
-    /// A pipe that gave all it can hold was full, so its writer was waiting. Tried once: a refusal (EPERM above the
-    /// user's soft limit, pipe(7)) costs speed only.
+    /// A pipe that gave half of what it can hold may have been full, so that its writer waited: a write that doesn't fit
+    /// in the last page begins another (pipe_write in fs/pipe.c), so two pages hold one page's worth at least. Tried
+    /// once: a refusal (EPERM above the user's soft limit, pipe(7)) costs speed only.
     fn grow(&mut self, moved: u64) {
-        if self.pipe_size > 0 && moved >= self.pipe_size && self.pipe_size < PIPE_GROWN as u64 {
+        if self.pipe_size > 0 && 2 * moved >= self.pipe_size && self.pipe_size < PIPE_GROWN as u64 {
             self.pipe_size = fcntl_setpipe_size(&self.pipe, PIPE_GROWN).unwrap_or(0) as u64;
         }
     }
