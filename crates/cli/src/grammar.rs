@@ -76,7 +76,7 @@ const GROUPS: [(&str, &[&str]); 4] = [
     ("Start", &["init", "validate", "doctor", "up", "down", "daemon"]),
     ("Daily", &["ps", "status", "logs", "events", "start", "stop", "restart", "scale", "wait"]),
     ("Tasks", &["push", "task", "queue"]),
-    ("About", &["config", "version"]),
+    ("About", &["config", "version", "bench"]),
 ];
 
 /// Reads the command line. Help, version and usage errors are printed here; their exit code comes back.

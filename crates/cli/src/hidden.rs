@@ -26,6 +26,7 @@ pub(crate) fn dispatch(mut words: impl Iterator<Item = OsString>) -> Option<Exit
         "__daemon" => {
             Some(told("daemon", ganger_daemon::run(ganger_daemon::DaemonOptions::default())))
         }
+        crate::bench::WORKER_VERB => Some(crate::bench::run_worker(words)),
         crate::voice::VERB => Some(crate::voice::run(words)),
         _ => None,
     }

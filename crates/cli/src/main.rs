@@ -9,6 +9,7 @@
 use std::process::ExitCode;
 
 mod apply;
+mod bench;
 mod error;
 mod gone;
 mod grammar;

@@ -86,7 +86,10 @@ mod tests {
     #[test]
     fn workers_are_named() {
         let worker: NamedWorker = "node=node worker.mjs --x=1".parse().unwrap();
-        assert_eq!((worker.name.as_str(), worker.command.as_str()), ("node", "node worker.mjs --x=1"));
+        assert_eq!(
+            (worker.name.as_str(), worker.command.as_str()),
+            ("node", "node worker.mjs --x=1")
+        );
         for wrong in ["node", "=x", "No=x", "node= "] {
             assert!(wrong.parse::<NamedWorker>().is_err(), "{wrong}");
         }

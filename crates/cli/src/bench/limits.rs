@@ -60,8 +60,8 @@ impl Bare {
             .spawn()
             .map_err(|error| failed("start a bare worker", &error))?;
         let ends = child.stdin.take().zip(child.stdout.take());
-        let (input, output) =
-            ends.ok_or_else(|| failed("start a bare worker", &std::io::ErrorKind::BrokenPipe.into()))?;
+        let (input, output) = ends
+            .ok_or_else(|| failed("start a bare worker", &std::io::ErrorKind::BrokenPipe.into()))?;
         let mut bare = Self { child, input, output: BufReader::with_capacity(1 << 16, output) };
         // Its first line says who it is.
         bare.take(1)?;
@@ -81,7 +81,10 @@ impl Bare {
             line.clear();
             let read = self.output.read_until(b'\n', &mut line);
             if read.map_err(|error| failed("read from a worker", &error))? == 0 {
-                return Err(failed("read from a worker", &std::io::ErrorKind::UnexpectedEof.into()));
+                return Err(failed(
+                    "read from a worker",
+                    &std::io::ErrorKind::UnexpectedEof.into(),
+                ));
             }
             count += 1;
         }

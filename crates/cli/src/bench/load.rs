@@ -87,7 +87,8 @@ pub(super) async fn single_pushes(
         });
     }
     while let Some(ended) = pushers.join_next().await {
-        ended.map_err(|error| CliError::new(Kind::Failed, format!("a pusher broke: {error}")))??;
+        ended
+            .map_err(|error| CliError::new(Kind::Failed, format!("a pusher broke: {error}")))??;
     }
     Ok(since.elapsed())
 }

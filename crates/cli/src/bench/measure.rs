@@ -22,11 +22,7 @@ const FORKS: u64 = 500;
 const SYNCS: u64 = 100;
 
 /// Measures one figure.
-pub(super) async fn figure(
-    scene: &Scene,
-    figure: &Figure,
-    runs: u32,
-) -> Result<Line, CliError> {
+pub(super) async fn figure(scene: &Scene, figure: &Figure, runs: u32) -> Result<Line, CliError> {
     match figure {
         Figure::Spawn => {
             let ours = Rate::of(scene, "spawn".to_owned()).await?;
@@ -47,8 +43,10 @@ pub(super) async fn figure(
         Figure::Latency { worker, pinned } => latency(scene, worker, *pinned, runs).await,
         Figure::Durability(durability) => {
             let ours = Rate::of(scene, format!("q-{durability}")).await?;
-            rates(&format!("queue/{durability}"), "tasks/s", "fdatasync", runs, ours, || disk(scene))
-                .await
+            rates(&format!("queue/{durability}"), "tasks/s", "fdatasync", runs, ours, || {
+                disk(scene)
+            })
+            .await
         }
         Figure::SinglePushes => single_pushes(scene, runs).await,
     }
@@ -143,4 +141,3 @@ fn median_us(mut times: Vec<Duration>) -> f64 {
     times.sort_unstable();
     times.get(times.len() / 2).map_or(0.0, |time| time.as_secs_f64() * 1e6)
 }
-

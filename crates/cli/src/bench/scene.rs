@@ -32,10 +32,12 @@ pub(super) struct Scene {
 impl Scene {
     /// Writes a configuration and starts a daemon; pinned, everything stays on one CPU, this process too.
     pub(super) fn start(args: &Args, pinned: bool) -> Result<Self, CliError> {
-        let binary = std::env::current_exe().map_err(|error| failed("find this program", &error))?;
+        let binary =
+            std::env::current_exe().map_err(|error| failed("find this program", &error))?;
         let name = format!("ganger-bench-{}-{:08x}", std::process::id(), fastrand::u32(..));
         // Where the caller works: what fsync costs depends on the disk, and /tmp is often none.
-        let base = std::env::current_dir().map_err(|error| failed("find the working folder", &error))?;
+        let base =
+            std::env::current_dir().map_err(|error| failed("find the working folder", &error))?;
         let folder = base.join(name);
         std::fs::create_dir(&folder).map_err(|error| {
             CliError::new(Kind::Failed, format!("can't make {}: {error}", folder.display()))

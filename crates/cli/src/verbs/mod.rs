@@ -66,6 +66,8 @@ pub(crate) enum Verb {
     Task(task::Args),
     /// List, show, pause and resume queues
     Queue(queue::Args),
+    /// Measure this machine's tasks and processes a second, beside its own limits
+    Bench(crate::bench::Args),
     /// Show the config as ganger reads it, or its JSON Schema
     Config(config::Args),
     /// Show the version
@@ -102,6 +104,7 @@ pub(crate) fn run(verb: Verb, ui: &Ui) -> Result<ExitCode, CliError> {
         Verb::Task(args) => task::run(&args, ui),
         Verb::Queue(args) => queue::run(&args, ui),
 
+        Verb::Bench(args) => crate::bench::run(&args, ui),
         Verb::Config(args) => config::run(&args, ui),
         Verb::Version(args) => version::run(&args, ui),
     }
