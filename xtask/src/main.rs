@@ -2,13 +2,22 @@
 //!
 //! This program builds the workspace with cargo and drives the `ganger` binary from outside, as a user would: it links
 //! none of our crates, so it is built in a moment and can't see what a user can't see.
-#![expect(clippy::print_stdout, reason = "a developer's command line tool talks to its terminal")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a developer's command line tool talks to its terminal"
+)]
 
 mod build;
+mod ganger;
 mod kernel;
+mod quickstart;
 mod sh;
 mod tally;
+mod test;
+mod torture;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -22,21 +31,85 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Build, start examples/quickstart, push one task per file of a folder, show the results.
+    Quickstart {
+        /// The folder [default: this repository].
+        folder: Option<PathBuf>,
+        /// Stop when the tasks are done; exit 0 only if all of them completed.
+        #[arg(long)]
+        exit: bool,
+    },
+    /// Install what the tests need (as root) and run them all.
+    Test {
+        /// Run only these steps: format, lints, documentation, tests, sdk/node, sdk/python, kernel, quickstart, torture.
+        only: Vec<String>,
+    },
     /// Run the kernel-facing tests under an emulated Debian 6.1 kernel with cgroup v2.
     TestKernel {
         /// Run only units whose name contains one of these words.
         only: Vec<String>,
     },
+    /// Kill daemon, keeper and logger at random while a gang works, then check that nothing was lost.
+    Torture {
+        /// What to kill [default: all in turn].
+        target: Option<torture::Target>,
+        /// How many kills.
+        #[arg(long, default_value_t = 20)]
+        kills: u32,
+        /// Instead of a number of kills: how long.
+        #[arg(long)]
+        seconds: Option<u64>,
+        /// At least so many tasks.
+        #[arg(long, default_value_t = 20_000)]
+        tasks: u32,
+        /// The same seed draws the same pauses, payloads and priorities.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Play a role in a torture.
+    #[command(hide = true)]
+    Cast {
+        #[command(subcommand)]
+        role: torture::Role,
+    },
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().verb {
+        Verb::Quickstart { folder, exit } => return quickstart(folder, exit),
+        Verb::Test { only } => test::test(&only),
         Verb::TestKernel { only } => kernel::test_kernel(&only),
+        Verb::Torture { target, kills, seconds, tasks, seed } => {
+            torture::torture(&torture::Wish { target, kills, seconds, tasks, seed })
+        }
+        Verb::Cast { role } => return played(torture::play(role)),
     };
     match result {
         Ok(tally) => tally.report(),
         Err(error) => {
             println!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn quickstart(folder: Option<PathBuf>, exit: bool) -> ExitCode {
+    match quickstart::quickstart(folder, exit) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            println!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A role speaks on stderr only: its stdout belongs to whoever listens.
+fn played(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
             ExitCode::FAILURE
         }
     }

@@ -1,1 +1,18 @@
 //! Workers: dispatch, reuse, takeover.
+mod attempt;
+mod dispatcher;
+mod error;
+mod events;
+mod pace;
+mod start;
+pub mod stream;
+mod tasks;
+pub mod template;
+mod worker;
+
+pub use dispatcher::DispatchStats;
+pub use error::{PoolError, TaskError};
+pub use ganger_queue::Finished;
+pub use start::{Claims, Parts, Started, start};
+pub use stream::{PushTicket, StreamIn, StreamOut};
+pub use tasks::{Pushed, QueueLook, StoreReaders, Tasks};

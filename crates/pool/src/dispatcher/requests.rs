@@ -1,0 +1,208 @@
+//! What users ask: pushes, cancels, looks, watches and streams.
+
+use ganger_core::{Durability, TaskId, TaskState};
+use ganger_queue::{Done, Failure, Finished, QueueIx, Reply};
+use ganger_store::{Page, QueueRow};
+use tokio::sync::{mpsc, oneshot};
+
+use super::run::{Dispatcher, now};
+use super::{Msg, Pushing, WATCHERS_MAX};
+use crate::error::TaskError;
+use crate::stream::StreamRoom;
+use crate::tasks::{Ended, Pushed, QueueLook};
+
+/// Who waits for the engine's answer to a request.
+#[derive(Debug)]
+pub(super) enum ReplyTo {
+    Push { reply: oneshot::Sender<Result<Pushed, TaskError>>, stream: Option<StreamRoom> },
+    Plain(oneshot::Sender<Result<(), TaskError>>),
+}
+
+/// One open stream.
+#[derive(Debug)]
+pub(super) struct StreamRow {
+    pub results: mpsc::Sender<Vec<Finished>>,
+    /// What goes out at the end of the tick.
+    pub out: Vec<Finished>,
+}
+
+impl Dispatcher {
+    pub(super) fn on_msg(&mut self, msg: Msg) {
+        match msg {
+            Msg::Worker(note) => self.on_worker(note),
+            Msg::Push(push) => self.on_push(push),
+            Msg::Cancel { id, reply } => {
+                let req = self.expect(ReplyTo::Plain(reply));
+                self.engine.cancel(req, id, now());
+            }
+            Msg::Retry { id, reply } => {
+                let req = self.expect(ReplyTo::Plain(reply));
+                self.engine.retry(req, id, now());
+            }
+            Msg::Pause { queue, paused, reply } => match self.queue_ix(&queue) {
+                Ok(ix) => {
+                    let req = self.expect(ReplyTo::Plain(reply));
+                    self.engine.pause(req, ix, paused);
+                }
+                Err(error) => answer(reply, Err(error)),
+            },
+            Msg::Configure { queues, reply } => {
+                for (name, config) in queues {
+                    let ix = self.engine.configure(&name, config);
+                    self.queues.insert(name, ix);
+                }
+                self.resolve_queues();
+                answer(reply, Ok(()));
+            }
+            Msg::Watch { id, reply } => self.on_watch(id, reply),
+            Msg::OpenStream { queue, results, reply } => {
+                let opened = self.queue_ix(&queue).map(|_| self.open_stream(results));
+                answer(reply, opened);
+            }
+            Msg::MemoryTask { id, reply } => {
+                let _ = reply.send(self.engine.memory_task(id).map(Box::new));
+            }
+            Msg::MemoryList { queue, state, limit, reply } => {
+                answer(reply, self.memory_list(&queue, state, limit));
+            }
+            Msg::Look { queue, reply } => answer(reply, self.look(queue.as_deref())),
+            Msg::Stats { reply } => {
+                let _ = reply.send(self.figures());
+            }
+            Msg::Join(joining) => self.on_join(joining),
+            Msg::Leave { key } => self.on_leave(key),
+            Msg::Adopt { key, attempts } => self.on_adopt(key, &attempts),
+            Msg::Drain { reply } => self.draining.get_or_insert_default().push(reply),
+        }
+    }
+
+    fn expect(&mut self, reply: ReplyTo) -> u64 {
+        self.next_key += 1;
+        self.replies.insert(self.next_key, reply);
+        self.next_key
+    }
+
+    pub(super) fn queue_ix(&self, name: &str) -> Result<QueueIx, TaskError> {
+        self.engine.queue(name).ok_or_else(|| TaskError::NoQueue(name.to_owned()))
+    }
+
+    fn on_push(&mut self, push: Pushing) {
+        let Pushing { queue, key, tasks, reply, stream } = push;
+        let ix = match self.queue_ix(&queue) {
+            Ok(ix) => ix,
+            Err(error) => return self.push_failed(reply, stream, error),
+        };
+        let req = self.expect(ReplyTo::Push { reply, stream });
+        if let Err(error) = self.engine.push(req, ix, key, tasks, now())
+            && let Some(ReplyTo::Push { reply, stream }) = self.replies.remove(&req)
+        {
+            self.push_failed(reply, stream, error.into());
+        }
+    }
+
+    fn push_failed(
+        &mut self,
+        reply: oneshot::Sender<Result<Pushed, TaskError>>,
+        stream: Option<StreamRoom>,
+        error: TaskError,
+    ) {
+        if let Some((key, room)) = stream {
+            drop(room);
+            if let Some(row) = self.streams.get(&key) {
+                // Wakes the way out: it may wait for this room only.
+                let _ = row.results.try_send(Vec::new());
+            }
+        }
+        let _ = reply.send(Err(error));
+    }
+
+    /// The engine's answer to a request.
+    pub(super) fn on_reply(&mut self, reply: Reply) {
+        match self.replies.remove(&reply.req) {
+            Some(ReplyTo::Plain(to)) => answer(to, reply.result.map(|_| ()).map_err(explain)),
+            Some(ReplyTo::Push { reply: to, stream }) => match reply.result {
+                Ok(Done::Pushed { ids, duplicate }) => {
+                    if let Some((key, room)) = stream {
+                        room.forget();
+                        self.in_stream.extend(ids.iter().map(|id| (*id, key)));
+                    }
+                    let _ = to.send(Ok(Pushed { ids, duplicate }));
+                }
+                Ok(other) => tracing::error!(?other, "a push was answered with something else"),
+                Err(failure) => self.push_failed(to, stream, explain(failure)),
+            },
+            None => {}
+        }
+    }
+
+    fn on_watch(&mut self, id: TaskId, reply: oneshot::Sender<Ended>) {
+        if self.watching >= WATCHERS_MAX {
+            self.forget_gone_watchers();
+        }
+        if self.watching >= WATCHERS_MAX {
+            let _ = reply.send(Err(TaskError::TooManyWaiters(WATCHERS_MAX)));
+            return;
+        }
+        self.watching += 1;
+        self.watchers.entry(id).or_default().push(reply);
+    }
+
+    fn forget_gone_watchers(&mut self) {
+        self.watchers.retain(|_, waiting| {
+            waiting.retain(|w| !w.is_closed());
+            !waiting.is_empty()
+        });
+        self.watching = self.watchers.values().map(Vec::len).sum();
+    }
+
+    fn open_stream(&mut self, results: mpsc::Sender<Vec<Finished>>) -> u64 {
+        self.streams.retain(|_, row| !row.results.is_closed());
+        self.next_key += 1;
+        self.streams.insert(self.next_key, StreamRow { results, out: Vec::new() });
+        self.next_key
+    }
+
+    fn memory_list(
+        &self,
+        queue: &str,
+        state: Option<TaskState>,
+        limit: usize,
+    ) -> Result<Option<Page>, TaskError> {
+        let ix = self.queue_ix(queue)?;
+        Ok(self.is_memory(ix).then(|| self.engine.memory_list(ix, state, limit)))
+    }
+
+    fn is_memory(&self, ix: QueueIx) -> bool {
+        self.engine.config(ix).is_some_and(|c| c.durability == Durability::Memory)
+    }
+
+    fn look(&self, queue: Option<&str>) -> Result<Vec<QueueLook>, TaskError> {
+        let all = match queue {
+            Some(name) => vec![self.queue_ix(name)?],
+            None => self.queues.values().copied().collect(),
+        };
+        Ok(all.into_iter().filter_map(|ix| self.look_at(ix)).collect())
+    }
+
+    fn look_at(&self, ix: QueueIx) -> Option<QueueLook> {
+        let config = self.engine.config(ix)?.clone();
+        let row = QueueRow {
+            name: self.engine.name(ix),
+            paused: self.engine.is_paused(ix),
+            counts: self.engine.counts(ix),
+        };
+        Some(QueueLook { row, config, oldest_ms: self.engine.memory_oldest_ms(ix) })
+    }
+}
+
+fn explain(failure: Failure) -> TaskError {
+    match failure {
+        Failure::Refused { id, why: ganger_store::RefusedWhy::NotFound } => TaskError::NoTask(id),
+        other => TaskError::Failed(other),
+    }
+}
+
+/// Somebody who went away does not want the answer.
+fn answer<T>(to: oneshot::Sender<Result<T, TaskError>>, result: Result<T, TaskError>) {
+    let _ = to.send(result);
+}

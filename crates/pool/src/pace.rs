@@ -1,0 +1,70 @@
+//! How fast a worker is, and how many tasks it may therefore hold.
+
+use std::time::Duration;
+
+/// A worker buffers at most this much work, measured in its mean service time: enough to hide a commit and a wake-up, short
+/// enough that no task waits behind a slow worker while another is idle.
+pub const BUFFERED_TIME: Duration = Duration::from_millis(5);
+
+/// Weight of a new measurement in the running mean: the last ten or so decide.
+const WEIGHT: f64 = 0.1;
+
+/// The running mean of the time one task takes in one worker.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Pace {
+    /// Seconds per task; `None` until the first answer.
+    mean: Option<f64>,
+}
+
+impl Pace {
+    /// `answers` tasks (at least one) took `time` together.
+    pub fn note(&mut self, answers: usize, time: Duration) {
+        let answers = u32::try_from(answers.max(1)).unwrap_or(u32::MAX);
+        let each = time.as_secs_f64() / f64::from(answers);
+        self.mean = Some(match self.mean {
+            None => each,
+            // Many answers at once weigh like as many single ones.
+            Some(mean) => {
+                let kept = (1.0 - WEIGHT).powi(i32::try_from(answers).unwrap_or(i32::MAX));
+                mean * kept + each * (1.0 - kept)
+            }
+        });
+    }
+
+    /// Tasks the worker may hold: what it runs at once, and a buffer of at most `prefetch` that lasts [`BUFFERED_TIME`]. One
+    /// is buffered until the first measurement.
+    #[must_use]
+    pub fn credit(&self, concurrency: u32, prefetch: u32) -> u32 {
+        let lanes = f64::from(concurrency.max(1));
+        let fits = match self.mean {
+            None => 1.0,
+            Some(mean) => BUFFERED_TIME.as_secs_f64() * lanes / mean.max(1e-9),
+        };
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "clamped to a u32's range"
+        )]
+        let fits = fits.clamp(0.0, f64::from(u32::MAX)) as u32;
+        concurrency.max(1).saturating_add(prefetch.min(fits))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_buffer_is_five_milliseconds_of_work() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.credit(1, 16), 2);
+        pace.note(1, Duration::from_secs(1));
+        assert_eq!(pace.credit(1, 16), 1);
+        assert_eq!(pace.credit(4, 16), 4);
+        pace.note(200, Duration::from_millis(200));
+        assert_eq!(pace.credit(1, 16), 5, "1 ms each");
+        pace.note(10_000, Duration::from_millis(30));
+        assert_eq!(pace.credit(1, 16), 17);
+        assert_eq!(pace.credit(2, 0), 2);
+    }
+}

@@ -1,0 +1,4 @@
+//! wip
+mod load;
+#[cfg(test)]
+mod load_tests;

@@ -1,0 +1,161 @@
+//! SIGKILLs ganger's own processes and watches them come back.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fd::OwnedFd;
+use rustix::process::{Pid, PidfdFlags, Signal};
+
+use super::Target;
+use crate::ganger::{Ganger, Status};
+
+/// Pauses between kills are drawn from this range: short enough to meet a daemon that is still taking over.
+const PAUSE_MS: std::ops::Range<u64> = 300..3_000;
+/// A killed process must be replaced within this.
+const RECOVERY: Duration = Duration::from_secs(20);
+/// Between two looks at a process that is coming back.
+const LOOK: Duration = Duration::from_millis(50);
+/// `Both`: the second is killed at most so long after the first.
+const TOGETHER_MS: std::ops::Range<u64> = 0..50;
+
+/// One kill.
+#[derive(Debug, Clone)]
+pub(crate) struct Kill {
+    pub(crate) target: Target,
+    /// Attempts that were running just before.
+    pub(crate) running: u64,
+    /// The code with which `mortal` was made to exit meanwhile.
+    pub(crate) mortal_code: Option<u8>,
+    pub(crate) recovered_in: Duration,
+}
+
+/// Draws victims and moments.
+#[derive(Debug)]
+pub(crate) struct Killer<'a> {
+    pub(crate) ganger: &'a Ganger,
+    pub(crate) targets: &'a [Target],
+    /// Written to make the service `mortal` exit.
+    pub(crate) fifo: &'a Path,
+    pub(crate) random: fastrand::Rng,
+}
+
+impl Killer<'_> {
+    /// Kills until `kills` (or `until`, if there is one) is reached.
+    pub(crate) fn run(mut self, kills: u32, until: Option<Instant>) -> Result<Vec<Kill>> {
+        let mut done = Vec::new();
+        loop {
+            std::thread::sleep(Duration::from_millis(self.random.u64(PAUSE_MS)));
+            let over = until.map_or(done.len() >= kills as usize, |until| Instant::now() >= until);
+            if over {
+                return Ok(done);
+            }
+            // In turn, so that also few kills meet every target.
+            let target = self.targets[done.len() % self.targets.len()];
+            let number = done.len() + 1;
+            let kill = self.kill(target).with_context(|| format!("kill {number} ({target:?})"))?;
+            println!(
+                "  kill {number:2} {target:?}: {} attempts running, back after {:.2} s",
+                kill.running,
+                kill.recovered_in.as_secs_f64()
+            );
+            done.push(kill);
+        }
+    }
+
+    fn kill(&mut self, target: Target) -> Result<Kill> {
+        let before = self.ganger.status()?;
+        let running = self.ganger.queue("work")?.running;
+        let since = Instant::now();
+        let logger = before.logger.context("status tells of no logger")?.pid;
+        match target {
+            Target::Daemon => end(before.daemon.pid)?,
+            Target::Keeper => end(before.keeper.pid)?,
+            Target::Logger => end(logger)?,
+            Target::Both => {
+                let gap = Duration::from_millis(self.random.u64(TOGETHER_MS));
+                let daemon = open(before.daemon.pid)?;
+                send_kill(&open(before.keeper.pid)?)?;
+                std::thread::sleep(gap);
+                // The daemon may have ended by itself meanwhile: it follows a dead keeper.
+                let _ = send_kill(&daemon);
+                gone(&daemon)?;
+            }
+            Target::Tree => bail!("a tree is not one of ganger's own processes"),
+        }
+        // While nobody thinks: the exit must be told by whoever comes next.
+        let mortal_code = (target == Target::Daemon).then(|| self.random.u8(2..=99));
+        if let Some(code) = mortal_code {
+            self.let_die(code)?;
+        }
+        if target == Target::Both {
+            self.ganger.up()?;
+        }
+        self.wait_for(target, &before)?;
+        Ok(Kill { target, running, mortal_code, recovered_in: since.elapsed() })
+    }
+
+    fn let_die(&self, code: u8) -> Result<()> {
+        let mut fifo = OpenOptions::new().write(true).open(self.fifo).context("the fifo")?;
+        fifo.write_all(&[code]).context("could not write into the fifo")
+    }
+
+    /// Until `status` tells of new processes in place of the killed ones.
+    fn wait_for(&self, target: Target, before: &Status) -> Result<()> {
+        let deadline = Instant::now() + RECOVERY;
+        loop {
+            // The CLI itself waits for a daemon that is being restarted.
+            let now = self.ganger.status();
+            let back = now.as_ref().is_ok_and(|now| {
+                let daemon = now.daemon.pid != before.daemon.pid;
+                let keeper = now.keeper.pid != before.keeper.pid;
+                let logger = now.logger.map(|p| p.pid) != before.logger.map(|p| p.pid);
+                match target {
+                    Target::Daemon => daemon,
+                    Target::Keeper => keeper,
+                    Target::Logger => logger,
+                    Target::Both => daemon && keeper,
+                    Target::Tree => true,
+                }
+            });
+            if back {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("not back after {} s; status: {now:?}", RECOVERY.as_secs());
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+}
+
+/// Kills a process and waits until it is gone.
+pub(crate) fn end(pid: i32) -> Result<()> {
+    let process = open(pid)?;
+    send_kill(&process)?;
+    gone(&process).with_context(|| format!("pid {pid}"))
+}
+
+fn open(pid: i32) -> Result<OwnedFd> {
+    let pid = Pid::from_raw(pid).with_context(|| format!("{pid} is no pid"))?;
+    rustix::process::pidfd_open(pid, PidfdFlags::empty())
+        .with_context(|| format!("no process {pid:?}"))
+}
+
+fn send_kill(process: &OwnedFd) -> Result<()> {
+    rustix::process::pidfd_send_signal(process, Signal::KILL).context("could not send SIGKILL")
+}
+
+/// A pidfd is readable once its process has ended (pidfd_open(2)).
+fn gone(process: &OwnedFd) -> Result<()> {
+    let mut fds = [PollFd::new(process, PollFlags::IN)];
+    let limit = Timespec { tv_sec: 10, tv_nsec: 0 };
+    match rustix::event::poll(&mut fds, Some(&limit)) {
+        Ok(0) => bail!("SIGKILLed, but still there after {} s", limit.tv_sec),
+        Ok(_) => Ok(()),
+        Err(errno) => Err(errno).context("could not wait for its end"),
+    }
+}

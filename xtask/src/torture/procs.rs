@@ -1,0 +1,54 @@
+//! Processes of one torture run, found by a mark in their environment, whatever became of their parents.
+
+use std::fs;
+
+/// Environment variable that `up` hands down to every child.
+pub(crate) const MARK: &str = "GANGER_TORTURE_MARK";
+
+/// One process.
+#[derive(Debug, Clone)]
+pub(crate) struct Proc {
+    pub(crate) pid: i32,
+    /// `name#slot`, of those that ganger started as an instance.
+    pub(crate) instance: Option<String>,
+    pub(crate) command: String,
+}
+
+/// All processes whose environment carries the mark. A process that ends meanwhile is left out; zombies have no environment.
+pub(crate) fn marked(mark: &str) -> Vec<Proc> {
+    let wanted = format!("{MARK}={mark}");
+    pids()
+        .filter_map(|pid| {
+            let environ = fs::read(format!("/proc/{pid}/environ")).ok()?;
+            let mut variables = environ.split(|b| *b == 0).map(String::from_utf8_lossy);
+            variables.clone().find(|v| *v == wanted)?;
+            let instance =
+                variables.find_map(|v| v.strip_prefix("GANGER_INSTANCE=").map(str::to_owned));
+            let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+            let command = String::from_utf8_lossy(&command).replace('\0', " ").trim().to_owned();
+            Some(Proc { pid, instance, command })
+        })
+        .collect()
+}
+
+/// Zombies whose parent is one of `parents`.
+pub(crate) fn zombies_of(parents: &[i32]) -> Vec<i32> {
+    pids()
+        .filter(|pid| {
+            stat(*pid).is_some_and(|(state, parent)| state == 'Z' && parents.contains(&parent))
+        })
+        .collect()
+}
+
+/// State letter and parent of a process (proc(5), /proc/pid/stat).
+fn stat(pid: i32) -> Option<(char, i32)> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The command's name may hold anything; fields are counted behind its closing bracket.
+    let mut fields = text.rsplit_once(')')?.1.split_whitespace();
+    Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
+}
+
+fn pids() -> impl Iterator<Item = i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}

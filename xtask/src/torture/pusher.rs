@@ -1,0 +1,100 @@
+//! Pushes tasks all the time and notes which were acknowledged.
+
+use std::io::Write;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use crate::ganger::Ganger;
+
+/// Tasks of one push.
+const BATCH: u64 = 100;
+/// Between two pushes: about what four workers do meanwhile (4 / 12.5 ms), so that the queue is never long nor empty.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// An acknowledged task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Acknowledged {
+    pub(crate) n: u64,
+    pub(crate) id: String,
+}
+
+/// What became of the pushes.
+#[derive(Debug, Default)]
+pub(crate) struct Pushed {
+    pub(crate) acknowledged: Vec<Acknowledged>,
+    /// Pushes that were refused or cut off, with what was said.
+    pub(crate) failed: Vec<String>,
+}
+
+/// Pushes at least `tasks` tasks and goes on until `enough` is set. `stop`'s other end is closed when
+/// something failed elsewhere.
+pub(crate) fn push_all(
+    ganger: &Ganger,
+    tasks: u64,
+    seed: u64,
+    enough: &AtomicBool,
+    stop: &mpsc::Receiver<()>,
+) -> Pushed {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut pushed = Pushed::default();
+    let mut n = 0;
+    while n < tasks || !enough.load(Ordering::Relaxed) {
+        let numbers: Vec<u64> = (n + 1..=n + BATCH).collect();
+        n += BATCH;
+        match batch(ganger, &numbers, &mut random) {
+            Ok(acknowledged) => pushed.acknowledged.extend(acknowledged),
+            Err(error) => pushed.failed.push(format!("{error:#}")),
+        }
+        if stop.recv_timeout(PAUSE) == Err(RecvTimeoutError::Disconnected) {
+            break;
+        }
+    }
+    pushed
+}
+
+fn batch(
+    ganger: &Ganger,
+    numbers: &[u64],
+    random: &mut fastrand::Rng,
+) -> Result<Vec<Acknowledged>> {
+    #[derive(Deserialize)]
+    struct Id {
+        id: String,
+    }
+    let priority = ["high", "normal", "low"][random.usize(..3)];
+    let mut push = ganger.verb(&["push", "work", "--lines", "-", "--priority", priority, "--json"]);
+    let mut child = push
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("could not start `ganger push`")?;
+    let mut stdin = child.stdin.take().context("stdin is a pipe")?;
+    let mut text = String::new();
+    for n in numbers {
+        text.push_str(&format!("{{\"n\":{n},\"ms\":{}}}\n", random.u64(5..=20)));
+    }
+    // A push that fails closes its stdin; what it says is what counts.
+    let _ = stdin.write_all(text.as_bytes());
+    drop(stdin);
+    let out = child.wait_with_output().context("could not wait for `ganger push`")?;
+    let ids: Vec<String> = String::from_utf8_lossy(&out.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Id>(line).ok())
+        .map(|line| line.id)
+        .collect();
+    anyhow::ensure!(
+        out.status.success() && ids.len() == numbers.len(),
+        "push of {} tasks: {}, {} ids: {}",
+        numbers.len(),
+        out.status,
+        ids.len(),
+        String::from_utf8_lossy(&out.stderr).trim()
+    );
+    Ok(numbers.iter().zip(ids).map(|(n, id)| Acknowledged { n: *n, id }).collect())
+}
