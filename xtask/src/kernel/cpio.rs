@@ -6,6 +6,7 @@ use std::io::{self, Write};
 
 const FILE: u32 = 0o100_000;
 const FOLDER: u32 = 0o040_000;
+const LINK: u32 = 0o120_000;
 
 /// Appends members to `out`. `finish` must be called, or the kernel refuses the archive.
 #[derive(Debug)]
@@ -29,6 +30,11 @@ impl<W: Write> Cpio<W> {
     /// A folder, 0755.
     pub(crate) fn folder(&mut self, path: &str) -> io::Result<()> {
         self.member(path, FOLDER | 0o755, &[])
+    }
+
+    /// A symbolic link that points at `target`.
+    pub(crate) fn link(&mut self, path: &str, target: &str) -> io::Result<()> {
+        self.member(path, LINK | 0o777, target.as_bytes())
     }
 
     /// Ends the archive and returns its size in bytes.

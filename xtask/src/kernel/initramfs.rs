@@ -20,14 +20,45 @@ const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n\
     nobody:x:65534:65534:nobody:/nonexistent:/bin/false\n";
 const GROUP: &str = "root:x:0:\ntester:x:1000:\nnogroup:x:65534:\n";
 
+/// This machine's own programs that tests start, for busybox's differ in details (`ps -p`, `sh`). Those that are missing here
+/// are busybox's there.
+const PROGRAMS: [&str; 46] = [
+    "awk", "bash", "cat", "chmod", "chown", "cp", "cut", "date", "dd", "env", "expr", "false",
+    "grep", "head", "id", "kill", "ln", "ls", "mkdir", "mkfifo", "mktemp", "mount", "mv", "nice",
+    "nproc", "printf", "ps", "pwd", "readlink", "rm", "sed", "seq", "setsid", "sh", "sleep",
+    "sort", "stat", "tail", "tee", "timeout", "touch", "tr", "true", "umount", "unshare", "yes",
+];
+
+/// Folders that every machine has.
+const FOLDERS: [&str; 13] = [
+    "/proc",
+    "/sys",
+    "/dev",
+    "/tmp",
+    "/run",
+    "/root",
+    "/home/tester",
+    "/etc",
+    "/mnt",
+    "/opt",
+    "/srv",
+    "/var/tmp",
+    "/var/log",
+];
+
 /// Writes the archive and returns its size in bytes.
 pub(crate) fn write(image: &Path, tools: &Tools, suite: &Suite) -> Result<u64> {
     let file = File::create(image)
         .with_context(|| format!("could not write the initramfs {}", image.display()))?;
     let mut cpio = Cpio::new(BufWriter::new(file));
     cpio.file("/init", 0o755, INIT.as_bytes())?;
-    cpio.file("/bin/busybox", 0o755, &read(&tools.busybox)?)?;
-    for folder in ["/proc", "/sys", "/dev", "/tmp", "/run", "/root", "/home/tester", "/etc"] {
+    // As every Debian since 12 has it.
+    for folder in ["bin", "sbin", "lib", "lib64"] {
+        cpio.folder(&format!("/usr/{folder}"))?;
+        cpio.link(&format!("/{folder}"), &format!("usr/{folder}"))?;
+    }
+    cpio.file("/usr/bin/busybox", 0o755, &read(&tools.busybox)?)?;
+    for folder in FOLDERS {
         cpio.folder(folder)?;
     }
     cpio.file("/etc/passwd", 0o644, PASSWD.as_bytes())?;
@@ -37,6 +68,14 @@ pub(crate) fn write(image: &Path, tools: &Tools, suite: &Suite) -> Result<u64> {
     for program in &suite.programs {
         cpio.file(&text(program)?, 0o755, &stripped(program)?)?;
         libraries.extend(shared_libraries(program)?);
+    }
+    for name in PROGRAMS {
+        // What a name links to (dash, mawk) stands there under the name itself.
+        let Some(program) = sh::which(name).and_then(|path| path.canonicalize().ok()) else {
+            continue;
+        };
+        cpio.file(&format!("/usr/bin/{name}"), 0o755, &read(&program)?)?;
+        libraries.extend(shared_libraries(&program)?);
     }
     for library in libraries {
         cpio.file(&text(&library)?, 0o755, &read(&library)?)?;
