@@ -18,7 +18,7 @@
 //!            tick(now)  ◄──┼── next_deadline()
 //!                          ▼
 //!            actions(): send, replies, finished, expired, cancels, returned, reads
-//! ```no_run
+//! ```
 //!
 //! A task of a durable queue appears in [`Actions::send`] only after the commit that claims it, a pusher's reply and a
 //! finished task only after theirs. For `memory` queues all of it comes at once.

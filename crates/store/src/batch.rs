@@ -340,6 +340,8 @@ pub struct Applied {
     pub duplicates: Vec<Duplicate>,
     /// Tasks brought back by [`Op::Retry`], in the order of the batch.
     pub revived: Vec<Revived>,
+    /// Tasks ended by [`Op::Cancel`], in the order of the batch.
+    pub cancelled: Vec<Cancelled>,
     /// Number of the batch's first event; the others follow it.
     pub first_event_seq: Option<u64>,
 }
@@ -378,6 +380,19 @@ pub struct Duplicate {
     pub ids: Vec<TaskId>,
 }
 
+/// A task ended by [`Op::Cancel`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cancelled {
+    /// Index of the operation in [`Batch::ops`].
+    pub op: usize,
+    /// Its queue.
+    pub queue: Arc<str>,
+    /// The state it was in.
+    pub from: TaskState,
+    /// Number of its last attempt.
+    pub attempt: u32,
+}
+
 /// A task brought back by [`Op::Retry`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Revived {
@@ -385,6 +400,8 @@ pub struct Revived {
     pub op: usize,
     /// Its queue.
     pub queue: Arc<str>,
+    /// The state it was in.
+    pub from: TaskState,
     /// The task as the ready window needs it.
     pub row: crate::ReadyRow,
 }

@@ -255,7 +255,7 @@ pub(crate) mod suite {
         clean(&mut store, vec![outcome(1, first, AttemptWord::Released, later)]);
         assert_eq!(state(&store, 1), TaskState::Scheduled);
         let due = store.reader().unwrap().due(9_000, 10).unwrap();
-        assert_eq!(due.rows[0].1.attempt, 0);
+        assert_eq!((due.rows[0].row.attempt, due.rows[0].from), (0, TaskState::Scheduled));
         clean(&mut store, vec![Op::Promote { id: id(1), queue: q(), seq: 50 }]);
         clean(&mut store, vec![Op::Claim(claim(1, second, 1)), completed(1, second)]);
         let row = store.reader().unwrap().task(id(1)).unwrap().unwrap();
@@ -328,7 +328,7 @@ pub(crate) mod suite {
         let at = |n, ms| Enqueue { run_at_ms: ms, ..task(n) };
         clean(&mut store, vec![push(vec![at(1, 300), at(2, 100), at(3, 200), at(4, 900)])]);
         let mut reader = store.reader().unwrap();
-        let ids = |due: &crate::Due| due.rows.iter().map(|r| r.1.id.raw()).collect::<Vec<_>>();
+        let ids = |due: &crate::Due| due.rows.iter().map(|r| r.row.id.raw()).collect::<Vec<_>>();
         let due = reader.due(300, 2).unwrap();
         assert_eq!((ids(&due), due.next_ms), (vec![2, 3], Some(300)));
         let due = reader.due(300, 9).unwrap();

@@ -28,14 +28,15 @@ pub mod store;
 pub mod writer;
 
 pub use batch::{
-    Applied, AttemptError, AttemptWord, Batch, Claim, Duplicate, Enqueue, Next, Op, Outcome, Push,
-    Refused, RefusedWhy, Revived, TaskOptions,
+    Applied, AttemptError, AttemptWord, Batch, Cancelled, Claim, Duplicate, Enqueue, Next, Op,
+    Outcome, Push, Refused, RefusedWhy, Revived, TaskOptions,
 };
 pub use bytes::Bytes;
 pub use error::{OpenError, StoreError};
 pub use readers::Readers;
 pub use rows::{
-    AttemptRow, Counts, Cursor, Due, Page, QueueRow, ReadyRow, RunningRow, TaskQuery, TaskRow,
+    AttemptRow, Counts, Cursor, Due, DueRow, Page, QueueRow, ReadyRow, RunningRow, TaskQuery,
+    TaskRow,
 };
 pub use sqlite::{SqliteOptions, SqliteReader, SqliteStore};
 pub use store::{Store, StoreRead};

@@ -35,10 +35,21 @@ pub struct ReadyRow {
 /// Tasks whose time has come, and when the next one comes.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Due {
-    /// Queue and task, earliest first. `seq` is still 0: whoever promotes it draws one.
-    pub rows: Vec<(Arc<str>, ReadyRow)>,
+    /// Earliest first.
+    pub rows: Vec<DueRow>,
     /// Due time of the earliest `scheduled` or `retryable` task that is not in `rows`; milliseconds since 1970.
     pub next_ms: Option<u64>,
+}
+
+/// A task whose time has come.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DueRow {
+    /// Its queue.
+    pub queue: Arc<str>,
+    /// `scheduled` or `retryable`.
+    pub from: TaskState,
+    /// The task. Its `seq` is 0: whoever promotes it draws one.
+    pub row: ReadyRow,
 }
 
 /// A task under a claim, as a new daemon finds it.

@@ -151,7 +151,13 @@ impl<'c> Tx<'c> {
             }
             Op::Outcome(outcome) => self.outcome(outcome)?,
             Op::Promote { id, queue, seq } => self.promote(*id, queue, *seq)?,
-            Op::Cancel { id, at_ms, .. } => self.cancel(*id, *at_ms)?,
+            Op::Cancel { id, at_ms, .. } => match self.cancel(at, *id, *at_ms)? {
+                Ok(cancelled) => {
+                    applied.cancelled.push(cancelled);
+                    None
+                }
+                Err(why) => Some((*id, why)),
+            },
             Op::Retry { id, seq, .. } => match self.revive(at, *id, *seq)? {
                 Ok(revived) => {
                     applied.revived.push(revived);

@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::apply::Tx;
 use super::int;
-use crate::batch::{AttemptWord, Next, Outcome, RefusedWhy, Revived};
+use crate::batch::{AttemptWord, Cancelled, Next, Outcome, RefusedWhy, Revived};
 
 type Refusal = Option<(TaskId, RefusedWhy)>;
 
@@ -140,16 +140,31 @@ impl Tx<'_> {
     }
 
     /// A waiting task ends by request.
-    pub(super) fn cancel(&mut self, id: TaskId, at_ms: u64) -> rusqlite::Result<Refusal> {
-        let Some((queue, state)) =
-            self.locate(id)?.filter(|(_, state)| *state != TaskState::Running)
-        else {
-            return self.wrong_state(id);
+    pub(super) fn cancel(
+        &mut self,
+        op: usize,
+        id: TaskId,
+        at_ms: u64,
+    ) -> rusqlite::Result<Result<Cancelled, RefusedWhy>> {
+        let found = self
+            .conn
+            .prepare_cached(
+                "SELECT queue, state, (SELECT name FROM queue WHERE no = task.queue), attempt \
+                 FROM task WHERE id = ?1 AND state <> 2",
+            )?
+            .query_row([id.raw()], |r| {
+                let (queue, name): (i64, String) = (r.get(0)?, r.get(2)?);
+                let from = super::state_of(r.get(1)?)?;
+                Ok((queue, Cancelled { op, queue: name.into(), from, attempt: r.get(3)? }))
+            })
+            .optional()?;
+        let Some((queue, cancelled)) = found else {
+            return Ok(Err(self.state(id)?.map_or(RefusedWhy::NotFound, RefusedWhy::State)));
         };
         self.move_to_done(id, TaskState::Cancelled, int(at_ms), None, 0)?;
-        self.count(queue, state, -1);
+        self.count(queue, cancelled.from, -1);
         self.count(queue, TaskState::Cancelled, 1);
-        Ok(None)
+        Ok(Ok(cancelled))
     }
 
     /// A dead letter or a cancelled task comes back with a fresh budget: earlier attempts become its base.
@@ -179,11 +194,12 @@ impl Tx<'_> {
                     options: super::options_of(r.get(8)?)?,
                 };
                 let name: String = r.get(2)?;
-                let revived = Revived { op, queue: name.into(), row };
-                Ok((r.get::<_, i64>(0)?, super::state_of(r.get(1)?)?, revived))
+                let from = super::state_of(r.get(1)?)?;
+                let revived = Revived { op, queue: name.into(), from, row };
+                Ok((r.get::<_, i64>(0)?, revived))
             })
             .optional()?;
-        let Some((queue, state, revived)) = found else {
+        let Some((queue, revived)) = found else {
             return Ok(Err(self.state(id)?.map_or(RefusedWhy::NotFound, RefusedWhy::State)));
         };
         self.conn
@@ -195,7 +211,7 @@ impl Tx<'_> {
             .execute(params![id.raw(), seq])?;
         self.conn.prepare_cached("DELETE FROM done WHERE id = ?1")?.execute([id.raw()])?;
         self.done_rows -= 1;
-        self.count(queue, state, -1);
+        self.count(queue, revived.from, -1);
         self.count(queue, TaskState::Available, 1);
         Ok(Ok(revived))
     }

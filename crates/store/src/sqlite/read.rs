@@ -12,7 +12,7 @@ use super::apply::ids_from_blob;
 use super::fault::classify;
 use super::{damaged, int, open, options_of, state_of};
 use crate::error::StoreError;
-use crate::rows::{Counts, Due, Page, QueueRow, ReadyRow, RunningRow, TaskQuery, TaskRow};
+use crate::rows::{Counts, Due, DueRow, Page, QueueRow, ReadyRow, RunningRow, TaskQuery, TaskRow};
 use crate::store::{PAGE_MAX, StoreRead};
 
 /// Columns of a [`ReadyRow`], from `task`.
@@ -131,24 +131,24 @@ impl SqliteReader {
     fn due_now(&mut self, now_ms: u64, limit: usize) -> rusqlite::Result<Due> {
         // One more than asked for tells when the next one comes. Both reads see the same snapshot.
         let snapshot = self.conn.unchecked_transaction()?;
-        let found: Vec<(i64, ReadyRow, u64)> = snapshot
+        let found: Vec<(i64, TaskState, ReadyRow, u64)> = snapshot
             .prepare_cached(&format!(
-                "SELECT {READY}, run_at FROM task WHERE state IN (0, 3) AND run_at <= ?1 \
+                "SELECT {READY}, run_at, state FROM task WHERE state IN (0, 3) AND run_at <= ?1 \
                  ORDER BY run_at, id LIMIT ?2"
             ))?
             .query_map(params![int(now_ms), limit as i64 + 1], |r| {
-                Ok((r.get(9)?, ready_row(r)?, r.get::<_, i64>(10)?.unsigned_abs()))
+                let from = state_of(r.get(11)?)?;
+                Ok((r.get(9)?, from, ready_row(r)?, r.get::<_, i64>(10)?.unsigned_abs()))
             })?
             .collect::<rusqlite::Result<_>>()?;
         let later: Option<i64> = snapshot
             .prepare_cached("SELECT min(run_at) FROM task WHERE state IN (0, 3) AND run_at > ?1")?
             .query_row([int(now_ms)], |r| r.get(0))?;
         drop(snapshot);
-        let next_ms = found.get(limit).map(|(_, _, at)| *at).or(later.map(i64::unsigned_abs));
+        let next_ms = found.get(limit).map(|(_, _, _, at)| *at).or(later.map(i64::unsigned_abs));
         let mut rows = Vec::with_capacity(found.len().min(limit));
-        for (queue, mut row, _) in found.into_iter().take(limit) {
-            row.seq = 0;
-            rows.push((self.name(queue)?, row));
+        for (queue, from, row, _) in found.into_iter().take(limit) {
+            rows.push(DueRow { queue: self.name(queue)?, from, row: ReadyRow { seq: 0, ..row } });
         }
         Ok(Due { rows, next_ms })
     }

@@ -1,0 +1,179 @@
+//! Ends of attempts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ganger_core::TaskState;
+use ganger_store::{AttemptError, AttemptRow, AttemptWord, Next, Op, Outcome, ReadyRow};
+
+use super::lane::Waiting;
+use super::row::DoneTask;
+use super::rules::{Case, Then, Verdict, decide};
+use super::{Engine, Finish, Now, Phase, QueueIx, Running, Stale};
+use crate::actions::Finished;
+
+impl Engine {
+    /// An attempt ended; the rules decide what becomes of the task.
+    ///
+    /// # Errors
+    /// [`Stale`]: the attempt is not the task's; tell and forget it.
+    pub fn finish(&mut self, finish: Finish, now: Now) -> Result<(), Stale> {
+        self.clock = now;
+        let Finish { id, token, pid, how } = finish;
+        let found = self.running.get_mut(&id).filter(|r| r.token == token);
+        let Some(run) = found.filter(|r| r.phase != Phase::Ending) else {
+            return self.stale(id, token);
+        };
+        run.phase = Phase::Ending;
+        run.pid = pid.unwrap_or(run.pid);
+        let (ix, cancel) = (run.ix, run.cancel);
+        let options = run.row.options.as_deref();
+        let (own_max, own_backoff) =
+            (options.and_then(|o| o.max_attempts), options.and_then(|o| o.backoff));
+        let made = run.row.attempt.saturating_sub(run.row.base);
+        let rules = self.row(ix).config.retry;
+        let case = Case {
+            made,
+            max: own_max.unwrap_or(rules.max),
+            backoff: own_backoff.unwrap_or(rules.backoff),
+            cancel,
+            unit: self.random.f64(),
+        };
+        let verdict = decide(how, case);
+        self.count(&verdict);
+        if self.row(ix).is_memory() {
+            if let Some(run) = self.running.remove(&id) {
+                self.end_memory(run, verdict, now);
+            }
+        } else {
+            self.end_durable(id, pid, verdict, now);
+        }
+        self.purge_deadlines();
+        Ok(())
+    }
+
+    fn count(&mut self, verdict: &Verdict) {
+        self.stats.crashed += u64::from(verdict.word.is_crash());
+        match verdict.then {
+            Then::Completed(_) => self.stats.completed += 1,
+            Then::Discarded => self.stats.discarded += 1,
+            Then::Again | Then::After(_) if verdict.word != AttemptWord::Released => {
+                self.stats.retried += 1;
+            }
+            _ => {}
+        }
+    }
+
+    fn end_durable(
+        &mut self,
+        id: ganger_core::TaskId,
+        pid: Option<u32>,
+        verdict: Verdict,
+        now: Now,
+    ) {
+        let again = self.draw().raw();
+        let Some(run) = self.running.get(&id) else { return };
+        let row = self.row(run.ix);
+        let next = match verdict.then {
+            Then::Completed(result) => Next::Completed { result },
+            Then::Again => Next::Available { seq: again },
+            Then::Back => Next::Available { seq: run.row.seq },
+            Then::After(wait) => Next::RetryAt { at_ms: after(now, wait) },
+            Then::Discarded => Next::Discarded,
+            Then::Cancelled => Next::Cancelled,
+        };
+        let outcome = Outcome {
+            id,
+            queue: Arc::clone(&row.name),
+            token: run.token,
+            started_at_ms: run.started_at_ms,
+            ended_at_ms: now.wall_ms,
+            pid,
+            word: verdict.word,
+            error: verdict.error,
+            next,
+        };
+        let synced = row.is_synced();
+        self.batch.sync |= synced;
+        self.batch.ops.push(Op::Outcome(Box::new(outcome)));
+    }
+
+    fn end_memory(&mut self, run: Running, verdict: Verdict, now: Now) {
+        let Verdict { word, error, then } = verdict;
+        let ix = run.ix;
+        let (mut row, mut history) = (run.row, run.history);
+        if word == AttemptWord::Released {
+            row.attempt -= 1;
+        } else {
+            row.crashes += u32::from(word.is_crash());
+            history.push(AttemptRow {
+                n: row.attempt,
+                worker: run.worker_name,
+                pid: run.pid,
+                started_at_ms: run.started_at_ms,
+                ended_at_ms: Some(now.wall_ms),
+                outcome: Some(word),
+                error: error.as_deref().cloned(),
+            });
+        }
+        let released = word == AttemptWord::Released;
+        match then {
+            Then::After(wait) => {
+                let state = if released { TaskState::Scheduled } else { TaskState::Retryable };
+                self.row_mut(ix).moved(Some(TaskState::Running), None);
+                let waiting = Waiting { row, history, birth: None };
+                self.park(ix, waiting, after(now, wait), state);
+            }
+            Then::Again | Then::Back => {
+                if then == Then::Again {
+                    row.seq = self.draw().raw();
+                }
+                let queue = self.row_mut(ix);
+                queue.moved(Some(TaskState::Running), Some(TaskState::Available));
+                queue.admit(Waiting { row, history, birth: None }, true);
+            }
+            Then::Completed(result) => {
+                let end = (TaskState::Completed, Some(result), None);
+                self.bury(ix, row, history, end, TaskState::Running, now);
+            }
+            Then::Discarded => {
+                let end = (TaskState::Discarded, None, error);
+                self.bury(ix, row, history, end, TaskState::Running, now);
+            }
+            Then::Cancelled => {
+                let end = (TaskState::Cancelled, None, error);
+                self.bury(ix, row, history, end, TaskState::Running, now);
+            }
+        }
+    }
+
+    /// The end of a task of a memory queue.
+    pub(super) fn bury(
+        &mut self,
+        ix: QueueIx,
+        row: ReadyRow,
+        history: Vec<AttemptRow>,
+        end: (TaskState, Option<bytes::Bytes>, Option<Box<AttemptError>>),
+        from: TaskState,
+        now: Now,
+    ) {
+        let (state, result, error) = end;
+        let queue = self.row_mut(ix);
+        queue.moved(Some(from), Some(state));
+        let finished = Finished {
+            id: row.id,
+            queue: Arc::clone(&queue.name),
+            state,
+            result: result.clone(),
+            error: error.clone(),
+            attempt: row.attempt,
+        };
+        let ended_at_ms = now.wall_ms;
+        queue.remember_done(DoneTask { row, history, state, result, error, ended_at_ms });
+        self.actions.finished.push(finished);
+    }
+}
+
+fn after(now: Now, wait: Duration) -> u64 {
+    now.wall_ms.saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))
+}

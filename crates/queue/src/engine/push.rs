@@ -1,0 +1,139 @@
+//! New tasks.
+
+use ganger_core::{TaskId, TaskState};
+use ganger_store::{Enqueue, Op, Push, ReadyRow};
+
+use super::lane::{Birth, Waiting};
+use super::{Engine, Now, QueueIx};
+use crate::actions::{Done, Reply};
+use crate::config::{MEMORY_LEN_MAX, NewTask, PushError};
+
+impl Engine {
+    /// New tasks. The reply with tag `req` comes when they are acknowledged.
+    ///
+    /// # Errors
+    /// [`PushError`]; nothing was taken then and no reply follows.
+    pub fn push(
+        &mut self,
+        req: u64,
+        ix: QueueIx,
+        key: Option<Box<str>>,
+        tasks: Vec<NewTask>,
+        now: Now,
+    ) -> Result<(), PushError> {
+        self.clock = now;
+        self.check(ix, &tasks)?;
+        self.stats.pushed += tasks.len() as u64;
+        if self.row(ix).is_memory() {
+            self.push_memory(req, ix, key, tasks, now);
+        } else {
+            self.push_durable(req, ix, key, tasks, now);
+        }
+        Ok(())
+    }
+
+    fn check(&self, ix: QueueIx, tasks: &[NewTask]) -> Result<(), PushError> {
+        let row = self.row(ix);
+        let queue = || row.name.clone();
+        if tasks.is_empty() {
+            return Err(PushError::Nothing { queue: queue() });
+        }
+        let max = row.config.payload_max;
+        if let Some(index) = tasks.iter().position(|task| task.payload.len() > max) {
+            let len = tasks[index].payload.len();
+            return Err(PushError::PayloadTooLarge { queue: queue(), index, len, max });
+        }
+        let bound = row.config.max_len.or(row.is_memory().then_some(MEMORY_LEN_MAX));
+        let (len, more) = (row.unfinished(), tasks.len() as u64);
+        match bound {
+            Some(max) if len + more > max => {
+                Err(PushError::QueueFull { queue: queue(), len, more, max })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn push_durable(
+        &mut self,
+        req: u64,
+        ix: QueueIx,
+        key: Option<Box<str>>,
+        tasks: Vec<NewTask>,
+        now: Now,
+    ) {
+        let (batch, op) = (self.batch.no, self.batch.ops.len());
+        let mut enqueues = Vec::with_capacity(tasks.len());
+        for (at, new) in tasks.into_iter().enumerate() {
+            let id = self.draw();
+            let later = new.run_at_ms > now.wall_ms;
+            let run_at_ms = if later { new.run_at_ms } else { 0 };
+            let row = self.row_mut(ix);
+            row.pending[usize::from(later)] += 1;
+            if !later {
+                let birth = Some(Birth { batch, op, task: at });
+                let waiting = Waiting { row: ready_row(id, &new), history: Vec::new(), birth };
+                row.admit(waiting, false);
+            }
+            enqueues.push(Enqueue {
+                id,
+                kind: new.kind,
+                priority: new.priority,
+                run_at_ms,
+                payload: new.payload,
+                options: new.options,
+                claim: None,
+            });
+        }
+        let row = self.row(ix);
+        let (queue, synced) = (row.name.clone(), row.is_synced());
+        self.batch.sync |= synced;
+        self.batch.ops.push(Op::Push(Push { req, queue, key, tasks: enqueues }));
+    }
+
+    fn push_memory(
+        &mut self,
+        req: u64,
+        ix: QueueIx,
+        key: Option<Box<str>>,
+        tasks: Vec<NewTask>,
+        now: Now,
+    ) {
+        if let Some(ids) = key.as_deref().and_then(|key| self.row(ix).known_key(key)) {
+            let done = Done::Pushed { ids: ids.clone(), duplicate: true };
+            self.actions.replies.push(Reply { req, result: Ok(done) });
+            return;
+        }
+        let mut ids = Vec::with_capacity(tasks.len());
+        for new in tasks {
+            let id = self.draw();
+            ids.push(id);
+            let waiting = Waiting::stored(ready_row(id, &new));
+            if new.run_at_ms > now.wall_ms {
+                self.park(ix, waiting, new.run_at_ms, TaskState::Scheduled);
+            } else {
+                let row = self.row_mut(ix);
+                row.moved(None, Some(TaskState::Available));
+                row.admit(waiting, true);
+            }
+        }
+        if let Some(key) = key {
+            self.row_mut(ix).remember_key(key, ids.clone());
+        }
+        let done = Done::Pushed { ids, duplicate: false };
+        self.actions.replies.push(Reply { req, result: Ok(done) });
+    }
+}
+
+fn ready_row(id: TaskId, new: &NewTask) -> ReadyRow {
+    ReadyRow {
+        id,
+        priority: new.priority,
+        seq: id.raw(),
+        kind: new.kind.clone(),
+        payload: new.payload.clone(),
+        attempt: 0,
+        base: 0,
+        crashes: 0,
+        options: new.options.clone(),
+    }
+}

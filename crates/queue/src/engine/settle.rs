@@ -1,0 +1,245 @@
+//! The writer's answers: what was committed takes effect.
+
+use std::sync::Arc;
+
+use ganger_core::{TaskId, TaskState, Token};
+use ganger_store::{
+    Applied, AttemptWord, Cancelled, Next, Op, Outcome, Push, Refused, Revived, Settled,
+};
+
+use super::lane::Waiting;
+use super::{Engine, Now, Phase};
+use crate::actions::{Done, Failure, Finished, Reply, Returned};
+
+/// The answers to a batch, met in the order of its operations.
+struct Answers {
+    refused: std::iter::Peekable<std::vec::IntoIter<Refused>>,
+    duplicates: std::iter::Peekable<std::vec::IntoIter<ganger_store::Duplicate>>,
+    revived: std::iter::Peekable<std::vec::IntoIter<Revived>>,
+    cancelled: std::iter::Peekable<std::vec::IntoIter<Cancelled>>,
+}
+
+impl Answers {
+    fn new(applied: Applied) -> Self {
+        Self {
+            refused: applied.refused.into_iter().peekable(),
+            duplicates: applied.duplicates.into_iter().peekable(),
+            revived: applied.revived.into_iter().peekable(),
+            cancelled: applied.cancelled.into_iter().peekable(),
+        }
+    }
+}
+
+impl Engine {
+    /// The writer's answer, in the order of the batches.
+    pub fn settled(&mut self, settled: Settled, now: Now) {
+        self.clock = now;
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.due.settled(settled.batch.no);
+        match settled.result {
+            Ok(applied) => {
+                let mut answers = Answers::new(applied);
+                for (at, op) in settled.batch.ops.into_iter().enumerate() {
+                    self.done(at, op, &mut answers, now);
+                }
+            }
+            Err(error) => self.failed(settled.batch.ops, &error, now),
+        }
+        self.purge_deadlines();
+    }
+
+    fn done(&mut self, at: usize, op: Op, answers: &mut Answers, now: Now) {
+        let refused = answers.refused.next_if(|r| r.op == at);
+        match (op, refused) {
+            (Op::Push(push), _) => match answers.duplicates.next_if(|d| d.op == at) {
+                Some(known) => {
+                    self.unpush(&push);
+                    self.reply(push.req, Ok(Done::Pushed { ids: known.ids, duplicate: true }));
+                }
+                None => self.pushed(push, now),
+            },
+            (Op::Claim(claim), None) => {
+                if let Some(ix) = self.queue(&claim.queue) {
+                    let row = self.row_mut(ix);
+                    row.claiming = row.claiming.saturating_sub(1);
+                    row.moved(Some(TaskState::Available), Some(TaskState::Running));
+                }
+                self.dispatch(claim.id, now);
+            }
+            (Op::Claim(claim), Some(_)) => {
+                if let Some(ix) = self.queue(&claim.queue) {
+                    let row = self.row_mut(ix);
+                    row.claiming = row.claiming.saturating_sub(1);
+                }
+                self.drop_claim(claim.id, claim.token);
+            }
+            (Op::Outcome(outcome), None) => self.ended(*outcome),
+            (Op::Outcome(outcome), Some(_)) => self.end_refused(&outcome),
+            (Op::Promote { id, .. }, refused) => {
+                if let Some((ix, from, row)) = self.promoting.remove(&id)
+                    && refused.is_none()
+                {
+                    let queue = self.row_mut(ix);
+                    queue.moved(Some(from), Some(TaskState::Available));
+                    queue.admit(Waiting::stored(row), true);
+                    self.refill(ix);
+                }
+            }
+            (Op::Cancel { id, req, .. }, Some(refused)) => {
+                // The store says that it is finished already, so it belongs into no window either.
+                self.cancelling.remove(&id);
+                self.refuse(req, &refused);
+            }
+            (Op::Cancel { id, req, .. }, None) => {
+                if let Some(cancelled) = answers.cancelled.next_if(|c| c.op == at) {
+                    self.cancelled(id, cancelled);
+                }
+                self.reply(req, Ok(Done::Cancelled));
+            }
+            (Op::Retry { req, .. }, Some(refused)) => self.refuse(req, &refused),
+            (Op::Retry { req, .. }, None) => {
+                if let Some(revived) = answers.revived.next_if(|r| r.op == at) {
+                    self.revived(revived);
+                }
+                self.reply(req, Ok(Done::Retried));
+            }
+            (Op::Pause { paused, req, .. }, _) => {
+                self.reply(req, Ok(if paused { Done::Paused } else { Done::Resumed }));
+            }
+            (Op::Started { .. }, Some(_)) => self.stats.stale += 1,
+            (Op::Started { .. } | Op::Event(_) | Op::Desire { .. }, _) => {}
+        }
+    }
+
+    pub(super) fn reply(&mut self, req: u64, result: Result<Done, Failure>) {
+        self.actions.replies.push(Reply { req, result });
+    }
+
+    fn refuse(&mut self, req: u64, refused: &Refused) {
+        self.reply(req, Err(Failure::Refused { id: refused.id, why: refused.why }));
+    }
+
+    fn pushed(&mut self, push: Push, now: Now) {
+        let Some(ix) = self.queue(&push.queue) else { return };
+        let ids: Vec<TaskId> = push.tasks.iter().map(|task| task.id).collect();
+        self.reply(push.req, Ok(Done::Pushed { ids, duplicate: false }));
+        for task in push.tasks {
+            let row = self.row_mut(ix);
+            let later = task.run_at_ms > 0;
+            row.pending[usize::from(later)] = row.pending[usize::from(later)].saturating_sub(1);
+            if task.claim.is_some() {
+                row.claiming = row.claiming.saturating_sub(1);
+                row.moved(None, Some(TaskState::Running));
+                self.dispatch(task.id, now);
+            } else if later {
+                row.moved(None, Some(TaskState::Scheduled));
+                self.due.lower(task.run_at_ms);
+            } else {
+                row.moved(None, Some(TaskState::Available));
+                row.lane_mut(task.priority).committed(task.id.raw());
+            }
+        }
+        self.refill(ix);
+    }
+
+    /// Takes back what a push put into windows and claims: it was a duplicate, or was not stored.
+    pub(super) fn unpush(&mut self, push: &Push) {
+        let Some(ix) = self.queue(&push.queue) else { return };
+        for task in &push.tasks {
+            let later = usize::from(task.run_at_ms > 0);
+            let row = self.row_mut(ix);
+            row.pending[later] = row.pending[later].saturating_sub(1);
+            if let Some(claim) = &task.claim {
+                row.claiming = row.claiming.saturating_sub(1);
+                self.drop_claim(task.id, claim.token);
+            } else if row.lane_mut(task.priority).remove(task.id).is_some() {
+                row.mark(task.priority);
+            } else if let Some(token) = self.running.get(&task.id).map(|run| run.token) {
+                // Claimed by a later batch, which the store will refuse; its own answer finds nothing then.
+                self.drop_claim(task.id, token);
+            } else {
+                self.cancelling.remove(&task.id);
+            }
+        }
+    }
+
+    /// A claim that the store does not know: the worker has its room back.
+    fn drop_claim(&mut self, id: TaskId, token: Token) {
+        let Some(run) = self.running.get(&id).filter(|r| r.token == token) else { return };
+        // An attempt that was ended meanwhile has been given back by its owner.
+        if run.phase == Phase::Claiming {
+            self.actions.returned.push(Returned { worker: run.worker, id, token });
+        }
+        self.running.remove(&id);
+    }
+
+    fn ended(&mut self, outcome: Outcome) {
+        let state = outcome.state();
+        let Some(run) = self.running.remove(&outcome.id) else { return };
+        let (ix, mut row) = (run.ix, run.row);
+        let queue = self.row_mut(ix);
+        queue.moved(Some(TaskState::Running), Some(state));
+        let result = match outcome.next {
+            Next::RetryAt { at_ms } => return self.due.lower(at_ms),
+            Next::Available { seq } => {
+                row.seq = seq;
+                row.attempt -= u32::from(outcome.word == AttemptWord::Released);
+                row.crashes += u32::from(outcome.word.is_crash());
+                queue.admit(Waiting::stored(row), true);
+                return self.refill(ix);
+            }
+            Next::Completed { result } => Some(result),
+            Next::Discarded | Next::Cancelled => None,
+        };
+        let finished = Finished {
+            id: outcome.id,
+            queue: Arc::clone(&queue.name),
+            state,
+            result,
+            error: outcome.error,
+            attempt: row.attempt,
+        };
+        self.actions.finished.push(finished);
+    }
+
+    /// The store does not know this attempt. When its claim never came to be, the task still waits.
+    fn end_refused(&mut self, outcome: &Outcome) {
+        let Some(run) = self.running.remove(&outcome.id) else { return };
+        if run.claimed {
+            self.stats.stale += 1;
+            return;
+        }
+        let mut row = run.row;
+        row.attempt -= 1;
+        self.row_mut(run.ix).admit(Waiting::stored(row), true);
+    }
+
+    fn cancelled(&mut self, id: TaskId, cancelled: Cancelled) {
+        // It may have entered a window while the cancel was on its way.
+        if self.cancelling.remove(&id).is_none() {
+            let _ = self.remove_waiting(id);
+        }
+        if let Some(ix) = self.queue(&cancelled.queue) {
+            self.row_mut(ix).moved(Some(cancelled.from), Some(TaskState::Cancelled));
+        }
+        self.actions.finished.push(Finished {
+            id,
+            queue: cancelled.queue,
+            state: TaskState::Cancelled,
+            result: None,
+            error: None,
+            attempt: cancelled.attempt,
+        });
+    }
+
+    fn revived(&mut self, revived: Revived) {
+        let Some(ix) = self.queue(&revived.queue) else { return };
+        let known = self.running.contains_key(&revived.row.id);
+        let queue = self.row_mut(ix);
+        queue.moved(Some(revived.from), Some(TaskState::Available));
+        if !known {
+            queue.admit(Waiting::stored(revived.row), true);
+        }
+        self.refill(ix);
+    }
+}
