@@ -122,6 +122,25 @@ impl ChannelReader {
         }
     }
 
+    /// Takes what is there without waiting: `None` when nothing is. For the last words of a process that is gone.
+    ///
+    /// # Errors
+    /// As [`Self::fill`].
+    pub fn try_fill(&mut self) -> Result<Option<usize>, ChannelError> {
+        // Asks the kernel: tokio answers "would block" until its driver has seen the descriptor once.
+        let into = rustix::buffer::spare_capacity(self.lines.space());
+        let read = match &self.source {
+            Source::Socket(socket) => rustix::io::read(&**socket, into),
+            Source::Pipe(pipe) => rustix::io::read(pipe, into),
+        };
+        match read {
+            Ok(n) => Ok(Some(n)),
+            Err(rustix::io::Errno::AGAIN) => Ok(None),
+            Err(rustix::io::Errno::CONNRESET) => Ok(Some(0)),
+            Err(errno) => Err(ChannelError::io("read")(errno.into())),
+        }
+    }
+
     /// The next whole line among the bytes already read.
     ///
     /// # Errors

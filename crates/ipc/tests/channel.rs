@@ -69,6 +69,18 @@ async fn dropping_an_end_does_not_say_goodbye_but_shutdown_does() {
 }
 
 #[tokio::test]
+async fn last_words_are_there_at_once() {
+    let (ours, mut theirs) = pair();
+    let (mut reader, _writer) = from_socket(ours, lines::LINE_MAX).unwrap();
+    assert_eq!(reader.try_fill().unwrap(), None);
+    theirs.write_all(b"1\n").unwrap();
+    drop(theirs);
+    assert_eq!(reader.try_fill().unwrap(), Some(2));
+    assert_eq!(reader.next_line().unwrap(), Some(&b"1"[..]));
+    assert_eq!(reader.try_fill().unwrap(), Some(0));
+}
+
+#[tokio::test]
 async fn pipes_carry_the_same_lines() {
     let (child_stdin, our_stdin) = rustix::pipe::pipe().unwrap();
     let (our_stdout, child_stdout) = rustix::pipe::pipe().unwrap();

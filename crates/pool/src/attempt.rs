@@ -1,6 +1,7 @@
 //! What passes between the dispatcher and a worker's owner: attempts one way, reports the other.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ganger_core::{TaskId, Token};
 use ganger_queue::{Attempt, How, Now};
@@ -40,8 +41,8 @@ impl ToWorker {
 pub(crate) struct Stop {
     pub id: TaskId,
     pub token: Token,
-    /// By request; else because its time is over.
-    pub by_request: bool,
+    /// Its time is over, which was this long; `None`: by request.
+    pub after: Option<Duration>,
 }
 
 /// Answers of one session (one process under one daemon) so far.

@@ -2,23 +2,23 @@
 
 use std::time::Duration;
 
-/// A worker buffers at most this much work, measured in its mean service time: enough to hide a commit and a wake-up, short
-/// enough that no task waits behind a slow worker while another is idle.
-pub const BUFFERED_TIME: Duration = Duration::from_millis(5);
+/// A worker buffers at most this much work: enough to hide a commit and a wake-up, short enough that no task waits behind a
+/// slow worker while another is idle.
+pub(crate) const BUFFERED_TIME: Duration = Duration::from_millis(5);
 
 /// Weight of a new measurement in the running mean: the last ten or so decide.
 const WEIGHT: f64 = 0.1;
 
-/// The running mean of the time one task takes in one worker.
+/// The running mean of the time between two answers of a busy worker.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Pace {
-    /// Seconds per task; `None` until the first answer.
+pub(crate) struct Pace {
+    /// Seconds; `None` until the first answer.
     mean: Option<f64>,
 }
 
 impl Pace {
-    /// `answers` tasks (at least one) took `time` together.
-    pub fn note(&mut self, answers: usize, time: Duration) {
+    /// `answers` (at least one) came within `time` of being busy.
+    pub(crate) fn note(&mut self, answers: usize, time: Duration) {
         let answers = u32::try_from(answers.max(1)).unwrap_or(u32::MAX);
         let each = time.as_secs_f64() / f64::from(answers);
         self.mean = Some(match self.mean {
@@ -33,12 +33,10 @@ impl Pace {
 
     /// Tasks the worker may hold: what it runs at once, and a buffer of at most `prefetch` that lasts [`BUFFERED_TIME`]. One
     /// is buffered until the first measurement.
-    #[must_use]
-    pub fn credit(&self, concurrency: u32, prefetch: u32) -> u32 {
-        let lanes = f64::from(concurrency.max(1));
+    pub(crate) fn credit(&self, lanes: u32, prefetch: u32) -> u32 {
         let fits = match self.mean {
             None => 1.0,
-            Some(mean) => BUFFERED_TIME.as_secs_f64() * lanes / mean.max(1e-9),
+            Some(mean) => BUFFERED_TIME.as_secs_f64() / mean.max(1e-9),
         };
         #[expect(
             clippy::cast_possible_truncation,
@@ -46,7 +44,7 @@ impl Pace {
             reason = "clamped to a u32's range"
         )]
         let fits = fits.clamp(0.0, f64::from(u32::MAX)) as u32;
-        concurrency.max(1).saturating_add(prefetch.min(fits))
+        lanes.saturating_add(prefetch.min(fits))
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use ganger_core::{Durability, Event};
+use ganger_core::Durability;
 use ganger_queue::{Engine, EngineOptions, QueueConfig};
 use ganger_store::{QueueRow, RunningRow, StoreError, StoreRead as _, Writer};
+use ganger_supervise::Told;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -19,7 +20,7 @@ pub struct Parts {
     /// The store's read side.
     pub readers: StoreReaders,
     /// Where events go. Never waited for: an event nobody takes goes to the log only.
-    pub events: mpsc::Sender<Event>,
+    pub told: mpsc::Sender<Told>,
     /// Every configured queue.
     pub queues: Vec<(String, QueueConfig)>,
 }
@@ -56,7 +57,7 @@ impl Claims {
 /// # Errors
 /// The store can't be read.
 pub async fn start(parts: Parts, tasks: &mut JoinSet<()>) -> Result<Started, StoreError> {
-    let Parts { writer, readers, events, queues } = parts;
+    let Parts { writer, readers, told, queues } = parts;
     let id_floor = readers.run(|store| store.id_floor()).await?;
     let options = EngineOptions { id_floor, ..EngineOptions::new(writer.epoch()) };
     let mut engine = Engine::new(options);
@@ -84,7 +85,7 @@ pub async fn start(parts: Parts, tasks: &mut JoinSet<()>) -> Result<Started, Sto
         tracing::warn!(task = %row.row.id, queue = %row.queue, "a running task of a queue that is no longer configured");
     }
     claims.retain(|row| !foreign.iter().any(|other| other.row.id == row.row.id));
-    let parts = DispatcherParts { engine, writer, readers: readers.clone(), events, queues: names };
+    let parts = DispatcherParts { engine, writer, readers: readers.clone(), told, queues: names };
     let (dispatcher, inbox) = Dispatcher::new(parts);
     tasks.spawn(dispatcher.run());
     Ok(Started { tasks: Tasks { inbox, readers }, claims: Claims(claims) })

@@ -23,11 +23,11 @@ impl Dispatcher {
         }
         for stop in expired {
             let (id, token) = (stop.id, stop.token);
-            self.stop(stop.worker, Stop { id, token, by_request: false });
+            self.stop(stop.worker, Stop { id, token, after: Some(stop.after) });
         }
         for stop in cancels {
             let (id, token) = (stop.id, stop.token);
-            self.stop(stop.worker, Stop { id, token, by_request: true });
+            self.stop(stop.worker, Stop { id, token, after: None });
         }
         for claim in returned {
             if let Some(row) = self.workers.get_mut(&claim.worker) {
@@ -101,7 +101,7 @@ impl Dispatcher {
             to: Some(TaskState::Discarded.to_string()),
             reason: format!("task {} after {} attempts: {why}", finished.id, finished.attempt),
         };
-        crate::events::tell(&self.events, event);
+        crate::events::tell(&self.told, event);
     }
 
     pub(super) fn tell_drained(&mut self) {

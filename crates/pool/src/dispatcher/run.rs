@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
-use ganger_core::{Event, TaskId};
+use ganger_core::TaskId;
 use ganger_queue::{Engine, IN_FLIGHT_MAX, Now, QueueIx};
 use ganger_store::{Settled, Writer};
+use ganger_supervise::Told;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
@@ -21,7 +22,7 @@ pub(crate) struct DispatcherParts {
     pub engine: Engine,
     pub writer: Writer,
     pub readers: StoreReaders,
-    pub events: mpsc::Sender<Event>,
+    pub told: mpsc::Sender<Told>,
     pub queues: BTreeMap<String, QueueIx>,
 }
 
@@ -31,7 +32,7 @@ pub(crate) struct Dispatcher {
     pub(super) engine: Engine,
     pub(super) writer: Writer,
     pub(super) readers: StoreReaders,
-    pub(super) events: mpsc::Sender<Event>,
+    pub(super) told: mpsc::Sender<Told>,
     pub(super) inbox: mpsc::Receiver<Msg>,
     settled: mpsc::Receiver<Settled>,
     settle: mpsc::Sender<Settled>,
@@ -61,12 +62,12 @@ impl Dispatcher {
         let (tell, inbox) = mpsc::channel(INBOX);
         // One more than can be out: a send never fails.
         let (settle, settled) = mpsc::channel(IN_FLIGHT_MAX + 1);
-        let DispatcherParts { engine, writer, readers, events, queues } = parts;
+        let DispatcherParts { engine, writer, readers, told, queues } = parts;
         let dispatcher = Self {
             engine,
             writer,
             readers,
-            events,
+            told,
             inbox,
             settled,
             settle,

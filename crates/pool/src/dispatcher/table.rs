@@ -23,8 +23,8 @@ pub(crate) struct Row {
     pub to: mpsc::Sender<ToWorker>,
     /// What goes out at the end of the tick.
     pub out: ToWorker,
-    /// Answers told to be committed so far.
-    pub committed: Answers,
+    /// All answers it has told of.
+    pub answers: Answers,
     /// It went away; the row stays until the last attempt is accounted for.
     pub leaving: bool,
 }

@@ -19,7 +19,7 @@ impl Dispatcher {
             holding: 0,
             to,
             out: ToWorker::default(),
-            committed: Answers::default(),
+            answers: Answers::default(),
             leaving: false,
         };
         self.workers.insert(key, row);
@@ -73,8 +73,8 @@ impl Dispatcher {
         row.holding = row.holding.saturating_sub(reported);
         row.credit = credit;
         row.worker.pid = pid;
-        if answers != row.committed {
-            row.committed = answers;
+        if answers != row.answers && answers.count > 0 {
+            row.answers = answers;
             self.answered.push((key, answers));
         }
         if row.leaving {

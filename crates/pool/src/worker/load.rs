@@ -16,11 +16,14 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ganger_core::{Dur, TaskId};
+use ganger_core::{Dur, TaskId, Token};
 use ganger_queue::{Attempt, How, Now};
 use ganger_store::AttemptError;
 
 use crate::attempt::{Report, Stop};
+
+/// A buffered attempt that runs longer than this gets a row that says since when; shorter ones are told with their end.
+const WORTH_A_ROW: Duration = Duration::from_millis(500);
 
 /// How a worker takes its tasks.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +43,8 @@ struct Open {
     verdict: Option<How>,
     /// When a running attempt is over its time or, with a verdict, its grace.
     deadline: Option<Instant>,
+    /// When a buffered attempt that runs is worth a row of its own.
+    note_at: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +71,8 @@ pub(crate) enum Expired {
     Cancel(TaskId),
     /// It did not answer the cancel: the worker has to be ended.
     Stuck(TaskId),
+    /// It came out of the buffer and has run for a while: worth a row.
+    Began(TaskId, Token, Now),
 }
 
 /// What a stop means for this worker.
@@ -120,19 +127,31 @@ impl Load {
 
     /// Takes attempts; nothing is sent yet.
     pub(crate) fn take(&mut self, tasks: impl IntoIterator<Item = Attempt>) {
-        let open = |task| Open { task, stage: Stage::Waiting, verdict: None, deadline: None };
+        let open = |task| Open {
+            task,
+            stage: Stage::Waiting,
+            verdict: None,
+            deadline: None,
+            note_at: None,
+        };
         self.open.extend(tasks.into_iter().map(open));
     }
 
     /// Takes an attempt that the process already has (a new daemon's first look).
     pub(crate) fn adopt(&mut self, task: Attempt, now: Now) {
-        self.open.push_back(Open { task, stage: Stage::Sent, verdict: None, deadline: None });
+        self.open.push_back(Open {
+            task,
+            stage: Stage::Sent,
+            verdict: None,
+            deadline: None,
+            note_at: None,
+        });
         self.sent += 1;
         self.start_free_lanes(now);
     }
 
-    /// Gives every attempt that may go out now to `put`, in order.
-    pub(crate) fn send(&mut self, now: Now, mut put: impl FnMut(&Attempt)) {
+    /// Gives every attempt that may go out now to `put`, in order, until that says `false`: enough for now.
+    pub(crate) fn send(&mut self, now: Now, mut put: impl FnMut(&Attempt) -> bool) {
         if self.sent == self.open.len() {
             return;
         }
@@ -141,10 +160,13 @@ impl Load {
                 break;
             }
             if open.stage == Stage::Waiting {
-                put(&open.task);
+                let more = put(&open.task);
                 open.task.payload = Bytes::new();
                 open.stage = Stage::Sent;
                 self.sent += 1;
+                if !more {
+                    break;
+                }
             }
         }
         self.start_free_lanes(now);
@@ -193,6 +215,21 @@ impl Load {
         Some(report)
     }
 
+    /// The process does not have it after all: back without a charge.
+    pub(crate) fn never_arrived(&mut self, id: TaskId) -> Option<Report> {
+        let at = self.open.iter().position(|o| o.task.id == id)?;
+        let open = self.open.remove(at)?;
+        self.sent -= usize::from(open.stage != Stage::Waiting);
+        self.running -= usize::from(matches!(open.stage, Stage::Running(_)));
+        let how = open.verdict.clone().unwrap_or(How::Released);
+        Some(open.report(how, None))
+    }
+
+    /// Every attempt here, oldest first.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = TaskId> {
+        self.open.iter().map(|o| o.task.id)
+    }
+
     /// In raw mode: which attempt the next message answers.
     pub(crate) fn in_lane(&self) -> Option<TaskId> {
         self.open.iter().find(|o| o.stage != Stage::Waiting).map(|o| o.task.id)
@@ -200,7 +237,7 @@ impl Load {
 
     /// The next moment at which [`Self::expire`] has something to say.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.open.iter().filter_map(|o| o.deadline).min()
+        self.open.iter().flat_map(|o| [o.deadline, o.note_at]).flatten().min()
     }
 
     /// What is over its time.
@@ -208,6 +245,12 @@ impl Load {
         let grace = self.manner.grace;
         let mut expired = Vec::new();
         for open in &mut self.open {
+            if let (Stage::Running(began), Some(at)) = (open.stage, open.note_at)
+                && at <= now.at
+            {
+                open.note_at = None;
+                expired.push(Expired::Began(open.task.id, open.task.token, began));
+            }
             if open.deadline.is_none_or(|at| now.at < at) {
                 continue;
             }
@@ -216,7 +259,7 @@ impl Load {
                 self.stuck = true;
                 expired.push(Expired::Stuck(open.task.id));
             } else {
-                open.verdict = Some(timeout_of(&open.task));
+                open.verdict = Some(timed_out(open.task.timeout));
                 open.deadline = Some(now.at + grace);
                 expired.push(Expired::Cancel(open.task.id));
             }
@@ -228,18 +271,17 @@ impl Load {
     pub(crate) fn stop(&mut self, stop: Stop, now: Now) -> Stopped {
         let is_it = |o: &Open| o.task.id == stop.id && o.task.token == stop.token;
         let Some(at) = self.open.iter().position(is_it) else { return Stopped::Unknown };
-        let how = |task: &Attempt| if stop.by_request { How::Cancelled } else { timeout_of(task) };
+        let how = stop.after.map_or(How::Cancelled, timed_out);
         let open = &mut self.open[at];
         if open.stage == Stage::Waiting {
             return self.open.remove(at).map_or(Stopped::Unknown, |open| {
-                let how = how(&open.task);
                 Stopped::Reported(Box::new(open.report(how, None)))
             });
         }
         if open.verdict.is_some() {
             return Stopped::Unknown;
         }
-        open.verdict = Some(how(&open.task));
+        open.verdict = Some(how);
         let runs = matches!(open.stage, Stage::Running(_));
         open.deadline = runs.then(|| now.at + self.manner.grace);
         Stopped::Ask
@@ -291,6 +333,7 @@ impl Load {
 
 fn start(open: &mut Open, now: Now, grace: Duration) {
     open.stage = Stage::Running(now);
+    open.note_at = (!open.task.started).then(|| now.at + WORTH_A_ROW);
     open.deadline = if open.verdict.is_some() {
         Some(now.at + grace)
     } else {
@@ -298,7 +341,7 @@ fn start(open: &mut Open, now: Now, grace: Duration) {
     };
 }
 
-fn timeout_of(task: &Attempt) -> How {
-    let text = format!("timed out after {}", Dur(task.timeout));
+fn timed_out(after: Duration) -> How {
+    let text = format!("timed out after {}", Dur(after));
     How::Timeout(Box::new(AttemptError::new(text)))
 }

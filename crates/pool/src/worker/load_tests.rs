@@ -36,7 +36,7 @@ fn token(raw: i64) -> Token {
 }
 
 fn cancel(raw: i64) -> Stop {
-    Stop { id: id(raw), token: token(raw), by_request: true }
+    Stop { id: id(raw), token: token(raw), after: None }
 }
 
 fn boom() -> AttemptError {
@@ -71,7 +71,10 @@ fn the_next_starts_when_the_one_before_is_answered() {
     let mut load = load(1, usize::MAX);
     load.take((1..=3).map(task));
     let mut sent = vec![];
-    load.send(clock.at(0), |t| sent.push(t.id.raw()));
+    load.send(clock.at(0), |t| {
+        sent.push(t.id.raw());
+        true
+    });
     assert_eq!(sent, [1, 2, 3]);
     assert_eq!(load.deadline(), Some(clock.at(100).at));
     let first = load.answered(id(1), done(), clock.at(90)).unwrap();
@@ -88,7 +91,7 @@ fn a_timeout_is_reported_only_when_the_worker_let_go() {
     let clock = Clock(Instant::now());
     let mut load = load(1, usize::MAX);
     load.take([task(1), task(2)]);
-    load.send(clock.at(0), |_| {});
+    load.send(clock.at(0), |_| true);
     assert!(load.expire(clock.at(99)).is_empty());
     assert_eq!(load.expire(clock.at(100)), [Expired::Cancel(id(1))]);
     assert_eq!(load.deadline(), Some(clock.at(120).at));
@@ -99,7 +102,7 @@ fn a_timeout_is_reported_only_when_the_worker_let_go() {
     assert_eq!(ended[1].how, How::Released);
 
     load.take([task(3)]);
-    load.send(clock.at(200), |_| {});
+    load.send(clock.at(200), |_| true);
     load.expire(clock.at(300));
     let late = load.answered(id(3), done(), clock.at(301)).unwrap();
     assert!(matches!(late.how, How::Timeout(_)), "a late result does not undo the timeout");
@@ -111,7 +114,10 @@ fn raw_mode_sends_one_at_a_time_and_takes_back_the_rest() {
     let mut load = load(1, 1);
     load.take((1..=3).map(task));
     let mut sent = vec![];
-    load.send(clock.at(0), |t| sent.push(t.id.raw()));
+    load.send(clock.at(0), |t| {
+        sent.push(t.id.raw());
+        true
+    });
     assert_eq!((sent.as_slice(), load.in_lane()), ([1].as_slice(), Some(id(1))));
     assert!(
         matches!(load.stop(cancel(2), clock.at(1)), Stopped::Reported(r) if r.how == How::Cancelled)
@@ -131,7 +137,7 @@ fn started_overrules_the_order_and_others_are_not_hurt() {
     let clock = Clock(Instant::now());
     let mut load = load(2, usize::MAX);
     load.take((1..=4).map(task));
-    load.send(clock.at(0), |_| {});
+    load.send(clock.at(0), |_| true);
     load.started(id(4), clock.at(50));
     assert_eq!(load.running(), 3);
     load.expire(clock.at(100));
@@ -181,7 +187,7 @@ proptest! {
                     next += i64::from(n);
                     vec![]
                 }
-                Did::Send => { load.send(now, |_| {}); vec![] }
+                Did::Send => { load.send(now, |_| true); vec![] }
                 Did::Answer(n) => load.answered(id(n), done(), now).into_iter().collect(),
                 Did::Started(n) => { load.started(id(n), now); vec![] }
                 Did::Cancel(n) => match load.stop(cancel(n), now) {

@@ -1,0 +1,132 @@
+//! How a worker's process is brought to its end: by a person, or because it must not go on.
+
+use std::time::Instant;
+
+use ganger_ipc::envelope::put_drain;
+use ganger_queue::Now;
+
+use super::process::Doom;
+use super::task::Worker;
+use super::{Command, Reply};
+use crate::spec::Protocol;
+
+/// A stop or restart that waits for the worker to finish what it holds.
+#[derive(Debug)]
+pub(super) struct Stopping {
+    then: Then,
+    reply: Option<Reply>,
+    /// When waiting ends.
+    until: Instant,
+    /// The instance was told.
+    asked: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Then {
+    Restart,
+    Rest { why: String, leave: bool },
+}
+
+impl Stopping {
+    pub(super) fn due(&self) -> Option<Instant> {
+        (!self.asked).then_some(self.until)
+    }
+}
+
+impl Worker {
+    pub(super) async fn on_command(&mut self, command: Command, now: Now) {
+        match command {
+            Command::Start(reply) => {
+                self.stopping = None;
+                let ticket = self.instance.start().await;
+                self.tickets.spawn(async move {
+                    let _ = reply.send(ticket.done().await.map_err(|e| e.to_string()));
+                    false
+                });
+            }
+            Command::Restart(reply) => self.begin_stop(Then::Restart, Some(reply), now),
+            Command::Stop { why, leave, reply } => {
+                self.begin_stop(Then::Rest { why, leave }, Some(reply), now);
+            }
+            Command::Replace(spec) => {
+                let slot = self.id.slot;
+                let other_process = spec.slot(slot) != self.spec.slot(slot)
+                    || (spec.protocol, spec.raw) != (self.spec.protocol, self.spec.raw);
+                self.instance.replace(spec.slot(slot), false).await;
+                self.set_spec(spec);
+                if other_process && self.process.is_some() {
+                    self.begin_stop(Then::Restart, None, now);
+                }
+            }
+        }
+    }
+
+    /// No more tasks; what has not been sent goes back, the rest has a while.
+    fn begin_stop(&mut self, then: Then, reply: Option<Reply>, now: Now) {
+        let back = self.load.take_back();
+        self.reports.extend(back);
+        if matches!(then, Then::Rest { .. }) {
+            self.say(put_drain);
+        }
+        let until = now.at + self.spec.drain;
+        self.stopping = Some(Stopping { then, reply, until, asked: false });
+    }
+
+    /// Looks whether a process has to be ended now.
+    pub(super) async fn end_what_must_end(&mut self, now: Now) {
+        self.watch_for_silence(now);
+        self.end_doomed().await;
+        let Some(stopping) = &mut self.stopping else { return };
+        if stopping.asked || !(self.load.is_empty() || stopping.until <= now.at) {
+            return;
+        }
+        stopping.asked = true;
+        let (then, reply) = (stopping.then.clone(), stopping.reply.take());
+        if self.spec.protocol == Protocol::Channel
+            && let Some(link) = self.process.as_mut().and_then(|p| p.link.as_mut())
+        {
+            link.goodbye();
+        }
+        let (ticket, leave) = match then {
+            Then::Restart => {
+                self.stopping = None;
+                if let Some(process) = &mut self.process {
+                    process.doom = Some(Doom::Now);
+                    process.end_asked = true;
+                }
+                (self.instance.restart().await, false)
+            }
+            Then::Rest { why, leave } => (self.instance.stop(why).await, leave),
+        };
+        self.tickets.spawn(async move {
+            let done = ticket.done().await.map_err(|e| e.to_string());
+            if let Some(reply) = reply {
+                let _ = reply.send(done);
+            }
+            leave
+        });
+    }
+
+    /// A doomed process goes as soon as nothing innocent runs in it.
+    async fn end_doomed(&mut self) {
+        let Some(process) = &mut self.process else { return };
+        if self.load.is_stuck() {
+            process.doom.get_or_insert(Doom::WhenInnocentAreDone);
+        }
+        let ends = match process.doom {
+            None => false,
+            Some(Doom::Now) => true,
+            Some(Doom::WhenInnocentAreDone) => self.load.only_condemned_run(),
+        };
+        if !ends || process.end_asked {
+            return;
+        }
+        process.end_asked = true;
+        let ticket = self.instance.restart().await;
+        self.tickets.spawn(async move {
+            // How it ends is told by the instance's notices.
+            let _ = ticket.done().await;
+            false
+        });
+    }
+}

@@ -1,0 +1,252 @@
+//! One process of a worker: its start, its adoption, its end.
+
+use std::time::{Duration, Instant};
+
+use ganger_core::{Dur, End};
+use ganger_ipc::envelope::{put_cancel, put_sync};
+use ganger_ipc::{SyncAnswer, TaskAnswer};
+use ganger_keeper::wire::ExitReport;
+use ganger_process::Ends;
+use ganger_queue::{Attempt, How, Now};
+use ganger_store::{AttemptError, RunningRow};
+use ganger_supervise::InstanceNotice;
+
+use super::link::{Link, error_of};
+use super::task::Worker;
+use super::words;
+use crate::attempt::Report;
+use crate::dispatcher::Msg;
+use crate::events;
+use crate::spec::Protocol;
+
+/// How long an SDK may take to answer `$sync`. It answers from its event loop between two tasks; one that is blocked in a task
+/// for longer can't be told from one that hangs.
+pub(super) const SYNC: Duration = Duration::from_secs(2);
+
+/// A living process.
+#[derive(Debug)]
+pub(super) struct Process {
+    pub pid: u32,
+    pub link: Option<Link>,
+    pub started_at_ms: u64,
+    /// It said hello or answered `$sync`.
+    pub sdk: bool,
+    /// Answers of this session.
+    pub answers: u64,
+    pub doom: Option<Doom>,
+    /// The instance was told to end it.
+    pub end_asked: bool,
+    /// The answer to `$sync` is due.
+    pub sync_due: Option<Instant>,
+    /// It has been silent with a task sent, behind a launcher: when that is held against it.
+    pub silent_due: Option<Instant>,
+    /// Its channel closed: when that is held against it.
+    pub closed_due: Option<Instant>,
+    pub garbage: Garbled,
+}
+
+/// Unreadable lines of a process.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Garbled {
+    pub all: u64,
+    pub since_answer: u64,
+}
+
+/// It must not go on; nothing more goes to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Doom {
+    /// Whatever it runs.
+    Now,
+    /// As soon as nothing innocent runs in it.
+    WhenInnocentAreDone,
+}
+
+impl Process {
+    fn new(pid: u32, started_at_ms: u64, link: Option<Link>) -> Self {
+        Self {
+            pid,
+            doom: link.is_none().then_some(Doom::Now),
+            link,
+            started_at_ms,
+            sdk: false,
+            answers: 0,
+            end_asked: false,
+            sync_due: None,
+            silent_due: None,
+            closed_due: None,
+            garbage: Garbled::default(),
+        }
+    }
+
+    pub(super) fn due(&self) -> Option<Instant> {
+        [self.sync_due, self.silent_due, self.closed_due].into_iter().flatten().min()
+    }
+
+    pub(super) fn accepts(&self) -> bool {
+        let open = self.link.as_ref().is_some_and(|l| !l.closed);
+        open && self.doom.is_none() && self.sync_due.is_none()
+    }
+}
+
+impl Worker {
+    pub(super) async fn on_notice(&mut self, notice: InstanceNotice, now: Now) {
+        match notice {
+            InstanceNotice::Started { pid, started_at_ms, adopted, ends, .. } => {
+                self.on_started(pid, started_at_ms, ends);
+                if adopted {
+                    self.adopt(now).await;
+                }
+            }
+            InstanceNotice::Ended(report) => self.on_ended(&report, now),
+            InstanceNotice::State(view) => self.show(view),
+        }
+    }
+
+    fn on_started(&mut self, pid: u32, started_at_ms: u64, ends: Ends) {
+        self.session += 1;
+        let link = Link::open(&self.spec, ends);
+        if let Err(error) = &link {
+            self.tell("worker.unusable", error.to_string());
+        }
+        self.process = Some(Process::new(pid, started_at_ms, link.ok()));
+        self.load.set_pid(pid);
+        self.load.set_manner(super::task::manner(&self.spec));
+    }
+
+    /// A process of a former daemon, with what the store says it holds.
+    async fn adopt(&mut self, now: Now) {
+        let claimed = std::mem::take(&mut self.claimed);
+        let attempts = claimed.iter().map(|row| (row.row.id, row.token)).collect();
+        // A closed inbox means shutdown; the next wait sees it too.
+        let _ = self.shared.tell.send(Msg::Adopt { key: self.key, attempts }).await;
+        let open = !claimed.is_empty();
+        for row in claimed {
+            self.load.adopt(attempt_of(row, self.key), now);
+        }
+        let asked = self.spec.protocol == Protocol::Channel && !self.spec.raw;
+        let Some(process) = &mut self.process else { return };
+        match &mut process.link {
+            Some(link) if asked => {
+                link.control(|out| put_sync(out, u64::from(self.session)));
+                process.sync_due = Some(now.at + SYNC);
+            }
+            // It can't be asked what it runs, and its answer may have gone with the former daemon.
+            _ if open => process.doom = Some(Doom::Now),
+            _ => {}
+        }
+    }
+
+    pub(super) fn on_sync(&mut self, sync: SyncAnswer, now: Now) {
+        let Some(process) = &mut self.process else { return };
+        if process.sync_due.take().is_none() {
+            return;
+        }
+        process.sdk = true;
+        process.answers = sync.done.len() as u64;
+        let resolved = sync.done.len();
+        let SyncAnswer { running, done } = sync;
+        self.take_done(done, now);
+        let missing: Vec<_> = self.load.ids().filter(|id| !running.contains(id)).collect();
+        for id in &missing {
+            self.reports.extend(self.load.never_arrived(*id));
+        }
+        let is_ours = |id: &_| self.load.ids().any(|ours| ours == *id);
+        let foreign: Vec<_> = running.into_iter().filter(|id| !is_ours(id)).collect();
+        for id in &foreign {
+            self.say(|out| put_cancel(out, *id));
+        }
+        let (kept, lost, foreign) = (self.load.len(), missing.len(), foreign.len());
+        tracing::info!(worker = %self.id, kept, resolved, lost, foreign, "taken over");
+    }
+
+    fn take_done(
+        &mut self,
+        done: Vec<(ganger_core::TaskId, TaskAnswer<Box<serde_json::value::RawValue>>)>,
+        now: Now,
+    ) {
+        for (id, answer) in done {
+            let how = match answer {
+                TaskAnswer::Result(raw) => {
+                    How::Completed(String::from(Box::<str>::from(raw)).into())
+                }
+                TaskAnswer::Error(failure) => error_of(failure),
+            };
+            self.reports.extend(self.load.answered(id, how, now));
+        }
+    }
+
+    fn on_ended(&mut self, report: &ExitReport, now: Now) {
+        let Some(mut process) = self.process.take() else { return };
+        if let Some(link) = &mut process.link {
+            link.drain();
+            if let Ok(heard) = link.hear(&mut self.load, now) {
+                process.answers += heard.answers;
+                self.reports.extend(heard.reports);
+                if let Some(sync) = heard.sync {
+                    self.take_done(sync.done, now);
+                }
+            }
+        }
+        let why = format!("worker {} (pid {}) {}", self.id, process.pid, crash_text(&report.end));
+        let reports = self.load.died(&AttemptError::new(why.clone()));
+        let (crashed, others): (Vec<_>, Vec<_>) =
+            reports.into_iter().partition(|r| matches!(r.how, How::Crash(_)));
+        self.reports.extend(others);
+        if !crashed.is_empty() {
+            let s = if crashed.len() == 1 { "" } else { "s" };
+            self.tell("worker.crash", format!("{why} while it ran {} task{s}", crashed.len()));
+            self.report_with_words(crashed, process.started_at_ms);
+        }
+    }
+
+    /// The attempts that died with a process get its last words before they are told.
+    fn report_with_words(&mut self, mut crashed: Vec<Report>, since_ms: u64) {
+        let around = &self.shared.around;
+        let (processes, logs) = (around.processes.clone(), around.logs.clone());
+        let id = self.id.clone();
+        self.late.spawn(async move {
+            let lines = words::last(processes, logs, id, since_ms).await;
+            for report in &mut crashed {
+                if let How::Crash(error) = &mut report.how {
+                    error.stderr.clone_from(&lines);
+                }
+            }
+            crashed
+        });
+    }
+
+    pub(super) fn tell(&self, kind: &str, reason: String) {
+        events::tell(&self.shared.around.told, events::of_worker(kind, &self.id, reason));
+    }
+
+    /// Why a worker that did not answer `$sync` is ended.
+    pub(super) fn tell_no_sync(&self) {
+        let why = format!("it did not say within {} what it runs, so it is ended", Dur(SYNC));
+        self.tell("worker.takeover", why);
+    }
+}
+
+/// How a worker's end reads in an attempt's error.
+fn crash_text(end: &End) -> String {
+    match end {
+        End::Exited { code: 0 } => "exited with code 0 before it answered".into(),
+        other => other.to_string(),
+    }
+}
+
+/// An attempt as the store keeps it. Its time is the engine's to watch: it began under another daemon's clock.
+fn attempt_of(claim: RunningRow, worker: u64) -> Attempt {
+    let RunningRow { queue, row, token, .. } = claim;
+    Attempt {
+        worker,
+        id: row.id,
+        token,
+        queue,
+        kind: row.kind,
+        payload: bytes::Bytes::new(),
+        n: row.attempt,
+        priority: row.priority,
+        timeout: Duration::MAX,
+        started: true,
+    }
+}

@@ -1,0 +1,348 @@
+//! The owner task: its state, its one wait, and who is told what.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ganger_core::InstanceId;
+use ganger_ipc::channel::ChannelError;
+use ganger_ipc::envelope::{put_ack, put_cancel};
+use ganger_queue::{Attempt, Now};
+use ganger_supervise::instance::Begin;
+use ganger_supervise::{InstanceHandle, InstanceNotice, InstanceView};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::end::Stopping;
+use super::load::{Expired, Load, Manner, Stopped};
+use super::process::Process;
+use super::swallowed;
+use super::{COMMANDS, Claimed, Command, ORDERS, Shared, WorkerHandle};
+use crate::attempt::{Answers, FromWorker, Joining, Report, ToWorker};
+use crate::dispatcher::{Msg, now, until};
+use crate::pace::Pace;
+use crate::spec::PoolSpec;
+
+/// Notices of one instance that may wait: a handful per restart.
+const NOTICES: usize = 16;
+
+/// What a worker begins with.
+#[derive(Debug)]
+pub(crate) struct WorkerParts {
+    pub key: u64,
+    pub slot: u32,
+    pub spec: Arc<PoolSpec>,
+    pub begin: Begin,
+    pub claimed: Claimed,
+    pub shared: Shared,
+}
+
+/// The owner task's state.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(super) key: u64,
+    pub(super) id: InstanceId,
+    pub(super) spec: Arc<PoolSpec>,
+    pub(super) shared: Shared,
+    pub(super) instance: InstanceHandle,
+    notices: mpsc::Receiver<(InstanceId, InstanceNotice)>,
+    orders: mpsc::Receiver<ToWorker>,
+    commands: mpsc::Receiver<Command>,
+    view: watch::Sender<Option<Arc<InstanceView>>>,
+    pub(super) load: Load,
+    pace: Pace,
+    /// Since when it is busy, or when it answered last while busy.
+    pub(super) busy_since: Instant,
+    pub(super) process: Option<Process>,
+    pub(super) session: u32,
+    pub(super) stopping: Option<Stopping>,
+    pub(super) claimed: Claimed,
+    /// Reports that wait for last words.
+    pub(super) late: JoinSet<Vec<Report>>,
+    /// Stops and restarts under way; true: the place is given up.
+    pub(super) tickets: JoinSet<bool>,
+    /// What the dispatcher is told at the end of this wake-up.
+    pub(super) reports: Vec<Report>,
+    began: Vec<(ganger_core::TaskId, ganger_core::Token, Option<u32>, Now)>,
+    told: (u32, u32),
+    /// It said that it is ready.
+    pub(super) announce: bool,
+    /// The launcher in its plan that takes channels for itself.
+    pub(super) launcher: Option<String>,
+    /// The place is given up once nothing is left of it.
+    leaving: bool,
+    /// Owner task of the instance.
+    _instance_task: JoinSet<()>,
+}
+
+enum Wake {
+    Notice(Option<InstanceNotice>),
+    Order(Option<ToWorker>),
+    Command(Option<Command>),
+    Channel(Result<(), ChannelError>),
+    Late(Vec<Report>),
+    Ended(bool),
+    Time,
+}
+
+impl Worker {
+    /// Starts the instance's owner task and joins the dispatcher's table. The worker itself is to be run by the caller.
+    pub(crate) async fn new(parts: WorkerParts) -> (Self, WorkerHandle) {
+        let WorkerParts { key, slot, spec, begin, claimed, shared } = parts;
+        let (notify, notices) = mpsc::channel(NOTICES);
+        let (order, orders) = mpsc::channel(ORDERS);
+        let (command, commands) = mpsc::channel(COMMANDS);
+        let (show, view) = watch::channel(None);
+        let mut tasks = JoinSet::new();
+        let around = ganger_supervise::Surroundings { notices: notify, ..shared.around.clone() };
+        let id = InstanceId::new(&spec.name, slot);
+        let instance =
+            ganger_supervise::instance::start(spec.slot(slot), begin, None, around, &mut tasks);
+        let joining = Joining {
+            key,
+            name: id.to_string().into(),
+            queues: spec.queues.iter().map(|q| q.as_str().into()).collect(),
+            lanes: spec.lanes(),
+            to: order,
+        };
+        // A closed inbox means shutdown; the first wait sees it too.
+        let _ = shared.tell.send(Msg::Join(joining)).await;
+        let mut worker = Self {
+            key,
+            id,
+            load: Load::new(manner(&spec)),
+            spec: Arc::clone(&spec),
+            shared,
+            instance,
+            notices,
+            orders,
+            commands,
+            view: show,
+            pace: Pace::default(),
+            busy_since: now().at,
+            process: None,
+            session: 0,
+            stopping: None,
+            claimed,
+            late: JoinSet::new(),
+            tickets: JoinSet::new(),
+            reports: Vec::new(),
+            began: Vec::new(),
+            told: (0, 0),
+            announce: false,
+            launcher: None,
+            leaving: false,
+            _instance_task: tasks,
+        };
+        worker.set_spec(spec);
+        (worker, WorkerHandle { key, commands: command, view })
+    }
+
+    /// Runs until the place is given up, or the pool or the dispatcher is gone; the process lives on in the latter cases.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let wake = self.wait().await;
+            let now = now();
+            match wake {
+                Wake::Notice(Some(notice)) => self.on_notice(notice, now).await,
+                Wake::Order(Some(order)) => self.on_order(order, now),
+                Wake::Command(Some(command)) => self.on_command(command, now).await,
+                Wake::Channel(result) => self.on_channel(result, now),
+                Wake::Late(reports) => self.reports.extend(reports),
+                Wake::Ended(leave) => self.leaving |= leave,
+                Wake::Time => self.on_time(now),
+                Wake::Notice(None) | Wake::Order(None) | Wake::Command(None) => return,
+            }
+            self.end_what_must_end(now).await;
+            if self.flush(now).await.is_err() {
+                return;
+            }
+            if self.leaving && self.process.is_none() && self.late.is_empty() {
+                let _ = self.shared.tell.send(Msg::Leave { key: self.key }).await;
+                return;
+            }
+        }
+    }
+
+    pub(super) fn set_spec(&mut self, spec: Arc<PoolSpec>) {
+        self.launcher = swallowed::launcher(&spec.instance.plan);
+        self.spec = spec;
+    }
+
+    /// The one wait. Bytes go before notices, so that a last answer is read before its process's end is acted on.
+    async fn wait(&mut self) -> Wake {
+        let due = self.due();
+        let channel = self.process.as_mut().and_then(|p| p.link.as_mut());
+        tokio::select! {
+            biased;
+            result = async { channel.expect("the branch asks for a channel").ready().await },
+                if channel.is_some() => Wake::Channel(result),
+            order = self.orders.recv() => Wake::Order(order),
+            notice = self.notices.recv() => Wake::Notice(notice.map(|(_, notice)| notice)),
+            command = self.commands.recv() => Wake::Command(command),
+            Some(late) = self.late.join_next() => Wake::Late(late.unwrap_or_default()),
+            Some(leave) = self.tickets.join_next() => Wake::Ended(leave.unwrap_or(false)),
+            () = until(due) => Wake::Time,
+        }
+    }
+
+    fn due(&self) -> Option<Instant> {
+        let of_process = self.process.as_ref().and_then(Process::due);
+        let of_stop = self.stopping.as_ref().and_then(Stopping::due);
+        [self.load.deadline(), of_process, of_stop].into_iter().flatten().min()
+    }
+
+    fn on_order(&mut self, order: ToWorker, now: Now) {
+        let ToWorker { attempts, committed, stops } = order;
+        self.take(attempts, now);
+        let session = self.session;
+        for stop in stops {
+            match self.load.stop(stop, now) {
+                Stopped::Unknown => {}
+                Stopped::Reported(report) => self.reports.push(*report),
+                Stopped::Ask => self.say(|out| put_cancel(out, stop.id)),
+            }
+        }
+        if let Some(Answers { session: of, count }) = committed
+            && of == session
+        {
+            self.say_ack(count);
+        }
+    }
+
+    fn take(&mut self, attempts: Vec<Attempt>, now: Now) {
+        if self.load.is_empty() {
+            self.busy_since = now.at;
+        }
+        self.load.take(attempts);
+    }
+
+    /// A control message, where the worker knows any.
+    pub(super) fn say(&mut self, put: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(link) = self.process.as_mut().and_then(|p| p.link.as_mut()) {
+            link.control(put);
+        }
+    }
+
+    /// Only an SDK keeps answers until they are acknowledged.
+    fn say_ack(&mut self, count: u64) {
+        if self.process.as_ref().is_some_and(|p| p.sdk) {
+            self.say(|out| put_ack(out, count));
+        }
+    }
+
+    fn on_channel(&mut self, result: Result<(), ChannelError>, now: Now) {
+        let heard = match (result, self.process.as_mut().and_then(|p| p.link.as_mut())) {
+            (Ok(()), Some(link)) => link.hear(&mut self.load, now),
+            (Err(error), Some(link)) => {
+                link.closed = true;
+                Err(error)
+            }
+            (_, None) => return,
+        };
+        match heard {
+            Ok(heard) => self.on_heard(heard, now),
+            Err(error) => self.on_broken(&error, now),
+        }
+    }
+
+    /// Measures the pace: only a busy worker's time counts.
+    pub(super) fn note_pace(&mut self, answers: usize, now: Now) {
+        if answers > 0 {
+            self.pace.note(answers, now.at.saturating_duration_since(self.busy_since));
+            self.busy_since = now.at;
+        }
+    }
+
+    fn on_time(&mut self, now: Now) {
+        for expired in self.load.expire(now) {
+            match expired {
+                Expired::Cancel(id) => self.say(|out| put_cancel(out, id)),
+                Expired::Stuck(id) => {
+                    tracing::warn!(worker = %self.id, task = %id, "does not let go of a task");
+                }
+                Expired::Began(id, token, began) => {
+                    let pid = self.process.as_ref().map(|p| p.pid);
+                    self.began.push((id, token, pid, began));
+                }
+            }
+        }
+        self.on_process_time(now);
+    }
+
+    /// Sends what may be sent, and tells the dispatcher what changed.
+    async fn flush(&mut self, now: Now) -> Result<(), Gone> {
+        if std::mem::take(&mut self.announce) {
+            self.instance.ready().await;
+        }
+        let accepts = self.accepts();
+        if !accepts {
+            self.reports.extend(self.load.take_back());
+        }
+        if let Some(process) = &mut self.process
+            && let Some(link) = &mut process.link
+        {
+            if accepts {
+                link.send(&mut self.load, now);
+            }
+            if let Err(error) = link.flush() {
+                link.closed = true;
+                self.on_broken(&error, now);
+            }
+        }
+        let pid = self.process.as_ref().map_or(0, |p| p.pid);
+        let credit = self.credit();
+        if self.reports.is_empty() && self.began.is_empty() && self.told == (credit, pid) {
+            return Ok(());
+        }
+        self.told = (credit, pid);
+        let answers = Answers {
+            session: self.session,
+            count: self.process.as_ref().map_or(0, |p| p.answers),
+        };
+        let note = FromWorker {
+            key: self.key,
+            reports: std::mem::take(&mut self.reports),
+            began: std::mem::take(&mut self.began),
+            answers,
+            credit,
+            pid,
+        };
+        self.shared.tell.send(Msg::Worker(note)).await.map_err(|_| Gone)
+    }
+
+    /// What it may hold now; 0 when it takes nothing.
+    fn credit(&self) -> u32 {
+        if !self.accepts() {
+            return 0;
+        }
+        let full = self.process.as_ref().and_then(|p| p.link.as_ref()).is_some_and(|l| l.is_full());
+        if full {
+            return u32::try_from(self.load.len()).unwrap_or(u32::MAX);
+        }
+        self.pace.credit(self.spec.lanes(), self.spec.prefetch)
+    }
+
+    /// A living process that may be sent tasks.
+    pub(super) fn accepts(&self) -> bool {
+        self.stopping.is_none() && self.process.as_ref().is_some_and(Process::accepts)
+    }
+
+    pub(super) fn show(&self, view: Arc<InstanceView>) {
+        self.view.send_replace(Some(view));
+        // Full: a ring already waits.
+        let _ = self.shared.changed.try_send(());
+    }
+}
+
+/// The dispatcher is gone.
+struct Gone;
+
+/// How workers of this pool take their tasks.
+pub(super) fn manner(spec: &PoolSpec) -> Manner {
+    Manner {
+        lanes: spec.lanes() as usize,
+        window: if spec.raw { 1 } else { usize::MAX },
+        // A raw worker can't be asked.
+        grace: if spec.raw { Duration::ZERO } else { spec.cancel_grace },
+    }
+}
