@@ -65,7 +65,6 @@ pub(crate) enum Command {
 /// What every worker of a daemon shares.
 #[derive(Debug, Clone)]
 pub(crate) struct Shared {
-    /// Its `notices` are each worker's own.
     pub around: Surroundings,
     /// To the dispatcher.
     pub tell: mpsc::Sender<crate::dispatcher::Msg>,

@@ -93,10 +93,16 @@ impl Worker {
         let (command, commands) = mpsc::channel(COMMANDS);
         let (show, view) = watch::channel(None);
         let mut tasks = JoinSet::new();
-        let around = ganger_supervise::Surroundings { notices: notify, ..shared.around.clone() };
+        let around = shared.around.clone();
         let id = InstanceId::new(&spec.name, slot);
-        let instance =
-            ganger_supervise::instance::start(spec.slot(slot), begin, None, around, &mut tasks);
+        let instance = ganger_supervise::instance::start(
+            spec.slot(slot),
+            begin,
+            None,
+            around,
+            notify,
+            &mut tasks,
+        );
         let joining = Joining {
             key,
             name: id.to_string().into(),
