@@ -8,6 +8,7 @@
     reason = "a developer's command line tool talks to its terminal"
 )]
 
+mod bench;
 mod build;
 mod ganger;
 mod kernel;
@@ -66,6 +67,12 @@ enum Verb {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Run ganger beside its peers on this machine and compare.
+    Bench {
+        /// Rounds; medians over them are compared.
+        #[arg(long, default_value_t = 5)]
+        rounds: u32,
+    },
     /// Play a role in a torture.
     #[command(hide = true)]
     Cast {
@@ -82,6 +89,7 @@ fn main() -> ExitCode {
         Verb::Torture { target, kills, seconds, tasks, seed } => {
             torture::torture(&torture::Wish { target, kills, seconds, tasks, seed })
         }
+        Verb::Bench { rounds } => return played(bench::bench(rounds)),
         Verb::Cast { role } => return played(torture::play(role)),
     };
     match result {

@@ -18,7 +18,7 @@ use crate::{build, sh};
 /// After the last push: four workers do some 300 tasks a second, retries and a slow machine included.
 const DRAIN: &str = "300s";
 
-const NODE_SDK: &str = include_str!("workers/sdk.mjs");
+const NODE_SDK: &str = include_str!("workers/sdk.cjs");
 const NODE_RAW: &str = include_str!("workers/raw.cjs");
 const PYTHON_SDK: &str = include_str!("workers/sdk.py");
 
@@ -86,7 +86,7 @@ impl Gang {
         )
         .context("could not make a fifo")?;
         let fifo_open = std::fs::OpenOptions::new().read(true).write(true).open(&fifo)?;
-        for (name, text) in [("sdk.mjs", NODE_SDK), ("raw.cjs", NODE_RAW), ("sdk.py", PYTHON_SDK)] {
+        for (name, text) in [("sdk.cjs", NODE_SDK), ("raw.cjs", NODE_RAW), ("sdk.py", PYTHON_SDK)] {
             std::fs::write(path.join(name), text)?;
         }
         std::fs::write(path.join("ganger.toml"), config(&notes, &ledger, &fifo)?)?;
@@ -159,7 +159,7 @@ fn config(notes: &Path, ledger: &Path, fifo: &Path) -> Result<String> {
     };
     let env = format!("env = {{ LEDGER = \"{ledger}\", SDK = \"{}\" }}", sdk.display());
     let pools = [
-        ("node", or_lines(node, "Node", format!("command = [\"node\", \"sdk.mjs\"]\n{env}"))),
+        ("node", or_lines(node, "Node", format!("command = [\"node\", \"sdk.cjs\"]\n{env}"))),
         (
             "raw",
             or_lines(node, "Node", format!("command = [\"node\", \"raw.cjs\"]\nraw = true\n{env}")),

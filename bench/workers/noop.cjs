@@ -1,0 +1,4 @@
+// A Node worker with ganger's SDK that does nothing.
+const { worker } = require('../../sdk/node');
+
+worker(() => null);
