@@ -2,9 +2,39 @@
 //!
 //! The keeper is the parent of every child: one thread, an epoll loop, no async runtime, no network. It has no policy: it
 //! does what plans say, tells every exit until it is acknowledged, and keeps descriptors, logger and daemon alive.
+//!
+//! It never waits for its daemon or its logger, never signals by number, and opens no file by a name that a child can
+//! write. Exits it reports are the only authority on how a child ended.
 
 pub mod wire;
 
+mod adopted;
+mod child;
+mod clear;
+mod crash;
+mod daemon;
+mod error;
+mod helper;
+mod keeper;
+mod launch;
+mod leave;
+mod leftovers;
+mod life;
+mod logger;
+mod logpipes;
+mod notify;
 mod options;
+mod ping;
+mod poller;
+mod reap;
+mod requests;
+mod scan;
+mod snapshot;
+mod start;
+mod state_dir;
+mod stdio;
+mod takeover;
 
+pub use error::KeeperError;
 pub use options::{Helper, KeeperOptions};
+pub use start::run;

@@ -68,10 +68,20 @@ impl Tree {
         .collect()
     }
 
-    /// Everybody in it. Zombies are not listed.
+    /// Everybody in it, cgroups that its processes made below included. Zombies are not listed.
     #[must_use]
     pub fn pids(&self) -> Vec<u32> {
-        self.v2.as_deref().map(pids).unwrap_or_default()
+        let Some(folder) = self.v2.as_deref() else { return Vec::new() };
+        if !populated(folder) {
+            return Vec::new();
+        }
+        let mut all = pids(folder);
+        let mut below: Vec<PathBuf> = subfolders(folder).collect();
+        while let Some(folder) = below.pop() {
+            all.extend(pids(&folder));
+            below.extend(subfolders(&folder));
+        }
+        all
     }
 
     /// Ends everybody in it at once, forks in flight included (cgroup.kill, Linux 5.14).
@@ -134,12 +144,17 @@ impl Tree {
     /// True when no process is in any of its folders.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.folders().all(|folder| pids(folder).is_empty())
+        let v1 = self.limited.iter().filter(|(version, ..)| *version == Version::V1);
+        !self.v2.as_deref().is_some_and(populated)
+            && v1.map(|(_, _, folder)| folder).all(|folder| pids(folder).is_empty())
     }
 
     /// Removes the folders; those with processes in them stay.
     pub fn remove(&self) {
         for folder in self.folders() {
+            for below in subfolders(folder) {
+                let _ = fs::remove_dir(below);
+            }
             // A folder with processes refuses (EBUSY); the next keeper's clearing finds it again.
             let _ = fs::remove_dir(folder);
         }
@@ -150,6 +165,17 @@ impl Tree {
         let extra = self.v2.as_deref().into_iter();
         extra.chain(limited)
     }
+}
+
+/// cgroup.events of the folder, those below counted (cgroup-v2.rst).
+fn populated(folder: &Path) -> bool {
+    let text = fs::read_to_string(folder.join("cgroup.events")).unwrap_or_default();
+    text.lines().any(|line| line == "populated 1")
+}
+
+fn subfolders(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let entries = fs::read_dir(folder).ok().into_iter().flatten().flatten();
+    entries.filter(|e| e.file_type().is_ok_and(|kind| kind.is_dir())).map(|e| e.path())
 }
 
 /// The out-of-memory killer was here.

@@ -1,0 +1,136 @@
+//! Ending trees, and signals to them: by cgroup where there is one, else by marker and descent, always through pidfds.
+
+use std::collections::HashSet;
+use std::time::Instant;
+
+use ganger_core::SpawnId;
+use ganger_sandbox::cgroup::Tree;
+
+use crate::child::Child;
+use crate::keeper::Keeper;
+use crate::launch::mark;
+use crate::scan;
+use crate::wire::Scope;
+
+const SIGKILL: i32 = 9;
+
+impl Keeper {
+    /// Makes the rounds that are due.
+    pub(crate) fn clear_due(&mut self, now: Instant) {
+        let due = |id: &&SpawnId| {
+            let due = self.children.get(id).and_then(|child| child.life.due());
+            due.is_none_or(|at| at <= now)
+        };
+        let ids: Vec<SpawnId> = self.clearing.iter().filter(due).copied().collect();
+        for id in ids {
+            let alive = self.round(id);
+            let tell = match self.children.get_mut(&id) {
+                Some(child) => child.life.on_round(alive, now),
+                None => Vec::new(),
+            };
+            self.act(id, tell);
+            if self.children.get(&id).is_none_or(|child| child.life.due().is_none()) {
+                self.clearing.remove(&id);
+            }
+        }
+    }
+
+    /// Ends the tree at once.
+    pub(crate) fn end_tree(&mut self, id: SpawnId, now: Instant) {
+        if let Some(child) = self.children.get_mut(&id) {
+            child.life.on_end_asked(now);
+            self.clearing.insert(id);
+        }
+    }
+
+    /// Kills what is in the tree and says who was there.
+    fn round(&mut self, id: SpawnId) -> Vec<u32> {
+        let keeper = self.pid;
+        let Some(child) = self.children.get(&id) else { return Vec::new() };
+        let main = (!child.life.main_ended()).then_some(child.pid);
+        if let Some(tree) = child.tree.as_ref().filter(|tree| tree.holds()) {
+            let mut alive = tree.pids();
+            if !alive.is_empty() && tree.kill().is_err() {
+                // Before Linux 5.14 there is no cgroup.kill; membership still can't be escaped.
+                signal_each(tree, SIGKILL, None);
+            }
+            alive.extend(main.filter(|pid| !alive.contains(pid)));
+            self.kill_main(id);
+            return alive;
+        }
+        let ours = !child.adopted;
+        if ours && main.is_none() && scan::strays(keeper, |pid| self.knows(pid)).is_empty() {
+            return Vec::new();
+        }
+        self.kill_main(id);
+        let found = scan::members(&mark(self.state, id), true, main, keeper, |_, pidfd| {
+            // Gone in between is what is wanted.
+            let _ = ganger_sys::pidfd::send_signal(pidfd, SIGKILL);
+        });
+        let strangers = found.unclear.into_iter().filter(|pid| !self.knows(*pid));
+        let mut alive = found.members;
+        if main.is_none() {
+            alive.extend(strangers);
+        }
+        alive.extend(main.filter(|pid| !alive.contains(pid)));
+        alive
+    }
+
+    fn kill_main(&mut self, id: SpawnId) {
+        if let Some(child) = self.children.get_mut(&id)
+            && let Some(pidfd) = &child.pidfd
+        {
+            // Gone in between is what is wanted.
+            let _ = ganger_sys::pidfd::send_signal(pidfd, SIGKILL);
+            child.note_sent(SIGKILL);
+        }
+    }
+
+    /// Sends a signal to a child that is there; `Err` says why it can't be sent.
+    pub(crate) fn signal(&mut self, id: SpawnId, signal: i32, scope: Scope) -> std::io::Result<()> {
+        let (state, keeper) = (self.state, self.pid);
+        let Some(child) = self.children.get_mut(&id) else { return Ok(()) };
+        let mut result = Ok(());
+        if let Some(pidfd) = &child.pidfd {
+            result = ganger_sys::pidfd::send_signal(pidfd, signal);
+            child.note_sent(signal);
+        }
+        if scope == Scope::Tree {
+            signal_rest(child, state, keeper, signal);
+        }
+        match result {
+            // ESRCH: it ended and is not yet reaped; its exit is on the way.
+            Err(error) if error.raw_os_error() != Some(ESRCH) => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+const ESRCH: i32 = 3;
+
+fn signal_rest(child: &Child, state: ganger_core::StateId, keeper: u32, signal: i32) {
+    if let Some(tree) = child.tree.as_ref().filter(|tree| tree.holds()) {
+        signal_each(tree, signal, Some(child.pid));
+        return;
+    }
+    let main = child.pidfd.as_ref().map(|_| child.pid);
+    scan::members(&mark(state, child.id), true, main, keeper, |pid, pidfd| {
+        if Some(pid) != main {
+            // Gone in between needs no signal.
+            let _ = ganger_sys::pidfd::send_signal(pidfd, signal);
+        }
+    });
+}
+
+/// Signals every member but one. A number is trusted only if it is still a member after its pidfd was opened.
+fn signal_each(tree: &Tree, signal: i32, except: Option<u32>) {
+    let open = |pid: u32| Some((pid, ganger_sys::pidfd::open(pid).ok()?));
+    let opened: Vec<_> = tree.pids().into_iter().filter_map(open).collect();
+    let still: HashSet<u32> = tree.pids().into_iter().collect();
+    for (pid, pidfd) in opened {
+        if still.contains(&pid) && Some(pid) != except {
+            // Gone in between needs no signal.
+            let _ = ganger_sys::pidfd::send_signal(&pidfd, signal);
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The keeper itself: what it owns, and its loop.
+//!
+//! ```text
+//!            ┌── signals: children ended, or ganger is to end ──▶ reap, leave
+//! epoll ─────┼── daemon's socket ──▶ requests        events ──▶ its out-buffer
+//!            ├── logger's socket ──▶ replies          log pipes ──▶ its out-buffer
+//!            ├── pidfds of adopted children ──▶ adopt
+//!            └── next deadline: clearing rounds, restarts, pings, leaving
+//! ```
+//!
+//! One thread owns all of it. Nothing here waits for daemon or logger: a full socket fills a bounded buffer, a full
+//! buffer ends its reader, and the next one learns everything from the table.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::{Instant, SystemTime};
+
+use ganger_core::{SpawnId, StateId};
+use ganger_sandbox::Degraded;
+use ganger_sandbox::cgroup::Driver;
+use ganger_sys::signal::SignalFd;
+
+use crate::KeeperError;
+use crate::adopted::Settling;
+use crate::child::Child;
+use crate::helper::Kept;
+use crate::leave::Leaving;
+use crate::logpipes::LogPipes;
+use crate::notify::Notify;
+use crate::options::Helper;
+use crate::ping::Ping;
+use crate::poller::{Poller, Source};
+use crate::wire::Event;
+
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    pub(crate) pid: u32,
+    pub(crate) dir: PathBuf,
+    pub(crate) state: StateId,
+    pub(crate) lock: OwnedFd,
+    pub(crate) api: OwnedFd,
+    pub(crate) foreground: bool,
+    /// RLIMIT_NOFILE that this process was started with: children get it.
+    pub(crate) files: (u64, u64),
+    pub(crate) poller: Poller,
+    pub(crate) signals: SignalFd,
+    pub(crate) driver: Driver,
+    pub(crate) children: BTreeMap<SpawnId, Child>,
+    pub(crate) by_pid: HashMap<u32, SpawnId>,
+    /// Children whose tree is being cleared: the only ones with deadlines.
+    pub(crate) clearing: BTreeSet<SpawnId>,
+    pub(crate) settling: Vec<Settling>,
+    /// Answers to spawns that are no more, so that a repeated one starts nothing.
+    pub(crate) past: VecDeque<(SpawnId, Event)>,
+    pub(crate) held: BTreeMap<String, OwnedFd>,
+    pub(crate) logs: LogPipes,
+    /// Flushes the logger has not answered.
+    pub(crate) flushes: VecDeque<u64>,
+    pub(crate) logger: Kept,
+    pub(crate) logger_command: Helper,
+    pub(crate) daemon: Kept,
+    pub(crate) daemon_command: Helper,
+    /// The running daemon has said `Ready`.
+    pub(crate) served: bool,
+    pub(crate) ping: Ping,
+    pub(crate) leaving: Leaving,
+    pub(crate) notify: Notify,
+    pub(crate) degraded: Vec<Degraded>,
+}
+
+impl Keeper {
+    /// Runs until everything is brought down.
+    pub(crate) fn run(mut self) -> Result<(), KeeperError> {
+        let mut ready = Vec::new();
+        loop {
+            let now = Instant::now();
+            self.start_due_helpers(now);
+            self.clear_due(now);
+            self.settle_due(now);
+            self.ping_due(now);
+            self.leave_step(now);
+            if matches!(self.leaving, Leaving::Done) {
+                return Ok(());
+            }
+            self.flush_helpers(now);
+            let timeout = self.next_due().map(|due| due.saturating_duration_since(Instant::now()));
+            let wait = self.poller.wait(timeout, &mut ready);
+            wait.map_err(KeeperError::kernel("epoll_wait"))?;
+            for source in ready.drain(..) {
+                self.on_ready(source)?;
+            }
+        }
+    }
+
+    fn on_ready(&mut self, source: Source) -> Result<(), KeeperError> {
+        match source {
+            Source::Signals => self.on_signals(),
+            Source::Daemon => {
+                self.on_daemon_readable();
+                Ok(())
+            }
+            Source::Logger => {
+                self.on_logger_readable();
+                Ok(())
+            }
+            Source::Adopted(id) => {
+                self.on_adopted_ended(id);
+                Ok(())
+            }
+        }
+    }
+
+    /// The earliest thing to do by time; `None` sleeps until something happens.
+    fn next_due(&self) -> Option<Instant> {
+        let rounds = self.clearing.iter().filter_map(|id| self.children.get(id)?.life.due());
+        let settling = self.settling.iter().map(|one| one.next);
+        let helpers = self.helpers_due();
+        let ping = self.daemon.running().map(|_| self.ping.next());
+        rounds.chain(settling).chain(helpers).chain(ping).chain(self.leaving.due()).min()
+    }
+
+    /// Tells the daemon, if one is there; one that is not will find it in the table.
+    pub(crate) fn tell(&mut self, event: &Event, fds: Vec<OwnedFd>) {
+        if let Some(connection) = self.daemon.connection()
+            && let Err(error) = connection.push(&crate::wire::encode(event), fds)
+        {
+            say(&format!("an event for the daemon was dropped: {error}"));
+        }
+    }
+
+    /// True for a process that this keeper knows.
+    pub(crate) fn knows(&self, pid: u32) -> bool {
+        self.by_pid.contains_key(&pid)
+            || self.logger.pid() == Some(pid)
+            || self.daemon.pid() == Some(pid)
+    }
+}
+
+/// Wall-clock milliseconds since 1970.
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// One line in the keeper's own log (stderr, which is `keeper.log` unless it runs in the foreground).
+pub(crate) fn say(what: &str) {
+    use std::io::Write;
+    // A keeper whose log can't be written goes on.
+    let _ = writeln!(std::io::stderr().lock(), "ganger keeper: {what}");
+}

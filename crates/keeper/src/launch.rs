@@ -1,0 +1,210 @@
+//! A plan turned into a running child.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use ganger_core::{SpawnId, StateId};
+use ganger_sandbox::cgroup::{Driver, Tree};
+use ganger_sandbox::{Layers, Report};
+use ganger_sys::spawn::{Session, Spec, Started};
+
+use crate::stdio::Stdio;
+use crate::wire::{INSTANCE_ENV, MAX_BLOB, Plan, SPAWN_MARK_ENV};
+
+/// Why a child was not started, in the words of `SpawnFailed`.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) step: &'static str,
+    pub(crate) errno: i32,
+    pub(crate) detail: String,
+}
+
+impl Failure {
+    pub(crate) fn plan(detail: impl Into<String>) -> Self {
+        Self { step: "plan", errno: 0, detail: detail.into() }
+    }
+
+    pub(crate) fn io(step: &'static str, what: &str, error: &io::Error) -> Self {
+        let errno = error.raw_os_error().unwrap_or(0);
+        Self { step, errno, detail: format!("{what}: {error}") }
+    }
+}
+
+/// A child that runs.
+pub(crate) struct Launched {
+    pub(crate) started: Started,
+    pub(crate) tree: Option<Tree>,
+    pub(crate) report: Report,
+}
+
+/// What the keeper lends to a launch.
+pub(crate) struct Lent<'a> {
+    pub(crate) state: StateId,
+    pub(crate) driver: &'a mut Driver,
+    /// RLIMIT_NOFILE that the keeper was started with.
+    pub(crate) files: (u64, u64),
+    /// Held descriptors that the plan names, with the number in the child.
+    pub(crate) inherit: Vec<(BorrowedFd<'a>, u32)>,
+}
+
+/// Refuses what can't work before anything is made.
+pub(crate) fn check(plan: &Plan) -> Result<(), Failure> {
+    if !plan.program.starts_with('/') {
+        return Err(Failure::plan(format!("program {:?} is not an absolute path", plan.program)));
+    }
+    if plan.argv.is_empty() {
+        return Err(Failure::plan("argv is empty"));
+    }
+    if plan.blob.len() > MAX_BLOB {
+        let size = plan.blob.len();
+        return Err(Failure::plan(format!("blob of {size} bytes; the most is {MAX_BLOB}")));
+    }
+    let mut numbers: Vec<u32> = plan.inherit.iter().map(|(_, number)| *number).collect();
+    numbers.extend(plan.channel.as_ref().and_then(|channel| channel.fd));
+    numbers.sort_unstable();
+    if numbers.windows(2).any(|two| two[0] == two[1]) || numbers.first().is_some_and(|n| *n < 3) {
+        return Err(Failure::plan(format!("descriptor numbers {numbers:?} collide")));
+    }
+    Ok(())
+}
+
+/// Starts the child. On failure nothing of it is left.
+pub(crate) fn launch(
+    id: SpawnId,
+    plan: &Plan,
+    stdio: &Stdio,
+    lent: Lent<'_>,
+) -> Result<Launched, Failure> {
+    let layers = ganger_sandbox::resolve(&plan.profile, lent.files)
+        .map_err(|error| Failure::plan(error.to_string()))?;
+    let limits = &plan.profile.limits;
+    let name = plan.tree.clone().unwrap_or_else(|| plan.instance.to_string());
+    let driver = lent.driver;
+    let (tree, mut report) = match driver.prepare(&name, id.0, limits, plan.profile.need) {
+        Ok(made) => made,
+        Err(error) => {
+            return Err(Failure { step: "cgroup", errno: 0, detail: error.to_string() });
+        }
+    };
+    report.enforced.extend(&layers.enforced);
+    let environment = environment(plan, id, lent.state, stdio.channel);
+    let result = start(plan, &layers, &tree, environment, stdio, &lent.inherit);
+    match result {
+        Ok(started) => {
+            let tree = if tree.holds() || limits.want_cgroup() {
+                Some(tree)
+            } else {
+                driver.release(tree);
+                None
+            };
+            Ok(Launched { started, tree, report })
+        }
+        Err(failure) => {
+            driver.release(tree);
+            Err(failure)
+        }
+    }
+}
+
+fn start(
+    plan: &Plan,
+    layers: &Layers,
+    tree: &Tree,
+    environment: Vec<String>,
+    stdio: &Stdio,
+    inherit: &[(BorrowedFd<'_>, u32)],
+) -> Result<Started, Failure> {
+    let cgroup = |error: io::Error| Failure::io("cgroup", tree.name(), &error);
+    let birth = tree.birth().map_err(cgroup)?;
+    let join = tree.join().map_err(cgroup)?;
+    let own_tty: Option<OwnedFd> = plan.foreground.then(terminal).flatten();
+    let mut spec = Spec::new(text("program", &plan.program)?, texts("an argument", &plan.argv)?);
+    spec.env = texts("the environment", &environment)?;
+    spec.listen_pid = plan.env.iter().any(|(name, _)| name == "LISTEN_FDS");
+    spec.cwd = Some(text("cwd", &plan.cwd)?);
+    let given = stdio.given.iter().map(|(fd, number)| (fd.as_fd(), *number));
+    spec.fds = given.chain(inherit.iter().copied()).collect();
+    spec.session = match &own_tty {
+        Some(tty) => Session::Foreground(tty.as_fd()),
+        None if plan.setsid => Session::New,
+        None => Session::Keep,
+    };
+    spec.umask = layers.umask;
+    spec.rlimits.clone_from(&layers.rlimits);
+    spec.identity.clone_from(&layers.identity);
+    spec.no_new_privs = layers.no_new_privs;
+    spec.cgroup = birth.as_ref().map(AsFd::as_fd);
+    spec.join = join.iter().map(AsFd::as_fd).collect();
+    spec.fast = plan.profile.identity.is_none() && local(&plan.program) && local(&plan.cwd);
+    spec.spawn().map_err(|error| Failure {
+        step: error.step.as_str(),
+        errno: error.errno,
+        detail: detail(plan, &error),
+    })
+}
+
+fn detail(plan: &Plan, error: &ganger_sys::spawn::SpawnError) -> String {
+    use ganger_sys::spawn::Step;
+    let on = match error.step {
+        Step::Execve => plan.program.clone(),
+        Step::Chdir => plan.cwd.clone(),
+        Step::Setuid | Step::Setgid | Step::Setgroups => {
+            plan.profile.identity.as_ref().map_or(String::new(), |who| format!("uid {}", who.uid))
+        }
+        _ => plan.instance.to_string(),
+    };
+    format!("{on}: {error}")
+}
+
+/// What the plan says, less what would be misread, plus the keeper's own.
+fn environment(plan: &Plan, id: SpawnId, state: StateId, channel: Option<u32>) -> Vec<String> {
+    let own = [SPAWN_MARK_ENV, INSTANCE_ENV, "GANGER_CHANNEL_FD", "NODE_CHANNEL_FD", "LISTEN_PID"];
+    let theirs = plan.env.iter().filter(|(name, _)| !own.contains(&name.as_str()));
+    let mut all: Vec<String> = theirs.map(|(name, value)| format!("{name}={value}")).collect();
+    all.push(format!("{SPAWN_MARK_ENV}={}", mark(state, id)));
+    all.push(format!("{INSTANCE_ENV}={}", plan.instance));
+    if let Some(number) = channel {
+        all.push(format!("GANGER_CHANNEL_FD={number}"));
+        all.push(format!("NODE_CHANNEL_FD={number}"));
+    }
+    all
+}
+
+/// The marker's value.
+pub(crate) fn mark(state: StateId, id: SpawnId) -> String {
+    format!("{state}:{id}")
+}
+
+fn text(what: &str, text: &str) -> Result<CString, Failure> {
+    CString::new(text).map_err(|_| Failure::plan(format!("{what} has a NUL byte: {text:?}")))
+}
+
+fn texts(what: &str, all: &[String]) -> Result<Vec<CString>, Failure> {
+    all.iter().map(|one| text(what, one)).collect()
+}
+
+/// The controlling terminal, where there is one.
+fn terminal() -> Option<OwnedFd> {
+    use rustix::fs::{Mode, OFlags};
+    rustix::fs::open("/dev/tty", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).ok()
+}
+
+/// On a filesystem where exec can't hang: sharing memory until exec stops the keeper for as long as that takes.
+fn local(path: &str) -> bool {
+    // statfs(2): ext2-4, xfs, btrfs, tmpfs, ramfs, overlay, f2fs, squashfs, erofs, zfs.
+    const LOCAL: [i64; 10] = [
+        0xEF53,
+        0x5846_5342,
+        0x9123_683E,
+        0x0102_1994,
+        0x8584_58F6,
+        0x794C_7630,
+        0xF2F5_2010,
+        0x7371_7368,
+        0xE0F5_E1E2,
+        0x2FC1_2FC1,
+    ];
+    #[expect(clippy::unnecessary_cast, reason = "f_type's width differs between architectures")]
+    rustix::fs::statfs(path).is_ok_and(|fs| LOCAL.contains(&(fs.f_type as i64)))
+}

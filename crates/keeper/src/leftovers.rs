@@ -1,0 +1,87 @@
+//! Processes of this state that an earlier keeper and daemon left when both died: ended before anything starts, so that
+//! there are never two copies of one thing.
+
+use std::collections::HashSet;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use ganger_core::StateId;
+use ganger_sandbox::Degraded;
+use ganger_sandbox::cgroup::Driver;
+
+use crate::keeper::say;
+use crate::scan;
+
+/// SIGKILL needs microseconds; what is there after this sits in the kernel.
+const DEADLINE: Duration = Duration::from_secs(5);
+const GAP: Duration = Duration::from_millis(2);
+const SIGKILL: i32 = 9;
+
+/// Ends them; names those that could not be ended.
+pub(crate) fn end(state: StateId, driver: &Driver, keeper: u32) -> Option<Degraded> {
+    let deadline = Instant::now() + DEADLINE;
+    let ancestors = ancestors(keeper);
+    let mut ended: HashSet<u32> = HashSet::new();
+    let left = loop {
+        let mut alive = in_cgroups(driver, &ancestors);
+        let kill = |pid: u32, pidfd: &OwnedFd| {
+            if !ancestors.contains(&pid) {
+                // Gone in between is what is wanted.
+                let _ = ganger_sys::pidfd::send_signal(pidfd, SIGKILL);
+            }
+        };
+        let marked = scan::members(&format!("{state}:"), false, None, keeper, kill);
+        alive.extend(marked.members.into_iter().filter(|pid| !ancestors.contains(pid)));
+        if alive.is_empty() || Instant::now() >= deadline {
+            break alive;
+        }
+        ended.extend(alive);
+        // Blocking is right here: nothing else runs yet.
+        let gap = rustix::thread::Timespec::try_from(GAP).unwrap_or_default();
+        let _ = rustix::thread::nanosleep(&gap);
+    };
+    for tree in driver.found() {
+        tree.remove();
+    }
+    if !ended.is_empty() {
+        say(&format!("ended {} processes that an earlier run left", ended.len()));
+    }
+    (!left.is_empty()).then(|| Degraded {
+        what: "leftovers of an earlier run".into(),
+        why: format!(
+            "processes {left:?} can't be ended (uninterruptible sleep, or another user's)"
+        ),
+        fix: "end them by hand, or restart the machine, before trusting that nothing runs twice"
+            .into(),
+    })
+}
+
+fn in_cgroups(driver: &Driver, spared: &HashSet<u32>) -> HashSet<u32> {
+    let mut alive = HashSet::new();
+    for tree in driver.found() {
+        let pids = tree.pids();
+        // A keeper started from inside one of its own trees must not end itself.
+        if pids.iter().any(|pid| spared.contains(pid)) {
+            continue;
+        }
+        if !pids.is_empty() {
+            // Without cgroup.kill the marker finds them.
+            let _ = tree.kill();
+        }
+        alive.extend(pids);
+    }
+    alive
+}
+
+/// The keeper and whoever started it.
+fn ancestors(keeper: u32) -> HashSet<u32> {
+    let mut all = HashSet::from([keeper]);
+    let mut at = keeper;
+    while let Some(parent) = scan::parent(at).filter(|parent| *parent > 1) {
+        if !all.insert(parent) {
+            break;
+        }
+        at = parent;
+    }
+    all
+}

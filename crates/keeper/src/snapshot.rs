@@ -1,0 +1,55 @@
+//! The table a daemon is born with.
+
+use std::io::{self, Seek, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{MemfdFlags, SealFlags};
+
+use crate::keeper::Keeper;
+use crate::logpipes::name;
+use crate::wire::{Held, HeldRow, Table, WIRE_VERSION, encode};
+
+/// Everything held, with the descriptors that have to go through exec under their own numbers.
+pub(crate) fn table<'a>(keeper: &'a Keeper, fds: &mut Vec<BorrowedFd<'a>>) -> Table {
+    let children = keeper.children.values().map(|child| child.row(fds)).collect();
+    let mut held = Vec::new();
+    let mut hold = |name: String, fd: &'a OwnedFd, what: Held| {
+        fds.push(fd.as_fd());
+        held.push(HeldRow { name, fd: fd.as_raw_fd(), what });
+    };
+    for (name, fd) in &keeper.held {
+        hold(name.clone(), fd, Held::Named);
+    }
+    for (key, pipe) in &keeper.logs.by_key {
+        let (target, stream) = (pipe.target.clone(), key.2);
+        hold(name(key, "r"), &pipe.read, Held::LogRead { target: target.clone(), stream });
+        hold(name(key, "w"), &pipe.write, Held::LogWrite { target, stream });
+    }
+    fds.extend([keeper.lock.as_fd(), keeper.api.as_fd()]);
+    let mut degraded = keeper.driver.degraded().to_vec();
+    degraded.extend(keeper.degraded.iter().cloned());
+    Table {
+        version: WIRE_VERSION,
+        state_id: keeper.state,
+        state_dir: keeper.dir.to_string_lossy().into_owned(),
+        keeper_pid: keeper.pid,
+        logger_pid: keeper.logger.pid(),
+        children,
+        held,
+        lock_fd: Some(keeper.lock.as_raw_fd()),
+        api_fd: Some(keeper.api.as_raw_fd()),
+        crash: keeper.daemon.crashes.told(),
+        degraded,
+    }
+}
+
+/// As a memfd that nobody can change any more.
+pub(crate) fn sealed(table: &Table) -> io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let mut file = std::fs::File::from(rustix::fs::memfd_create("ganger-table", flags)?);
+    file.write_all(&encode(table))?;
+    file.rewind()?;
+    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    rustix::fs::fcntl_add_seals(&file, seals)?;
+    Ok(file.into())
+}
