@@ -1,4 +1,7 @@
 //! Children of a dead keeper: watched by pidfd, their exit status where the kernel still tells it.
+//!
+//! Two places have it: `/proc/PID/stat` while the orphan is a zombie of init, and (Linux 6.15) the pidfd after init has
+//! reaped it. Between them nothing is missed where both exist; without the second a quick init can win.
 
 use std::time::{Duration, Instant};
 
@@ -7,6 +10,7 @@ use ganger_sys::pidfd::{ExitInfo, exit_info};
 use ganger_sys::reap::Status;
 
 use crate::keeper::Keeper;
+use crate::scan::zombie_status;
 
 /// The kernel tells the status once init, or whoever took the orphan, has reaped it. Longer than any init should take.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -15,7 +19,7 @@ const FIRST_GAP: Duration = Duration::from_millis(1);
 /// An adopted child that ended and whose status is not yet told.
 #[derive(Debug)]
 pub(crate) struct Settling {
-    id: SpawnId,
+    pub(crate) id: SpawnId,
     gap: Duration,
     pub(crate) next: Instant,
     deadline: Instant,
@@ -43,7 +47,14 @@ impl Keeper {
             }
             let Some(child) = self.children.get(&one.id) else { return false };
             let Some(pidfd) = &child.pidfd else { return false };
-            let end = match exit_info(pidfd) {
+            let known = match zombie_status(child.pid) {
+                // Still a zombie afterwards: then the number was its own when it was read.
+                Some(status) if ganger_sys::pidfd::send_signal(pidfd, 0).is_ok() => {
+                    ExitInfo::Status(status)
+                }
+                _ => exit_info(pidfd),
+            };
+            let end = match known {
                 // Signals that the dead keeper sent are not known to this one: nobody is blamed for them.
                 ExitInfo::Status(status) => Some(child.end_of(Status(status))),
                 ExitInfo::NotYet if now < one.deadline => None,

@@ -47,7 +47,9 @@ impl Keeper {
     fn round(&mut self, id: SpawnId) -> Vec<u32> {
         let keeper = self.pid;
         let Some(child) = self.children.get(&id) else { return Vec::new() };
-        let main = (!child.life.main_ended()).then_some(child.pid);
+        // An adopted main process that ended may be a zombie for as long as its new parent likes: that is not alive.
+        let zombie = self.settling.iter().any(|one| one.id == id);
+        let main = (!child.life.main_ended() && !zombie).then_some(child.pid);
         if let Some(tree) = child.tree.as_ref().filter(|tree| tree.holds()) {
             let mut alive = tree.pids();
             if !alive.is_empty() && tree.kill().is_err() {

@@ -94,6 +94,22 @@ pub(crate) fn parent(pid: u32) -> Option<u32> {
     stat(pid).map(|stat| stat.parent)
 }
 
+/// The wait status of somebody else's zombie, from the last field of its stat line. `None` for a process that is no zombie
+/// and where the kernel would hide the status (proc_pid_stat(5): shown to who may trace it, others read 0).
+pub(crate) fn zombie_status(pid: u32) -> Option<i32> {
+    use std::os::unix::fs::MetadataExt;
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let owner = fs::metadata(format!("/proc/{pid}")).ok()?.uid();
+    let tracer = || {
+        let capabilities = rustix::thread::capabilities(None);
+        capabilities
+            .is_ok_and(|sets| sets.effective.contains(rustix::thread::CapabilitySet::SYS_PTRACE))
+    };
+    let permitted = owner == rustix::process::geteuid().as_raw() || tracer();
+    parse_stat(&text).filter(|stat| stat.zombie && permitted)?;
+    text.rsplit(' ').next()?.trim().parse().ok()
+}
+
 /// Every process's number, rising; read as it goes, so that later ones are seen.
 fn pids() -> impl Iterator<Item = u32> {
     let entries = fs::read_dir("/proc").ok().into_iter().flatten().flatten();

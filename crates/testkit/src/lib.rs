@@ -1,1 +1,3 @@
 //! Test kit (dev-dependency only): fake keeper, hostile child programs, temporary daemons.
+
+pub mod hostile;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a keeper tells.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "is")]
+#[serde(rename_all = "snake_case", tag = "event")]
 pub enum Event {
     /// Answer to `Hello`.
     Welcome {

@@ -1,0 +1,294 @@
+//! The test's side: a keeper of its own in a temporary folder, and the daemon's end of its wire.
+
+use std::collections::VecDeque;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use ganger_core::{InstanceId, InstanceKind, SpawnId};
+use ganger_keeper::wire::{
+    Event, ExitReport, Output, Plan, Request, Stdin, Table, WIRE_VERSION, decode, encode,
+};
+use ganger_sandbox::Profile;
+use ganger_sys::frame::{FrameReader, FrameWriter, Progress};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::roles::{self, SOCKET_ENV};
+
+/// Longer than anything here takes on a busy machine; reaching it is a failure.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub struct Bench {
+    pub dir: tempfile::TempDir,
+    pub keeper: Option<Child>,
+    listener: UnixListener,
+}
+
+pub struct Daemon {
+    pub pid: u32,
+    pub table: Table,
+    /// In the order of [`roles::numbers`].
+    pub inherited: Vec<OwnedFd>,
+    _relay: UnixStream,
+    socket: OwnedFd,
+    reader: FrameReader,
+    writer: FrameWriter,
+    early: VecDeque<(Event, Vec<OwnedFd>)>,
+}
+
+/// Waits for readiness; panics when it does not come.
+pub fn wait(fd: impl AsFd, what: &str) {
+    let timeout = Timespec::try_from(PATIENCE).unwrap();
+    let ready = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&timeout)).unwrap();
+    assert!(ready > 0, "nothing within {PATIENCE:?}: {what}");
+}
+
+impl Bench {
+    pub fn new(env: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(dir.path().join("t.sock")).unwrap();
+        let mut bench = Self { dir, keeper: None, listener };
+        bench.start(env, &[]);
+        bench
+    }
+
+    pub fn state_dir(&self) -> PathBuf {
+        self.dir.path().join("state")
+    }
+
+    pub fn command(&self, env: &[(&str, &str)], args: &[String]) -> Command {
+        let helper = roles::helper("keeper");
+        let mut command = Command::new(helper.program);
+        command.arg("role:keeper").arg(self.state_dir()).args(args);
+        command.env(SOCKET_ENV, self.dir.path().join("t.sock"));
+        command.envs(env.iter().copied());
+        command
+    }
+
+    pub fn start(&mut self, env: &[(&str, &str)], args: &[String]) {
+        self.keeper = Some(self.command(env, args).spawn().unwrap());
+    }
+
+    pub fn keeper_pid(&self) -> u32 {
+        self.keeper.as_ref().unwrap().id()
+    }
+
+    /// The next daemon that the keeper starts, greeted.
+    pub fn daemon(&self) -> Daemon {
+        wait(&self.listener, "a daemon");
+        let (relay, _) = self.listener.accept().unwrap();
+        let mut reader = FrameReader::new();
+        let frame = loop {
+            wait(&relay, "the daemon's table");
+            reader.read(&relay).unwrap();
+            if let Some(frame) = reader.next_frame().unwrap() {
+                break frame;
+            }
+        };
+        let at = frame.body.iter().position(|byte| *byte == b'\n').unwrap();
+        let mut fds = frame.fds.into_iter();
+        let mut daemon = Daemon {
+            pid: std::str::from_utf8(&frame.body[..at]).unwrap().parse().unwrap(),
+            table: decode("the table", &frame.body[at + 1..]).unwrap(),
+            _relay: relay,
+            socket: fds.next().unwrap(),
+            inherited: fds.collect(),
+            reader: FrameReader::new(),
+            writer: FrameWriter::new(),
+            early: VecDeque::new(),
+        };
+        daemon.send(&Request::Hello { version: WIRE_VERSION });
+        daemon.until(|event| matches!(event, Event::Welcome { .. }));
+        daemon.send(&Request::Ready);
+        daemon
+    }
+
+    /// Kills without a word and takes the body away.
+    pub fn kill_keeper(&mut self) {
+        let mut keeper = self.keeper.take().unwrap();
+        keeper.kill().unwrap();
+        keeper.wait().unwrap();
+    }
+
+    /// The keeper ends by itself, well.
+    pub fn shut_down(&mut self, mut daemon: Daemon) {
+        daemon.send(&Request::Shutdown);
+        drop(daemon);
+        let mut keeper = self.keeper.take().unwrap();
+        let pidfd = ganger_sys::pidfd::open(keeper.id()).unwrap();
+        wait(&pidfd, "the keeper's end");
+        assert!(keeper.wait().unwrap().success(), "{}", self.keeper_log());
+    }
+
+    pub fn keeper_log(&self) -> String {
+        std::fs::read_to_string(self.state_dir().join("keeper.log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Bench {
+    /// A failed test leaves nothing behind: a keeper's SIGTERM brings all down, the second one at once.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("keeper.log:\n{}", self.keeper_log());
+        }
+        let Some(mut keeper) = self.keeper.take() else { return };
+        let Ok(pidfd) = ganger_sys::pidfd::open(keeper.id()) else { return };
+        for _ in 0..2 {
+            let _ = ganger_sys::pidfd::send_signal(&pidfd, 15);
+        }
+        wait(&pidfd, "the keeper's end after SIGTERM");
+        let _ = keeper.wait();
+    }
+}
+
+impl Daemon {
+    pub fn send(&mut self, request: &Request) {
+        self.send_with(request, Vec::new());
+    }
+
+    pub fn send_with(&mut self, request: &Request, fds: Vec<OwnedFd>) {
+        self.writer.push(&encode(request), fds).unwrap();
+        while self.writer.write(&self.socket).unwrap() == Progress::Blocked {
+            poll(&mut [PollFd::new(&self.socket, PollFlags::OUT)], None).unwrap();
+        }
+    }
+
+    /// The first event that fits; others are kept for later.
+    pub fn until(&mut self, fits: impl Fn(&Event) -> bool) -> (Event, Vec<OwnedFd>) {
+        if let Some(at) = self.early.iter().position(|(event, _)| fits(event)) {
+            return self.early.remove(at).unwrap();
+        }
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            while let Some(frame) = self.reader.next_frame().unwrap() {
+                let event: Event = decode("an event", &frame.body).unwrap();
+                if let Event::Ping { n } = event {
+                    self.send(&Request::Pong { n });
+                } else if fits(&event) {
+                    return (event, frame.fds);
+                } else {
+                    self.early.push_back((event, frame.fds));
+                }
+            }
+            let seen = &self.early;
+            assert!(Instant::now() < deadline, "no fitting event among {seen:?}");
+            wait(&self.socket, "an event");
+            let progress = self.reader.read(&self.socket).unwrap();
+            assert!(progress != Progress::Eof, "the keeper hung up; seen {:?}", self.early);
+        }
+    }
+
+    /// Spawns; the pid and the descriptors that came.
+    pub fn spawn(&mut self, id: u64, plan: &Plan) -> (u32, Vec<OwnedFd>) {
+        self.spawn_with(id, plan, Vec::new())
+    }
+
+    pub fn spawn_with(&mut self, id: u64, plan: &Plan, fds: Vec<OwnedFd>) -> (u32, Vec<OwnedFd>) {
+        let id = SpawnId(id);
+        self.send_with(&Request::Spawn { id, plan: Box::new(plan.clone()) }, fds);
+        let (event, fds) = self.until(|event| match event {
+            Event::Spawned { id: told, .. } | Event::SpawnFailed { id: told, .. } => *told == id,
+            _ => false,
+        });
+        match event {
+            Event::Spawned { pid, .. } => (pid, fds),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn exit_of(&mut self, id: u64) -> ExitReport {
+        let fits = |event: &Event| matches!(event, Event::Exited(report) if report.id.0 == id);
+        match self.until(fits).0 {
+            Event::Exited(report) => report,
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    /// Nothing of the kind has come up to now: the answer to a later request is here, and events keep their order.
+    pub fn nothing_like(&mut self, fits: impl Fn(&Event) -> bool) {
+        let tag = 4_000_000_007;
+        self.send(&Request::FlushLogs { tag });
+        let answer = |event: &Event| matches!(event, Event::Log(ganger_core::logwire::LogReply::Flushed { tag: told }) if *told == tag);
+        self.until(answer);
+        let found: Vec<_> = self.early.iter().filter(|(event, _)| fits(event)).collect();
+        assert!(found.is_empty(), "{found:?}");
+    }
+
+    /// SIGKILL, as by an operator in a hurry.
+    pub fn kill(self) {
+        let pidfd = ganger_sys::pidfd::open(self.pid).unwrap();
+        ganger_sys::pidfd::send_signal(&pidfd, 9).unwrap();
+    }
+}
+
+/// A plan that runs `/bin/sh -c script`, output captured by pipe.
+pub fn shell(name: &str, script: &str) -> Plan {
+    plan(name, "/bin/sh", &["sh", "-c", script])
+}
+
+/// A plan that runs a hostile program of the test kit.
+pub fn hostile(name: &str, args: &[&str]) -> Plan {
+    let program = std::env::current_exe().unwrap();
+    let argv = [&["test", "role:hostile"], args].concat();
+    plan(name, program.to_str().unwrap(), &argv)
+}
+
+fn plan(name: &str, program: &str, argv: &[&str]) -> Plan {
+    Plan {
+        instance: InstanceId::new(name, 1),
+        kind: InstanceKind::Service,
+        program: program.into(),
+        argv: argv.iter().map(|&arg| arg.into()).collect(),
+        env: vec![("PATH".into(), "/usr/bin:/bin".into())],
+        cwd: "/".into(),
+        stdin: Stdin::Null,
+        stdout: Output::Pipe,
+        stderr: Output::Null,
+        channel: None,
+        inherit: Vec::new(),
+        profile: Profile::default(),
+        tree: None,
+        setsid: true,
+        foreground: false,
+        keep_leftovers: false,
+        blob: String::new(),
+    }
+}
+
+/// Reads until `wanted` bytes are there.
+pub fn read_some(fd: &OwnedFd, wanted: usize) -> String {
+    let mut said = vec![0; wanted];
+    let mut file = std::fs::File::from(fd.try_clone().unwrap());
+    file.read_exact(&mut said).unwrap();
+    String::from_utf8(said).unwrap()
+}
+
+/// Processes, zombies included, that carry a text in their environment or command line.
+pub fn processes_with(text: &str) -> Vec<u32> {
+    let me = std::process::id();
+    let pids = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|pid| *pid != me)
+        .filter(|pid| {
+            let read =
+                |what: &str| std::fs::read(format!("/proc/{pid}/{what}")).unwrap_or_default();
+            let all = [read("environ"), read("cmdline")].concat();
+            String::from_utf8_lossy(&all).contains(text)
+        })
+        .collect()
+}
+
+/// Zombies whose parent is `parent`.
+pub fn zombies_of(parent: u32) -> Vec<String> {
+    let pids = std::fs::read_dir("/proc").unwrap().flatten();
+    pids.filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok())
+        .filter(|stat| {
+            let rest = stat.rsplit(')').next().unwrap_or_default();
+            let mut fields = rest.split_whitespace();
+            fields.next() == Some("Z") && fields.next() == Some(&parent.to_string())
+        })
+        .collect()
+}

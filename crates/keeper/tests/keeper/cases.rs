@@ -1,0 +1,28 @@
+//! What is tested.
+
+mod holding;
+mod spawning;
+mod trees;
+
+use crate::harness::Case;
+
+pub const ALL: &[Case] = &[
+    ("a_child_runs_is_told_and_acknowledged", spawning::runs_and_ends),
+    ("failures_to_start_name_step_and_errno", spawning::failures),
+    ("a_repeated_spawn_starts_nothing", spawning::idempotent),
+    ("a_child_sees_only_what_it_should", spawning::hygiene),
+    ("captured_output_has_its_size_at_the_exit", spawning::capture),
+    ("a_child_learns_that_stdin_ended", spawning::stdin),
+    ("a_hostile_tree_ends_by_cgroup", trees::by_cgroup),
+    ("a_hostile_tree_ends_without_cgroups", trees::by_marker),
+    ("leftovers_of_the_main_process_are_ended_and_counted", trees::leftovers),
+    ("term_to_the_tree_reaches_every_process", trees::term_tree),
+    ("the_memory_limit_is_told", trees::memory),
+    ("children_outlive_the_daemon", holding::daemon_replaced),
+    ("logs_survive_the_logger", holding::logger_replaced),
+    ("a_killed_keeper_is_followed", holding::keeper_replaced),
+    ("keeper_and_daemon_killed_leave_no_second_copy", holding::both_killed),
+    ("a_daemon_that_fails_five_times_is_told", holding::crash_loop),
+    ("sigterm_asks_the_daemon_and_everything_ends", holding::orderly_end),
+    ("a_second_keeper_is_refused", holding::locked),
+];

@@ -1,0 +1,173 @@
+//! Starting, ending, and what a child gets.
+
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+
+use ganger_core::{End, SignalSource, SpawnId};
+use ganger_keeper::wire::{ChannelPlan, Event, Output, Plan, Request, Stdin};
+
+use crate::bench::{Bench, hostile, read_some, shell};
+
+pub fn runs_and_ends() {
+    let mut bench = Bench::new(&[]);
+    let mut daemon = bench.daemon();
+    let (_, fds) = daemon.spawn(1, &shell("seven", "echo hi; exit 7"));
+    assert_eq!(read_some(&fds[1], 3), "hi\n");
+    let report = daemon.exit_of(1);
+    assert_eq!(report.end, End::Exited { code: 7 });
+    assert!(report.usage.peak_rss > 0 && !report.adopted && report.leftovers == 0, "{report:?}");
+    daemon.spawn(2, &shell("killed", "exec sleep 1000"));
+    daemon.send(&Request::Signal {
+        id: SpawnId(2),
+        signal: 15,
+        scope: ganger_keeper::wire::Scope::Main,
+    });
+    let by = SignalSource::Ganger;
+    assert_eq!(daemon.exit_of(2).end, End::Signalled { signal: 15, core: false, by });
+    daemon.spawn(3, &shell("itself", "kill -9 $$"));
+    let by = SignalSource::Unknown;
+    assert_eq!(daemon.exit_of(3).end, End::Signalled { signal: 9, core: false, by });
+    for id in 1..=3 {
+        daemon.send(&Request::AckExit { id: SpawnId(id) });
+    }
+    daemon.nothing_like(|event| matches!(event, Event::Refused { .. } | Event::Exited(_)));
+    let pid = bench.keeper_pid();
+    assert!(crate::bench::zombies_of(pid).is_empty());
+    bench.shut_down(daemon);
+}
+
+pub fn failures() {
+    let mut bench = Bench::new(&[]);
+    let mut daemon = bench.daemon();
+    let good = shell("broken", "true");
+    let profile = || {
+        let mut profile = good.profile.clone();
+        profile.limits.core = Some(1);
+        profile
+    };
+    let cases: [(Plan, &str, i32); 6] = [
+        (Plan { program: "/nowhere/at/all".into(), ..good.clone() }, "execve", 2),
+        (Plan { program: "/etc/passwd".into(), ..good.clone() }, "execve", 13),
+        (Plan { cwd: "/nowhere".into(), ..good.clone() }, "chdir", 2),
+        (Plan { program: "sh".into(), ..good.clone() }, "plan", 0),
+        (Plan { inherit: vec![("absent".into(), 3)], ..good.clone() }, "plan", 0),
+        (Plan { stdin: Stdin::Passed, profile: profile(), ..good.clone() }, "stdio", 0),
+    ];
+    for (id, (plan, wanted, wanted_errno)) in (1..).zip(cases) {
+        daemon.send(&Request::Spawn { id: SpawnId(id), plan: Box::new(plan.clone()) });
+        let fits =
+            |event: &Event| matches!(event, Event::SpawnFailed { id: told, .. } if told.0 == id);
+        let Event::SpawnFailed { step, errno, detail, .. } = daemon.until(fits).0 else {
+            unreachable!()
+        };
+        assert_eq!((step.as_str(), errno), (wanted, wanted_errno), "{detail}");
+        assert!(!detail.is_empty());
+    }
+    bench.shut_down(daemon);
+}
+
+pub fn idempotent() {
+    let mut bench = Bench::new(&[]);
+    let mut daemon = bench.daemon();
+    let plan = shell("once", "exec sleep 1000");
+    let (first, _) = daemon.spawn(9, &plan);
+    let (second, fds) = daemon.spawn(9, &plan);
+    assert_eq!((first, fds.len()), (second, 2));
+    daemon.send(&Request::EndTree { id: SpawnId(9) });
+    let (ended, _) = daemon.until(|event| matches!(event, Event::TreeEnded { .. }));
+    assert_eq!(ended, Event::TreeEnded { id: SpawnId(9), stuck: vec![] });
+    let by = SignalSource::Ganger;
+    assert_eq!(daemon.exit_of(9).end, End::Signalled { signal: 9, core: false, by });
+    daemon.send(&Request::AckExit { id: SpawnId(9) });
+    daemon.send(&Request::Spawn { id: SpawnId(9), plan: Box::new(plan) });
+    daemon.until(|event| matches!(event, Event::Refused { id: Some(SpawnId(9)), .. }));
+    bench.shut_down(daemon);
+}
+
+pub fn hygiene() {
+    let mut bench = Bench::new(&[("LISTEN_FDS", "1"), ("NODE_CHANNEL_FD", "3"), ("SECRET", "x")]);
+    let mut daemon = bench.daemon();
+    let (held, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+    daemon.send_with(&Request::Hold { name: "listener".into() }, vec![held.into()]);
+    daemon.until(|event| matches!(event, Event::Held { name, .. } if name == "listener"));
+    let plan = Plan {
+        channel: Some(ChannelPlan::default()),
+        inherit: vec![("listener".into(), 3)],
+        env: vec![("LISTEN_FDS".into(), "1".into()), ("GANGER_SPAWN".into(), "forged".into())],
+        ..hostile("report", &["report"])
+    };
+    let (pid, fds) = daemon.spawn(1, &plan);
+    // pidfd, channel, stdout
+    assert_eq!(fds.len(), 3);
+    assert_eq!(daemon.exit_of(1).end, End::Exited { code: 0 });
+    let mut said = String::new();
+    daemon.send(&Request::Release { name: "stdout:1".into() });
+    std::fs::File::from(fds.into_iter().next_back().unwrap()).read_to_string(&mut said).unwrap();
+    let numbers: Vec<&str> = said
+        .lines()
+        .filter_map(|line| line.strip_prefix("fd "))
+        .map(|rest| rest.split(' ').next().unwrap())
+        .collect();
+    assert_eq!(numbers, ["0", "1", "2", "3", "4"], "{said}");
+    let env: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("env ")).collect();
+    let state = daemon.table.state_id;
+    let wanted = [
+        "LISTEN_FDS=1".to_owned(),
+        format!("LISTEN_PID={pid}"),
+        format!("GANGER_SPAWN={state}:1"),
+        "GANGER_INSTANCE=report#1".into(),
+        "GANGER_CHANNEL_FD=4".into(),
+        "NODE_CHANNEL_FD=4".into(),
+    ];
+    for entry in &wanted {
+        assert!(env.contains(&entry.as_str()), "{entry} is missing in {env:?}");
+    }
+    assert_eq!(env.len(), wanted.len(), "{env:?}");
+    assert!(said.contains("status SigBlk:\t0000000000000000"), "{said}");
+    bench.shut_down(daemon);
+}
+
+pub fn capture() {
+    let mut bench = Bench::new(&[]);
+    let mut daemon = bench.daemon();
+    let stdout = Output::Capture { cap_bytes: 10 };
+    let (_, fds) =
+        daemon.spawn(1, &Plan { stdout: stdout.clone(), ..shell("small", "printf 12345") });
+    daemon.exit_of(1);
+    assert_eq!(whole(&fds[1]), "12345");
+    let script = "printf 123456789; printf abc || echo over >&2";
+    let (_, fds) = daemon.spawn(2, &Plan { stdout, ..shell("large", script) });
+    daemon.exit_of(2);
+    let kept = whole(&fds[1]);
+    assert!(kept.len() <= 10 && kept.starts_with("123456789"), "{kept:?}");
+    bench.shut_down(daemon);
+}
+
+fn whole(fd: &OwnedFd) -> String {
+    use std::os::unix::fs::FileExt;
+    let file = std::fs::File::from(fd.try_clone().unwrap());
+    let mut bytes = vec![0; usize::try_from(file.metadata().unwrap().len()).unwrap()];
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+pub fn stdin() {
+    let mut bench = Bench::new(&[]);
+    let mut daemon = bench.daemon();
+    let plan = Plan { stdin: Stdin::Pipe, ..shell("cat", "exec cat") };
+    let (_, mut fds) = daemon.spawn(1, &plan);
+    let mut stdin = std::fs::File::from(fds.remove(1));
+    stdin.write_all(b"through").unwrap();
+    assert_eq!(read_some(&fds[1], 7), "through");
+    drop(stdin);
+    daemon.send(&Request::Release { name: "stdin:1".into() });
+    assert_eq!(daemon.exit_of(1).end, End::Exited { code: 0 });
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(b"passed").unwrap();
+    drop(writer);
+    let plan = Plan { stdin: Stdin::Passed, ..shell("cat", "exec cat") };
+    let (_, fds) = daemon.spawn_with(2, &plan, vec![reader.into()]);
+    assert_eq!(read_some(&fds[1], 6), "passed");
+    assert_eq!(daemon.exit_of(2).end, End::Exited { code: 0 });
+    bench.shut_down(daemon);
+}
