@@ -5,7 +5,12 @@ use crate::tally::Tally;
 /// Understands libtest (`test result: …`), nextest (`Summary […]`), Node's TAP and Python's unittest. Lines by which a
 /// test says that it skipped itself (`skipped: why`) are taken as skips.
 pub(crate) fn read(output: &str, tally: &mut Tally) {
+    // Nextest runs every test as a libtest program of its own and may show what those print.
+    let nextest = output.lines().any(|line| line.trim_start().starts_with("Summary ["));
     for line in output.lines().map(str::trim) {
+        if nextest && (line.starts_with("test ") || line.starts_with("Ran ")) {
+            continue;
+        }
         if let Some(rest) = line.strip_prefix("test result: ") {
             tally.passed += before(rest, " passed").unwrap_or(0);
         } else if line.starts_with("Summary [") {
@@ -67,7 +72,7 @@ mod tests {
             (11, vec!["a::b".into()], vec!["no cgroup v2".into()])
         );
         let t = tally(
-            "        FAIL [   0.005s] (12/19) ganger-core ids::x\n     Summary [   0.1s] 19 tests run: 18 passed, 1 failed, 0 skipped\n        FAIL [   0.005s] (12/19) ganger-core ids::x\n",
+            "test ids::x ... FAILED\ntest result: FAILED. 0 passed; 1 failed\n        FAIL [   0.005s] (12/19) ganger-core ids::x\n     Summary [   0.1s] 19 tests run: 18 passed, 1 failed, 0 skipped\n        FAIL [   0.005s] (12/19) ganger-core ids::x\n",
         );
         assert_eq!((t.passed, t.failed), (18, vec!["ganger-core ids::x".into()]));
     }

@@ -34,7 +34,7 @@ pub(crate) fn tests(machine: &Machine) -> Result<Tally> {
     let mut tests = build::cargo()?;
     if machine.nextest {
         tests.args(["nextest", "run", "--workspace", "--no-fail-fast"]);
-        tests.args(["--success-output", "final", "--status-level", "fail"]);
+        tests.args(["--success-output", "immediate", "--failure-output", "final"]);
     } else {
         tests.args(["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"]);
         tests.args(["--", "--show-output"]);
