@@ -8,15 +8,17 @@
 //! ```
 //!
 //! While there is a tail, new tasks go to the store only and a read fetches the next part behind the cursor, which
-//! never goes back. A task whose place is at or before the cursor (one that was given back) always enters the window,
-//! because no read would ever find it again.
+//! never goes back. Places are drawn in the order of commits, so a read that finds one finds all before it. A task that
+//! comes back to an older place is the exception: it always enters the window, because a read may have passed it. That
+//! does not move the cursor, and a task that is then read again is known by its place or by its claim.
 
 use std::collections::VecDeque;
 
 use ganger_store::{AttemptRow, ReadyRow};
 
 /// Tasks of a durable lane kept in memory: at 300 bytes each 1.2 MB, and half of it lasts longer than a read takes.
-pub(crate) const WINDOW_MAX: usize = 4_096;
+/// Tests use a small one, so that they reach its end.
+pub(crate) const WINDOW_MAX: usize = if cfg!(test) { 8 } else { 4_096 };
 /// Payload bytes of a durable lane kept in memory.
 pub(crate) const WINDOW_BYTES: usize = 8 * 1024 * 1024;
 
@@ -73,9 +75,9 @@ impl Default for Lane {
 }
 
 impl Lane {
-    /// A lane of which only the store knows.
-    pub(crate) fn in_store() -> Self {
-        Self { tail: true, spilled: 0, readable: 0, ..Self::default() }
+    /// A lane of which only the store knows; all its places are below this one.
+    pub(crate) fn in_store(below: i64) -> Self {
+        Self { tail: true, spilled: below, readable: below, ..Self::default() }
     }
 
     pub(crate) fn head_seq(&self) -> Option<i64> {
@@ -94,7 +96,8 @@ impl Lane {
     pub(crate) fn admit(&mut self, waiting: Waiting, bounded: bool, committed: bool) -> bool {
         let seq = waiting.row.seq;
         let full = self.window.len() >= WINDOW_MAX || self.bytes >= WINDOW_BYTES;
-        if bounded && seq > self.cursor && (self.tail || full) {
+        let newest = seq > self.cursor && seq > self.spilled;
+        if bounded && newest && (self.tail || full) {
             self.tail = true;
             self.spilled = self.spilled.max(seq);
             if committed {
@@ -102,13 +105,15 @@ impl Lane {
             }
             return false;
         }
+        if !self.tail {
+            self.cursor = self.cursor.max(seq);
+        }
         self.insert(waiting);
         true
     }
 
     fn insert(&mut self, waiting: Waiting) {
         let seq = waiting.row.seq;
-        self.cursor = self.cursor.max(seq);
         let bytes = waiting.row.payload.len();
         if self.window.back().is_none_or(|last| last.row.seq < seq) {
             self.window.push_back(waiting);

@@ -174,11 +174,12 @@ impl Engine {
     /// What the store knows of a durable queue at start: pause, counts, and the lanes with available tasks. Tasks come
     /// by [`crate::Read`]s.
     pub fn restore(&mut self, ix: QueueIx, row: &QueueRow, lanes: &[Priority]) {
+        let below = self.draw().raw();
         let queue = self.row_mut(ix);
         queue.paused = row.paused;
         queue.counts = row.counts;
         for priority in lanes {
-            queue.restore_lane(*priority);
+            queue.restore_lane(*priority, below);
         }
         self.due.look_now();
         self.refill(ix);

@@ -161,8 +161,8 @@ impl QueueState {
         }
     }
 
-    pub(crate) fn restore_lane(&mut self, priority: Priority) {
-        self.lanes[usize::from(priority.0)] = Some(Box::new(Lane::in_store()));
+    pub(crate) fn restore_lane(&mut self, priority: Priority, below: i64) {
+        self.lanes[usize::from(priority.0)] = Some(Box::new(Lane::in_store(below)));
         self.tails = true;
     }
 

@@ -39,9 +39,12 @@ impl Engine {
         match settled.result {
             Ok(applied) => {
                 let mut answers = Answers::new(applied);
+                let first = self.actions.send.len();
                 for (at, op) in settled.batch.ops.into_iter().enumerate() {
                     self.done(at, op, &mut answers, now);
                 }
+                // Claims that rode along with their push stand before others in the batch, whatever was taken first.
+                self.actions.send[first..].sort_unstable_by_key(|attempt| attempt.token);
             }
             Err(error) => self.failed(settled.batch.ops, &error, now),
         }

@@ -1,0 +1,5 @@
+//! Tests of the whole engine: by hand where one rule is looked at, by random histories for what must always hold.
+
+mod history;
+mod scenes;
+mod world;
