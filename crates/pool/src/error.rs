@@ -98,6 +98,9 @@ pub enum PoolError {
         /// The queue.
         queue: String,
     },
+    /// A worker did not do what it was asked.
+    #[error("{0}")]
+    NotDone(String),
     /// The daemon goes down.
     #[error("the daemon is shutting down")]
     ShuttingDown,

@@ -1,9 +1,11 @@
 //! Workers: dispatch, reuse, takeover.
 mod attempt;
+mod command;
 mod dispatcher;
 mod error;
 mod events;
 mod pace;
+mod pools;
 mod spec;
 mod start;
 pub mod stream;
@@ -14,6 +16,7 @@ mod worker;
 pub use dispatcher::DispatchStats;
 pub use error::{PoolError, TaskError};
 pub use ganger_queue::Finished;
+pub use pools::{PoolParts, Pools};
 pub use spec::{OUTPUT_MAX, PoolSpec, Protocol, WORKERS_MAX};
 pub use start::{Claims, Parts, Started, start};
 pub use stream::{PushTicket, StreamIn, StreamOut};

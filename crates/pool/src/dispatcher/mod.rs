@@ -96,6 +96,12 @@ pub(crate) enum Msg {
     Leave {
         key: u64,
     },
+    /// The worker takes from other queues, or runs more or fewer at once.
+    Retarget {
+        key: u64,
+        queues: Vec<Arc<str>>,
+        lanes: u32,
+    },
     Worker(FromWorker),
     /// Rows of claims of an earlier epoch that live on at a worker.
     Adopt {

@@ -71,6 +71,12 @@ impl Dispatcher {
             }
             Msg::Join(joining) => self.on_join(joining),
             Msg::Leave { key } => self.on_leave(key),
+            Msg::Retarget { key, queues, lanes } => {
+                if let Some(row) = self.workers.get_mut(&key) {
+                    (row.queue_names, row.lanes) = (queues, lanes);
+                }
+                self.resolve_queues();
+            }
             Msg::Adopt { key, attempts } => self.on_adopt(key, &attempts),
             Msg::Drain { reply } => self.draining.get_or_insert_default().push(reply),
         }

@@ -225,6 +225,11 @@ impl Load {
         Some(open.report(how, None))
     }
 
+    /// The token of an attempt here.
+    pub(crate) fn token(&self, id: TaskId) -> Option<Token> {
+        self.open.iter().find(|o| o.task.id == id).map(|o| o.task.token)
+    }
+
     /// Every attempt here, oldest first.
     pub(crate) fn ids(&self) -> impl Iterator<Item = TaskId> {
         self.open.iter().map(|o| o.task.id)

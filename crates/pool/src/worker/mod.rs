@@ -18,7 +18,7 @@
 mod end;
 mod heard;
 mod link;
-mod load;
+pub(crate) mod load;
 #[cfg(test)]
 mod load_tests;
 mod process;
@@ -33,6 +33,7 @@ use ganger_supervise::{InstanceView, Surroundings};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub(crate) use link::failed;
+pub(crate) use process::attempt_of;
 pub(crate) use task::{Worker, WorkerParts};
 pub(crate) use words::last as last_words;
 

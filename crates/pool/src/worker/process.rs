@@ -235,7 +235,7 @@ fn crash_text(end: &End) -> String {
 }
 
 /// An attempt as the store keeps it. Its time is the engine's to watch: it began under another daemon's clock.
-fn attempt_of(claim: RunningRow, worker: u64) -> Attempt {
+pub(crate) fn attempt_of(claim: RunningRow, worker: u64) -> Attempt {
     let RunningRow { queue, row, token, .. } = claim;
     Attempt {
         worker,

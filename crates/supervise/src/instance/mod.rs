@@ -39,9 +39,8 @@ mod task;
 mod tests;
 
 pub use handle::{InstanceHandle, InstanceNotice, Ticket, TicketError};
-pub use start::{Begin, Surroundings, start};
+pub use start::{Begin, Surroundings, dispose, start};
 
 pub(crate) use blob::same_process;
-pub(crate) use start::dispose;
 
 pub(crate) use crate::ready::NOTIFY_PREFIX;

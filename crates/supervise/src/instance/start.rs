@@ -65,7 +65,7 @@ pub fn start(
 }
 
 /// Ends a child that has no place any more, and has its exit recorded.
-pub(crate) async fn dispose(mut child: Child, told: mpsc::Sender<Told>) {
+pub async fn dispose(mut child: Child, told: mpsc::Sender<Told>) {
     let stop = Stop::default();
     let asked = child.signal(stop.signal, stop.scope).await;
     if asked.is_ok() && tokio::time::timeout(stop.timeout, child.exit()).await.is_err() {
