@@ -26,6 +26,8 @@ pub(crate) enum Kind {
     Partial = 8,
     /// It clashes with what is there.
     Conflict = 9,
+    /// `run`: ganger itself failed, not the command.
+    Run = 125,
 }
 
 /// A verb's failure, ready to be shown.
@@ -133,10 +135,11 @@ mod tests {
             Kind::Timeout,
             Kind::Partial,
             Kind::Conflict,
+            Kind::Run,
         ]
         .map(|kind| CliError::new(kind, "x").code())
         .to_vec();
-        assert_eq!(codes, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        assert_eq!(codes, [1, 2, 3, 4, 5, 6, 7, 8, 9, 125]);
         assert_eq!(
             CliError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe)).code(),
             141

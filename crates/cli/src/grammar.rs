@@ -72,11 +72,12 @@ struct Cli {
 }
 
 /// Verbs by what one wants; a test checks that each stands in exactly one line of it.
-const GROUPS: [(&str, &[&str]); 4] = [
+const GROUPS: [(&str, &[&str]); 5] = [
     ("Start", &["init", "validate", "doctor", "up", "down", "daemon"]),
     ("Daily", &["ps", "status", "logs", "events", "start", "stop", "restart", "scale", "wait"]),
     ("Tasks", &["push", "task", "queue"]),
-    ("About", &["config", "version", "bench"]),
+    ("One-off", &["run", "bench"]),
+    ("About", &["config", "version"]),
 ];
 
 /// Reads the command line. Help, version and usage errors are printed here; their exit code comes back.
@@ -237,6 +238,7 @@ mod tests {
             &["ganger", "pss"],
             &["ganger", "scale", "web"],
             &["ganger", "wait", "web"],
+            &["ganger", "run"],
             &["ganger", "push"],
             &["ganger", "task", "get", "nonsense"],
         ] {

@@ -16,10 +16,7 @@ pub(crate) fn dispatch(mut words: impl Iterator<Item = OsString>) -> Option<Exit
     let verb = words.next()?;
     match verb.to_str()? {
         "__keeper" => Some(match keeper_options(words) {
-            Ok(options) => {
-                drop(options);
-                ExitCode::FAILURE
-            } // PENDING
+            Ok(options) => told("keeper", ganger_keeper::run(options)),
             Err(why) => fail("keeper", &why),
         }),
         "__logger" => Some(logger()),

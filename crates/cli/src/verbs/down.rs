@@ -26,10 +26,18 @@ pub(crate) fn run(_args: &Args, ui: &Ui) -> Result<ExitCode, CliError> {
 /// Asks for `down`, says what ended, and returns when the keeper is gone too.
 pub(super) fn stop_all(place: &Place, ui: &Ui) -> Result<(), CliError> {
     let keeper = gone::Keeper::of(place)?;
-    let answer = link::session_at(place, async |client| Ok(client.down().await?))?;
-    ui.talk(&match answer.done.len() {
+    let (stopped, answer) = link::session_at(place, async |client| {
+        let before = client.instances().await?.instances;
+        let stopped: Vec<String> = before
+            .iter()
+            .filter(|instance| instance.pid.is_some())
+            .map(|instance| format!("{}#{}", instance.name, instance.slot))
+            .collect();
+        Ok((stopped, client.down().await?))
+    })?;
+    ui.talk(&match stopped.len() {
         0 => "nothing was running".to_owned(),
-        n => format!("stopped {}: {}", text::count(n, "instance"), shorten(&answer.done)),
+        n => format!("stopped {}: {}", text::count(n, "instance"), shorten(&stopped)),
     });
     for note in &answer.notes {
         ui.talk(&format!("warning: {note}"));

@@ -16,6 +16,7 @@ mod logs;
 mod ps;
 mod push;
 mod queue;
+mod run;
 mod scale;
 mod status;
 mod task;
@@ -68,6 +69,8 @@ pub(crate) enum Verb {
     Queue(queue::Args),
     /// Measure this machine's tasks and processes a second, beside its own limits
     Bench(crate::bench::Args),
+    /// Run one command under limits, no daemon needed
+    Run(run::Args),
     /// Show the config as ganger reads it, or its JSON Schema
     Config(config::Args),
     /// Show the version
@@ -105,6 +108,7 @@ pub(crate) fn run(verb: Verb, ui: &Ui) -> Result<ExitCode, CliError> {
         Verb::Queue(args) => queue::run(&args, ui),
 
         Verb::Bench(args) => crate::bench::run(&args, ui),
+        Verb::Run(args) => run::run(&args, ui),
         Verb::Config(args) => config::run(&args, ui),
         Verb::Version(args) => version::run(&args, ui),
     }
