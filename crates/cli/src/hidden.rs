@@ -16,7 +16,7 @@ pub(crate) fn dispatch(mut words: impl Iterator<Item = OsString>) -> Option<Exit
     let verb = words.next()?;
     match verb.to_str()? {
         "__keeper" => Some(match keeper_options(words) {
-            Ok(options) => told("keeper", ganger_keeper::run(options)),
+            Ok(options) => told("keeper", ganger_keeper::run(options).map(|()| ExitCode::SUCCESS)),
             Err(why) => fail("keeper", &why),
         }),
         "__logger" => Some(logger()),

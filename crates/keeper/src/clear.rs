@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Instant;
 
-use ganger_core::SpawnId;
+use ganger_core::{SpawnId, StateId};
 use ganger_sandbox::cgroup::Tree;
 
 use crate::child::Child;
@@ -43,74 +43,98 @@ impl Keeper {
         }
     }
 
-    /// Kills what is in the tree and says who was there.
     fn round(&mut self, id: SpawnId) -> Vec<u32> {
-        let keeper = self.pid;
-        let Some(child) = self.children.get(&id) else { return Vec::new() };
+        let (by_pid, helpers) = (&self.by_pid, [self.logger.pid(), self.daemon.pid()]);
+        let knows = |pid: u32| by_pid.contains_key(&pid) || helpers.contains(&Some(pid));
         // An adopted main process that ended may be a zombie for as long as its new parent likes: that is not alive.
         let zombie = self.settling.iter().any(|one| one.id == id);
+        let Some(child) = self.children.get_mut(&id) else { return Vec::new() };
         let main = (!child.life.main_ended() && !zombie).then_some(child.pid);
-        if let Some(tree) = child.tree.as_ref().filter(|tree| tree.holds()) {
-            let mut alive = tree.pids();
-            if !alive.is_empty() && tree.kill().is_err() {
-                // Before Linux 5.14 there is no cgroup.kill; membership still can't be escaped.
-                signal_each(tree, SIGKILL, None);
-            }
-            alive.extend(main.filter(|pid| !alive.contains(pid)));
-            self.kill_main(id);
-            return alive;
-        }
-        let ours = !child.adopted;
-        if ours && main.is_none() && scan::strays(keeper, |pid| self.knows(pid)).is_empty() {
-            return Vec::new();
-        }
-        self.kill_main(id);
-        let found = scan::members(&mark(self.state, id), true, main, keeper, |_, pidfd| {
-            // Gone in between is what is wanted.
-            let _ = ganger_sys::pidfd::send_signal(pidfd, SIGKILL);
-        });
-        let strangers = found.unclear.into_iter().filter(|pid| !self.knows(*pid));
-        let mut alive = found.members;
-        if main.is_none() {
-            alive.extend(strangers);
-        }
-        alive.extend(main.filter(|pid| !alive.contains(pid)));
-        alive
-    }
-
-    fn kill_main(&mut self, id: SpawnId) {
-        if let Some(child) = self.children.get_mut(&id)
-            && let Some(pidfd) = &child.pidfd
-        {
-            // Gone in between is what is wanted.
-            let _ = ganger_sys::pidfd::send_signal(pidfd, SIGKILL);
-            child.note_sent(SIGKILL);
-        }
+        round(child, main, self.state, self.pid, knows)
     }
 
     /// Sends a signal to a child that is there; `Err` says why it can't be sent.
-    pub(crate) fn signal(&mut self, id: SpawnId, signal: i32, scope: Scope) -> std::io::Result<()> {
-        let (state, keeper) = (self.state, self.pid);
+    pub(crate) fn signal(
+        &mut self,
+        id: SpawnId,
+        to_send: i32,
+        scope: Scope,
+    ) -> std::io::Result<()> {
         let Some(child) = self.children.get_mut(&id) else { return Ok(()) };
-        let mut result = Ok(());
-        if let Some(pidfd) = &child.pidfd {
-            result = ganger_sys::pidfd::send_signal(pidfd, signal);
-            child.note_sent(signal);
+        signal(child, self.state, self.pid, to_send, scope)
+    }
+}
+
+/// Kills what is in the tree and says who was there. `main` is its main process while that is alive; `knows` tells which
+/// processes of this keeper are no strangers.
+pub(crate) fn round(
+    child: &mut Child,
+    main: Option<u32>,
+    state: StateId,
+    keeper: u32,
+    knows: impl Fn(u32) -> bool,
+) -> Vec<u32> {
+    if let Some(tree) = child.tree.as_ref().filter(|tree| tree.holds()) {
+        let mut alive = tree.pids();
+        if !alive.is_empty() && tree.kill().is_err() {
+            // Before Linux 5.14 there is no cgroup.kill; membership still can't be escaped.
+            signal_each(tree, SIGKILL, None);
         }
-        if scope == Scope::Tree {
-            signal_rest(child, state, keeper, signal);
-        }
-        match result {
-            // ESRCH: it ended and is not yet reaped; its exit is on the way.
-            Err(error) if error.raw_os_error() != Some(ESRCH) => Err(error),
-            _ => Ok(()),
-        }
+        alive.extend(main.filter(|pid| !alive.contains(pid)));
+        kill_main(child);
+        return alive;
+    }
+    if !child.adopted && main.is_none() && scan::strays(keeper, &knows).is_empty() {
+        return Vec::new();
+    }
+    kill_main(child);
+    let found = scan::members(&mark(state, child.id), true, main, keeper, |_, pidfd| {
+        // Gone in between is what is wanted.
+        let _ = ganger_sys::pidfd::send_signal(pidfd, SIGKILL);
+    });
+    let strangers = found.unclear.into_iter().filter(|pid| !knows(*pid));
+    let mut alive = found.members;
+    if main.is_none() {
+        alive.extend(strangers);
+    }
+    alive.extend(main.filter(|pid| !alive.contains(pid)));
+    alive
+}
+
+fn kill_main(child: &mut Child) {
+    if let Some(pidfd) = &child.pidfd {
+        // Gone in between is what is wanted.
+        let _ = ganger_sys::pidfd::send_signal(pidfd, SIGKILL);
+        child.note_sent(SIGKILL);
+    }
+}
+
+/// Sends a signal to the main process or the whole tree; `Err` says why the main process can't be signalled.
+pub(crate) fn signal(
+    child: &mut Child,
+    state: StateId,
+    keeper: u32,
+    signal: i32,
+    scope: Scope,
+) -> std::io::Result<()> {
+    let mut result = Ok(());
+    if let Some(pidfd) = &child.pidfd {
+        result = ganger_sys::pidfd::send_signal(pidfd, signal);
+        child.note_sent(signal);
+    }
+    if scope == Scope::Tree {
+        signal_rest(child, state, keeper, signal);
+    }
+    match result {
+        // ESRCH: it ended and is not yet reaped; its exit is on the way.
+        Err(error) if error.raw_os_error() != Some(ESRCH) => Err(error),
+        _ => Ok(()),
     }
 }
 
 const ESRCH: i32 = 3;
 
-fn signal_rest(child: &Child, state: ganger_core::StateId, keeper: u32, signal: i32) {
+fn signal_rest(child: &Child, state: StateId, keeper: u32, signal: i32) {
     if let Some(tree) = child.tree.as_ref().filter(|tree| tree.holds()) {
         signal_each(tree, signal, Some(child.pid));
         return;

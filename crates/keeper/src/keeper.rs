@@ -128,13 +128,6 @@ impl Keeper {
             say(&format!("an event for the daemon was dropped: {error}"));
         }
     }
-
-    /// True for a process that this keeper knows.
-    pub(crate) fn knows(&self, pid: u32) -> bool {
-        self.by_pid.contains_key(&pid)
-            || self.logger.pid() == Some(pid)
-            || self.daemon.pid() == Some(pid)
-    }
 }
 
 /// Wall-clock milliseconds since 1970.

@@ -23,6 +23,7 @@ mod life;
 mod logger;
 mod logpipes;
 mod notify;
+mod oneshot;
 mod options;
 mod ping;
 mod poller;
@@ -36,5 +37,6 @@ mod stdio;
 mod takeover;
 
 pub use error::KeeperError;
+pub use oneshot::{OneShot, OneShotEnd, oneshot};
 pub use options::{Helper, KeeperOptions};
 pub use start::run;

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Instant;
 
+use ganger_core::StateId;
 use ganger_sandbox::cgroup::Driver;
 use ganger_sys::signal::SignalFd;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -43,10 +44,7 @@ pub fn run(options: KeeperOptions) -> Result<(), KeeperError> {
     let signals = SignalFd::block(&reap::SIGNALS).map_err(KeeperError::kernel("signalfd"))?;
     become_subreaper()?;
     let files = raise_files();
-    let driver = match std::env::var_os("GANGER_NO_CGROUP") {
-        Some(_) => Driver::none(),
-        None => Driver::detect(state),
-    };
+    let driver = cgroups(state);
     let adopting = table.is_some();
     let stuck = if adopting { None } else { leftovers::end(state, &driver, pid) };
     let api = match api {
@@ -118,8 +116,16 @@ fn detach(dir: &Path) -> Result<(), KeeperError> {
     rustix::process::chdir("/").map_err(root)
 }
 
+/// This machine's cgroups, unless the user wants none.
+pub(crate) fn cgroups(state: StateId) -> Driver {
+    match std::env::var_os("GANGER_NO_CGROUP") {
+        Some(_) => Driver::none(),
+        None => Driver::detect(state),
+    }
+}
+
 /// Orphans of every child become children of the keeper, so that none is out of sight and none stays a zombie.
-fn become_subreaper() -> Result<(), KeeperError> {
+pub(crate) fn become_subreaper() -> Result<(), KeeperError> {
     let own = rustix::process::getpid();
     let set = rustix::process::set_child_subreaper(Some(own));
     set.map_err(|errno| KeeperError::kernel("PR_SET_CHILD_SUBREAPER")(errno.into()))
@@ -132,6 +138,15 @@ fn raise_files() -> (u64, u64) {
     if let Err(errno) = setrlimit(Resource::Nofile, most) {
         say(&format!("RLIMIT_NOFILE stays at {:?}: {errno}", was.current));
     }
+    pair(was)
+}
+
+/// This process's descriptor limit, soft and hard.
+pub(crate) fn files() -> (u64, u64) {
+    pair(getrlimit(Resource::Nofile))
+}
+
+fn pair(limit: Rlimit) -> (u64, u64) {
     let none = u64::MAX;
-    (was.current.unwrap_or(none), was.maximum.unwrap_or(none))
+    (limit.current.unwrap_or(none), limit.maximum.unwrap_or(none))
 }

@@ -95,7 +95,10 @@ fn plan(args: &Args, program: PathBuf) -> Result<Plan, CliError> {
     Ok(Plan {
         instance: InstanceId::new("run", 1),
         kind: InstanceKind::Command,
-        program: program.into_os_string().into_string().map_err(|_| no_utf8("the program's path"))?,
+        program: program
+            .into_os_string()
+            .into_string()
+            .map_err(|_| no_utf8("the program's path"))?,
         argv: args.command.clone(),
         env: std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -166,14 +169,15 @@ fn remarks(args: &Args, outcome: &OneShotEnd) -> Vec<String> {
         End::LimitHit { limit, peak } if limit == "memory" => {
             let allowed = args.memory.unwrap_or_default();
             let peak = text::bytes(*peak);
-            remarks.push(format!(
-                "killed: memory limit {allowed} reached after {took} (peak {peak})"
-            ));
+            remarks
+                .push(format!("killed: memory limit {allowed} reached after {took} (peak {peak})"));
         }
         End::TimedOut { after } => {
             remarks.push(format!("killed: timeout of {} reached", Dur(*after)));
         }
-        End::CouldNotSpawn { .. } => remarks.push(format!("error: {}", outcome.end)),
+        End::CouldNotSpawn { .. } => {
+            remarks.push(format!("error: could not start: {}", outcome.detail));
+        }
         end => remarks.push(format!("{end} after {took}")),
     }
     if outcome.forks_refused > 0 {

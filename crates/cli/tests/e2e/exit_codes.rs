@@ -51,7 +51,9 @@ fn with_a_daemon() {
     }
     let _ = it.ganger(&["stop", "idle"]).with_code(0);
     let _ = it.ganger(&["wait", "service:idle=ready", "--timeout", "100ms"]).with_code(7);
-    for words in [&["ps"][..], &["status"], &["status", "idle"], &["queue", "list"], &["task", "list"]] {
+    for words in
+        [&["ps"][..], &["status"], &["status", "idle"], &["queue", "list"], &["task", "list"]]
+    {
         let json = it.ganger(&[words, &["--json"]].concat()).with_code(0).json();
         assert_eq!(json["v"], 1, "{words:?}: {json}");
     }

@@ -8,7 +8,10 @@ use crate::{GANGER, TWO, folder, up};
 #[test]
 fn a_missing_program_is_named() {
     let it = folder();
-    it.write("ganger.toml", "version = 1\n[service.ghost]\ncommand = [\"/no/such/program\"]\nrestart = \"never\"\n");
+    it.write(
+        "ganger.toml",
+        "version = 1\n[service.ghost]\ncommand = [\"/no/such/program\"]\nrestart = \"never\"\n",
+    );
     let said = it.ganger(&["up", "-d", "--wait"]).with_code(1);
     assert!(said.err.contains("ghost"), "{}", said.err);
     let reason = it.instance("ghost", 1)["reason"].as_str().unwrap().to_owned();
@@ -19,7 +22,10 @@ fn a_missing_program_is_named() {
 fn a_program_without_exec_bit_is_named() {
     let it = folder();
     it.write("tool.sh", "#!/bin/sh\nexit 0\n");
-    it.write("ganger.toml", "version = 1\n[service.tool]\ncommand = [\"./tool.sh\"]\nrestart = \"never\"\n");
+    it.write(
+        "ganger.toml",
+        "version = 1\n[service.tool]\ncommand = [\"./tool.sh\"]\nrestart = \"never\"\n",
+    );
     let _ = it.ganger(&["up", "-d", "--wait"]).with_code(1);
     let reason = it.instance("tool", 1)["reason"].as_str().unwrap().to_owned();
     assert!(reason.contains("tool.sh") && reason.contains("ermission"), "{reason}");
@@ -28,7 +34,10 @@ fn a_program_without_exec_bit_is_named() {
 #[test]
 fn a_broken_config_shows_all_errors_and_starts_nothing() {
     let it = folder();
-    it.write("ganger.toml", "version = 1\n[service.web]\ncomand = [\"x\"]\nstop_timeout = \"soon\"\n");
+    it.write(
+        "ganger.toml",
+        "version = 1\n[service.web]\ncomand = [\"x\"]\nstop_timeout = \"soon\"\n",
+    );
     for words in [&["up", "-d"][..], &["validate"]] {
         let said = it.ganger(words).with_code(3);
         assert!(said.err.contains("ganger.toml:3") && said.err.contains("command"), "{}", said.err);

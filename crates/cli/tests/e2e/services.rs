@@ -13,7 +13,8 @@ fn up_ps_logs_down() {
     assert_eq!((idle["state"].as_str(), idle["ready"].as_bool()), (Some("running"), Some(true)));
     assert_eq!(idle["kind"], "service");
 
-    it.follow(&["logs", "counter", "-f", "--no-prefix"]).until("third line", SOON, |l| l == "count 3");
+    it.follow(&["logs", "counter", "-f", "--no-prefix"])
+        .until("third line", SOON, |l| l == "count 3");
     let held: Vec<_> = pids.iter().filter_map(|pid| Process::open(*pid)).collect();
     let down = it.ganger(&["down"]).with_code(0);
     assert!(down.err.contains("counter#1") && down.err.contains("idle#1"), "{}", down.err);
