@@ -16,6 +16,7 @@ use crate::ui::Ui;
 mod folder;
 mod kernel;
 mod programs;
+mod trees;
 
 /// `doctor`
 #[derive(Debug, clap::Args)]
@@ -76,6 +77,8 @@ struct Findings {
 pub(crate) fn run(args: &Args, ui: &Ui) -> Result<ExitCode, CliError> {
     let place = Place::find(ui.globals())?;
     let mut checks = kernel::checks();
+    // The tried process becomes a child of this one for a moment, so it comes before other children are started.
+    checks.extend(trees::checks());
     checks.extend(folder::checks(&place));
     checks.extend(programs::checks());
     let worst = checks.iter().filter(|check| check.verdict == Verdict::Fail).count();
