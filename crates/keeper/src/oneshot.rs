@@ -204,7 +204,8 @@ impl Running {
             return None;
         }
         let main = (!self.child.life.main_ended()).then_some(self.child.pid);
-        let alive = clear::round(&mut self.child, main, self.state, self.pid, |pid| Some(pid) == main);
+        let alive =
+            clear::round(&mut self.child, main, self.state, self.pid, |pid| Some(pid) == main);
         self.child.life.on_round(alive, now).into_iter().find_map(|tell| match tell {
             Tell::Exit { leftovers, stuck } => Some((leftovers, stuck)),
             Tell::TreeEnded { .. } => None,
