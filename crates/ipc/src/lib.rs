@@ -17,7 +17,7 @@
 //! {"$sync":{"n":1}}  a new daemon holds the channel: a new session begins
 //! ```
 //!
-//! From the worker: `{"id","result"}`, `{"id","error":{"message","class"?,"stack"?}}`, `{"id","started":true}`, `{"id","progress":…}`,
+//! From the worker: `{"id","result"}`, `{"id","error":{"message","class"?,"stack"?,"retryable"?,"retry_after_s"?}}`, `{"id","started":true}`, `{"id","progress":…}`,
 //! `{"$hello":{"sdk","version","concurrency"?,"batch"?}}`, and as the answer to `$sync`
 //! `{"$sync":{"running":[ids],"done":[{"id","result"|"error"}]}}`.
 //! `running` lists every task received and not answered, the started ones first; `done` every answer not yet acknowledged, oldest first.

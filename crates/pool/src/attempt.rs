@@ -65,6 +65,8 @@ pub(crate) struct FromWorker {
     pub answers: Answers,
     /// What it can hold now; 0 when it takes nothing.
     pub credit: u32,
+    /// What it runs at once.
+    pub lanes: u32,
     /// Its process; 0 where there is none.
     pub pid: u32,
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ganger_core::{TaskId, TaskState};
-use ganger_queue::{Finished, NewTask, QueueConfig};
+use ganger_queue::{NewTask, QueueConfig};
 use ganger_store::{Page, QueueRow, Readers, SqliteReader, StoreRead as _, TaskQuery, TaskRow};
 use tokio::sync::{mpsc, oneshot};
 
@@ -263,9 +263,3 @@ pub(crate) fn check_payloads(tasks: &[NewTask]) -> Result<(), TaskError> {
 
 /// What a watcher gets: how the task ended, or why nobody may watch.
 pub(crate) type Ended = Result<TaskState, TaskError>;
-
-/// Whether a finished task went well.
-#[must_use]
-pub fn succeeded(finished: &Finished) -> bool {
-    finished.state == TaskState::Completed
-}

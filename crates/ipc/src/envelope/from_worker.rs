@@ -1,5 +1,7 @@
 //! What a worker says, read leniently: unknown fields pass, the wrong shape is [`Garbage`].
 
+use std::time::Duration;
+
 use ganger_core::TaskId;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -8,6 +10,9 @@ use super::{Garbage, Internal, internal_of, text, trim};
 
 /// The longest error message or stack kept, in bytes. More is cut: an error is to be read by a person.
 pub(super) const ERROR_TEXT_MAX: usize = 16 << 10;
+
+/// The longest wait a worker may ask for: a year. More is a mistake in its unit.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(366 * 86_400);
 
 /// One message of a worker.
 #[derive(Debug)]
@@ -59,6 +64,10 @@ pub struct TaskFailure {
     pub class: Option<String>,
     /// Where it happened.
     pub stack: Option<String>,
+    /// Another attempt would fail as well (`"retryable":false`).
+    pub is_final: bool,
+    /// Not before this long (`"retry_after_s":1.5`), instead of the queue's backoff.
+    pub retry_after: Option<Duration>,
 }
 
 /// What an SDK says of itself at start.
@@ -219,6 +228,10 @@ impl TaskFailure {
             class: Option<&'a RawValue>,
             #[serde(borrow, default)]
             stack: Option<&'a RawValue>,
+            #[serde(default)]
+            retryable: Option<bool>,
+            #[serde(default)]
+            retry_after_s: Option<f64>,
         }
         let show = |raw: &RawValue| text::lossy(raw.get(), ERROR_TEXT_MAX);
         match serde_json::from_str::<Parts<'_>>(error.get()) {
@@ -226,14 +239,19 @@ impl TaskFailure {
                 message: show(parts.message),
                 class: parts.class.map(show),
                 stack: parts.stack.map(show),
+                is_final: parts.retryable == Some(false),
+                retry_after: parts
+                    .retry_after_s
+                    .and_then(|s| Duration::try_from_secs_f64(s).ok())
+                    .map(|wait| wait.min(RETRY_AFTER_MAX)),
             },
-            Err(_) => Self { message: show(error), class: None, stack: None },
+            Err(_) => Self::new(show(error)),
         }
     }
 
     /// One of ganger's own making.
     #[must_use]
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), class: None, stack: None }
+        Self { message: message.into(), ..Self::default() }
     }
 }

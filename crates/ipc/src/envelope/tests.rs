@@ -143,3 +143,16 @@ fn control_messages_are_understood() {
     let (_, bad) = read("npm WARN deprecated\u{7}");
     assert_eq!(bad.unwrap().excerpt, "npm WARN deprecated\u{fffd}");
 }
+
+#[test]
+fn a_worker_may_say_whether_and_when_to_try_again() {
+    let read =
+        |text: &str| TaskFailure::from_json(&serde_json::from_str::<Box<RawValue>>(text).unwrap());
+    assert!(read(r#"{"message":"x","retryable":false}"#).is_final);
+    let later = read(r#"{"message":"x","retry_after_s":1.5}"#);
+    assert_eq!(
+        (later.is_final, later.retry_after),
+        (false, Some(std::time::Duration::from_millis(1500)))
+    );
+    assert_eq!(read(r#"{"message":"x","retry_after_s":-1}"#).retry_after, None);
+}

@@ -469,6 +469,7 @@ impl Runner {
             began: std::mem::take(&mut self.began),
             answers: Answers { session: 0, count: self.answers },
             credit,
+            lanes: 1,
             pid,
         };
         self.shared.tell.send(Msg::Worker(note)).await.map_err(|_| KeeperGone)

@@ -58,7 +58,7 @@ impl Dispatcher {
     }
 
     pub(super) fn on_worker(&mut self, note: FromWorker) {
-        let FromWorker { key, reports, began, answers, credit, pid } = note;
+        let FromWorker { key, reports, began, answers, credit, lanes, pid } = note;
         let now = now();
         for (id, token, pid, when) in began {
             if let Err(stale) = self.engine.started(id, token, pid, true, when) {
@@ -71,7 +71,7 @@ impl Dispatcher {
         }
         let Some(row) = self.workers.get_mut(&key) else { return };
         row.holding = row.holding.saturating_sub(reported);
-        row.credit = credit;
+        (row.credit, row.lanes) = (credit, lanes);
         row.worker.pid = pid;
         if answers != row.answers && answers.count > 0 {
             row.answers = answers;
@@ -84,11 +84,12 @@ impl Dispatcher {
 
     fn on_report(&mut self, report: Report, now: ganger_queue::Now) {
         let Report { id, token, began, pid, how } = report;
-        if let Some(began) = began {
-            // A stale one is told by `finish` right below.
-            let _ = self.engine.started(id, token, pid, false, began);
-        }
-        if let Err(stale) = self.engine.finish(Finish { id, token, pid, how }, now) {
+        let noted = match began {
+            Some(began) => self.engine.started(id, token, pid, false, began),
+            None => Ok(()),
+        };
+        let told = noted.and_then(|()| self.engine.finish(Finish { id, token, pid, how }, now));
+        if let Err(stale) = told {
             tracing::warn!(%stale, "an answer came too late and is dropped");
         }
     }

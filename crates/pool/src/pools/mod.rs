@@ -154,6 +154,11 @@ impl Pools {
     }
 }
 
+#[cfg(test)]
+pub(crate) fn gone_for_tests(claims: Claims) -> crate::attempt::FromWorker {
+    takeover::gone(claims.0)
+}
+
 /// What can be said of a pool without starting it.
 fn check(spec: &PoolSpec) -> Result<(), PoolError> {
     if spec.workers > crate::spec::WORKERS_MAX {

@@ -95,6 +95,7 @@ pub(super) fn gone(claims: Vec<RunningRow>) -> FromWorker {
         began: Vec::new(),
         answers: Answers::default(),
         credit: 0,
+        lanes: 0,
         pid: 0,
     }
 }

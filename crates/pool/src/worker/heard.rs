@@ -25,7 +25,8 @@ impl Worker {
         self.reports.extend(reports);
         let Some(process) = &mut self.process else { return };
         process.silent_due = None;
-        process.answers += answers;
+        // The session begins with the answer to `$sync`.
+        process.answers = if sync.is_some() { answers } else { process.answers + answers };
         if answers > 0 {
             process.garbage.since_answer = 0;
         }
@@ -35,7 +36,9 @@ impl Worker {
         if let Some(hello) = hello {
             tracing::debug!(worker = %self.id, sdk = hello.sdk, version = hello.version, "hello");
             process.sdk = true;
+            process.lanes = hello.concurrency.filter(|n| *n > 0);
             self.announce = true;
+            self.set_manner();
         }
         self.announce |= ready;
         if stray > 0 {

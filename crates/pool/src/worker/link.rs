@@ -31,7 +31,7 @@ pub(crate) struct Link {
 #[derive(Debug, Default)]
 pub(crate) struct Heard {
     pub reports: Vec<Report>,
-    /// Answers of any kind, also stale ones: what the worker counts.
+    /// Answers of any kind, also stale ones: what the worker counts. Since `sync` where there is one.
     pub answers: u64,
     pub hello: Option<Hello>,
     pub sync: Option<SyncAnswer>,
@@ -151,11 +151,6 @@ impl Link {
         }
     }
 
-    /// Knows `$cancel`, `$ack` and `$drain`.
-    pub(crate) const fn cooperates(&self) -> bool {
-        !self.raw
-    }
-
     /// True while the worker does not read.
     pub(crate) fn is_full(&self) -> bool {
         self.writer.is_full()
@@ -220,16 +215,19 @@ fn hear_envelope(
         FromWorker::Progress { .. } | FromWorker::Internal(Internal::Other) => {}
         FromWorker::Internal(Internal::Handle) => *handles += 1,
         FromWorker::Hello(hello) => heard.hello = Some(hello),
-        FromWorker::Sync(sync) => heard.sync = Some(sync),
+        FromWorker::Sync(sync) => {
+            heard.answers = sync.done.len() as u64;
+            heard.sync = Some(sync);
+        }
         FromWorker::Ready => heard.ready = true,
     })
 }
 
 /// An error as the task's own code told it.
 pub(crate) fn error_of(failure: TaskFailure) -> How {
-    let TaskFailure { message, class, stack } = failure;
-    let error = AttemptError { message, class, stack, stderr: Vec::new() };
-    How::Error { error: Box::new(error), retryable: true, retry_after: None }
+    let TaskFailure { message, class, stack, is_final, retry_after } = failure;
+    let error = Box::new(AttemptError { message, class, stack, stderr: Vec::new() });
+    How::Error { error, retryable: !is_final, retry_after }
 }
 
 /// An error of ganger's own making that the task is charged for.

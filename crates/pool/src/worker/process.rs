@@ -33,6 +33,8 @@ pub(super) struct Process {
     pub sdk: bool,
     /// Answers of this session.
     pub answers: u64,
+    /// What it says that it runs at once.
+    pub lanes: Option<u32>,
     pub doom: Option<Doom>,
     /// The instance was told to end it.
     pub end_asked: bool,
@@ -70,6 +72,7 @@ impl Process {
             started_at_ms,
             sdk: false,
             answers: 0,
+            lanes: None,
             end_asked: false,
             sync_due: None,
             silent_due: None,
@@ -110,7 +113,7 @@ impl Worker {
         }
         self.process = Some(Process::new(pid, started_at_ms, link.ok()));
         self.load.set_pid(pid);
-        self.load.set_manner(super::task::manner(&self.spec));
+        self.set_manner();
     }
 
     /// A process of a former daemon, with what the store says it holds.
@@ -142,7 +145,6 @@ impl Worker {
             return;
         }
         process.sdk = true;
-        process.answers = sync.done.len() as u64;
         let resolved = sync.done.len();
         let SyncAnswer { running, done } = sync;
         self.take_done(done, now);

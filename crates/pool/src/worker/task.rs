@@ -169,6 +169,17 @@ impl Worker {
         }
     }
 
+    /// What runs at once: as the process says, else as the pool says.
+    fn lanes(&self) -> u32 {
+        let said = self.process.as_ref().and_then(|p| p.lanes);
+        if self.spec.raw { 1 } else { said.unwrap_or(self.spec.lanes()) }
+    }
+
+    pub(super) fn set_manner(&mut self) {
+        let lanes = self.lanes() as usize;
+        self.load.set_manner(Manner { lanes, ..manner(&self.spec) });
+    }
+
     pub(super) fn set_spec(&mut self, spec: Arc<PoolSpec>) {
         self.launcher = swallowed::launcher(&spec.instance.plan);
         self.spec = spec;
@@ -311,6 +322,7 @@ impl Worker {
             began: std::mem::take(&mut self.began),
             answers,
             credit,
+            lanes: self.lanes(),
             pid,
         };
         self.shared.tell.send(Msg::Worker(note)).await.map_err(|_| Gone)
@@ -325,7 +337,7 @@ impl Worker {
         if full {
             return u32::try_from(self.load.len()).unwrap_or(u32::MAX);
         }
-        self.pace.credit(self.spec.lanes(), self.spec.prefetch)
+        self.pace.credit(self.lanes(), self.spec.prefetch)
     }
 
     /// A living process that may be sent tasks.
@@ -344,7 +356,7 @@ impl Worker {
 struct Gone;
 
 /// How workers of this pool take their tasks.
-pub(super) fn manner(spec: &PoolSpec) -> Manner {
+fn manner(spec: &PoolSpec) -> Manner {
     Manner {
         lanes: spec.lanes() as usize,
         window: if spec.raw { 1 } else { usize::MAX },
