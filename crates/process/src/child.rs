@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use ganger_core::{InstanceId, SpawnId};
+use ganger_core::{InstanceId, InstanceKind, SpawnId};
 use ganger_keeper::wire::{ExitReport, Scope};
 use ganger_sandbox::Report;
 use tokio::sync::{mpsc, oneshot};
@@ -11,7 +11,7 @@ use crate::control::{Born, Control};
 use crate::error::KeeperGone;
 
 /// The daemon's ends of a child's channel and pipes. The keeper holds a copy of each until the exit is acknowledged, so
-/// closing one here tells the child nothing; a program that must see the end of its input gets `Stdin::Passed`.
+/// closing one here tells the child nothing; [`Child::close_stdin`] is for a program that must see the end of its input.
 #[derive(Debug, Default)]
 pub struct Ends {
     /// Worker channel.
@@ -30,6 +30,7 @@ pub struct Ends {
 pub struct Child {
     id: SpawnId,
     instance: InstanceId,
+    kind: InstanceKind,
     pid: u32,
     started_at_ms: u64,
     blob: String,
@@ -50,10 +51,11 @@ impl Child {
         adopted: bool,
         control: mpsc::Sender<Control>,
     ) -> Self {
-        let Born { id, pid, started_at_ms, report, ends, exit } = born;
+        let Born { id, kind, pid, started_at_ms, report, ends, exit } = born;
         Self {
             id,
             instance,
+            kind,
             pid,
             started_at_ms,
             blob,
@@ -76,6 +78,12 @@ impl Child {
     #[must_use]
     pub const fn instance(&self) -> &InstanceId {
         &self.instance
+    }
+
+    /// What it is for.
+    #[must_use]
+    pub const fn kind(&self) -> InstanceKind {
+        self.kind
     }
 
     /// Its process id, for people; signals go by pidfd.
@@ -124,6 +132,15 @@ impl Child {
         let (reply, answer) = oneshot::channel();
         self.ask(Control::EndTree { id: self.id, reply }).await?;
         Ok(EndedTree(answer))
+    }
+
+    /// Closes every copy of the write end of its stdin but the one in [`Child::ends`], which the owner closes: then the
+    /// child reads the end of its input.
+    ///
+    /// # Errors
+    /// No keeper.
+    pub async fn close_stdin(&self) -> Result<(), KeeperGone> {
+        self.ask(Control::Release { name: format!("stdin:{}", self.id) }).await
     }
 
     /// Waits for its exit: the main process is reaped and its tree is empty (but for what the report calls stuck).

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use ganger_core::SpawnId;
+use ganger_core::{InstanceKind, SpawnId};
 use ganger_keeper::wire::{ExitReport, Plan, Scope};
 use ganger_sandbox::Report;
 use tokio::sync::{mpsc, oneshot};
@@ -14,6 +14,7 @@ use crate::error::SpawnError;
 #[derive(Debug)]
 pub(crate) struct Born {
     pub(crate) id: SpawnId,
+    pub(crate) kind: InstanceKind,
     pub(crate) pid: u32,
     pub(crate) started_at_ms: u64,
     pub(crate) report: Report,

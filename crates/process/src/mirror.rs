@@ -81,6 +81,23 @@ impl Mirror {
         }
     }
 
+    /// Closes what is held under a name, or a child's end (`chan:ID`, `stdin:ID`, `stdout:ID`, `stderr:ID`).
+    pub(crate) fn release(&mut self, name: &str) {
+        let end = name.split_once(':').and_then(|(end, id)| Some((end, SpawnId(id.parse().ok()?))));
+        if let Some((end, id)) = end
+            && let Some((_, fds)) = self.children.get_mut(&id)
+        {
+            match end {
+                "chan" => fds.channel = None,
+                "stdin" => fds.stdin = None,
+                "stdout" => fds.stdout = None,
+                "stderr" => fds.stderr = None,
+                _ => {}
+            }
+        }
+        self.held.remove(name);
+    }
+
     /// Forgets the log pipes of one stream.
     pub(crate) fn drop_log(&mut self, name: &str, slot: u32, which: ganger_core::Stream) {
         self.held.retain(|_, (what, _)| match what {

@@ -85,7 +85,7 @@ impl KeeperLost {
     }
 
     /// The table with this process's descriptor numbers, which exec keeps.
-    fn table(&self) -> Table {
+    pub(crate) fn table(&self) -> Table {
         let number = |fd: &Option<OwnedFd>| fd.as_ref().map(AsRawFd::as_raw_fd);
         let mut table = self.mirror.head.clone();
         table.version = WIRE_VERSION;

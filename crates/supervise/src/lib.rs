@@ -10,6 +10,8 @@ pub mod policy;
 mod ready;
 pub mod services;
 pub mod spec;
+#[cfg(test)]
+mod testing;
 mod view;
 
 pub use instance::{InstanceHandle, InstanceNotice, Surroundings};

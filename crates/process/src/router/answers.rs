@@ -80,7 +80,7 @@ impl Router {
         let (told, exit) = oneshot::channel();
         self.exits.insert(id, told);
         let (pid, started_at_ms, report) = (start.pid, start.started_at_ms, start.report);
-        let born = Born { id, pid, started_at_ms, report, ends, exit };
+        let born = Born { id, kind: asked.kind, pid, started_at_ms, report, ends, exit };
         if asked.reply.send(Ok(born)).is_err() {
             self.abandon(id);
         }

@@ -50,7 +50,7 @@ impl Router {
                 self.ask(Request::Hold { name }, vec![fd]);
             }
             Control::Release { name } => {
-                self.mirror.held.remove(&name);
+                self.mirror.release(&name);
                 self.ask(Request::Release { name }, vec![]);
             }
             Control::RetireLog { name, slot, reply } => self.retire_log(name, slot, reply),

@@ -98,7 +98,7 @@ impl Router {
             exits: HashMap::new(),
             ending: HashMap::new(),
             abandoned: HashSet::new(),
-            logs: LogTickets::default(),
+            logs: LogTickets::new(epoch),
             mirror: inherited.mirror,
         };
         router.ask(Request::Hello { version: WIRE_VERSION }, vec![]);
@@ -120,6 +120,7 @@ impl Router {
             }
             let born = Born {
                 id: *id,
+                kind: row.kind,
                 pid: row.pid,
                 started_at_ms: row.started_at_ms,
                 report: row.report.clone(),

@@ -1,1 +1,5 @@
+//! Property tests of the machine against a model, and paused-time tests of the owner task with the fake keeper.
 
+mod machine;
+mod owner;
+mod readiness;

@@ -1,0 +1,128 @@
+//! The machine's vocabulary: states, events, actions.
+
+use std::time::{Duration, Instant};
+
+/// How the reason of a `backoff` begins that waits for the breaker.
+pub const BREAKER_OPEN: &str = "breaker open";
+
+/// Where the instance is, with the data only that state has.
+#[derive(Debug, Clone, PartialEq)]
+pub enum State {
+    /// No process, none wanted.
+    Stopped {
+        /// It ended by itself with exit code 0.
+        completed: bool,
+    },
+    /// A start is asked for (`spawned` false) or has happened and readiness is awaited.
+    Starting {
+        /// The keeper has answered.
+        spawned: bool,
+        /// When the start was asked for.
+        since: Instant,
+        /// When a missing readiness becomes a failure.
+        deadline: Option<Instant>,
+    },
+    /// Up, and ready where readiness is declared.
+    Running {
+        /// When it became so.
+        since: Instant,
+        /// How long the start-up took.
+        startup: Duration,
+    },
+    /// Its end is asked for and not yet told.
+    Stopping {
+        /// What follows the end.
+        then: Then,
+        /// How far the stop has come.
+        phase: Phase,
+    },
+    /// No process; the next start has its time.
+    Backoff {
+        /// The time.
+        until: Instant,
+        /// It waits for the breaker, not for an ordinary retry.
+        breaker: bool,
+    },
+    /// No process; only a person starts it again.
+    Failed,
+}
+
+/// What follows the end of a stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// Nothing.
+    Stop,
+    /// A new start, asked for by a person or by a changed configuration.
+    Start,
+    /// The end counts as a failure: readiness never came.
+    Fail,
+}
+
+/// How far a stop has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phase {
+    /// The keeper has not yet answered the start that is to be undone.
+    Unspawned,
+    /// The stop signal is sent; by force at this time.
+    Asked(Instant),
+    /// The end of the tree by force is asked for; again at this time.
+    Forced(Instant),
+}
+
+/// What may happen to an instance.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// Somebody wants it up.
+    Start,
+    /// Somebody wants it down, and says why.
+    Stop(String),
+    /// Somebody wants a new process in place of the present one.
+    Restart,
+    /// The keeper started it.
+    Spawned,
+    /// The keeper could not start it: the text names step, path and errno.
+    CouldNotSpawn(String),
+    /// It said that it is ready.
+    Ready,
+    /// Readiness will never come: the text says why.
+    NeverReady(String),
+    /// Its main process ended and its tree is empty.
+    Exited {
+        /// Exit code 0.
+        success: bool,
+        /// How, as a person would say it.
+        how: String,
+        /// Processes of its tree that could not be proven dead.
+        stuck: Vec<u32>,
+    },
+    /// The keeper ended its tree by force; these pids would not go.
+    TreeEnded(Vec<u32>),
+    /// The time of [`Machine::deadline`] has come.
+    Deadline,
+}
+
+/// What the owner must do now, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Ask the keeper for a start.
+    Spawn,
+    /// Look for readiness.
+    Probe,
+    /// Stop looking.
+    EndProbe,
+    /// Send the configured stop signal.
+    Signal,
+    /// End the whole tree by force.
+    EndTree,
+}
+
+/// What an adopted child was doing when its former daemon ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Adopted {
+    /// It had become ready.
+    pub ready: bool,
+    /// It was being ended, and what should follow.
+    pub stopping: Option<Then>,
+    /// Time since its start.
+    pub age: Duration,
+}

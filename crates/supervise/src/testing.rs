@@ -1,0 +1,94 @@
+//! What this crate's tests share: a fake keeper, what stands around instances, plans.
+
+use std::time::Duration;
+
+use ganger_core::{InstanceId, InstanceKind};
+use ganger_keeper::wire::{ChannelPlan, Output, Plan, Stdin};
+use ganger_logs::read::LogReader;
+use ganger_process::{Inherited, Link, Notice, Processes};
+use ganger_testkit::{Act, FakeKeeper};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::instance::Surroundings;
+use crate::spec::InstanceSpec;
+use crate::view::Told;
+
+/// Longest wait of a test, in paused time: no test needs an hour.
+const NEVER: Duration = Duration::from_secs(3_600);
+
+/// A fake keeper and all that stands around instances.
+pub(crate) struct Rig {
+    pub(crate) keeper: FakeKeeper,
+    pub(crate) around: Surroundings,
+    pub(crate) told: mpsc::Receiver<Told>,
+    pub(crate) notices: mpsc::Receiver<Notice>,
+    pub(crate) dir: TempDir,
+    _router: JoinHandle<()>,
+}
+
+impl Rig {
+    pub(crate) fn new(script: impl FnMut(&Plan, u32) -> Act + Send + 'static) -> Self {
+        let (keeper, link) = FakeKeeper::start(script);
+        let link = Link::new(link.requests, link.events);
+        let started = Processes::start(link, Inherited::nothing(), 1);
+        let dir = tempfile::tempdir().unwrap();
+        let (tell, told) = mpsc::channel(256);
+        let around = Surroundings {
+            processes: started.processes,
+            told: tell,
+            run_dir: dir.path().to_owned(),
+            logs: LogReader::new(dir.path().join("logs")),
+        };
+        Self { keeper, around, told, notices: started.notices, dir, _router: started.task }
+    }
+
+    /// The next event of a kind, others skipped.
+    pub(crate) async fn event(&mut self, kind: &str) -> Told {
+        within(async {
+            loop {
+                let told = self.told.recv().await.expect("somebody still tells");
+                if told.event.kind == kind {
+                    return told;
+                }
+            }
+        })
+        .await
+    }
+}
+
+pub(crate) async fn within<T>(wait: impl Future<Output = T>) -> T {
+    tokio::time::timeout(NEVER, wait).await.expect("it happens within an hour")
+}
+
+pub(crate) fn plan(name: &str, slot: u32) -> Plan {
+    Plan {
+        instance: InstanceId::new(name, slot),
+        kind: InstanceKind::Service,
+        program: "/bin/sleep".into(),
+        argv: vec!["sleep".into(), "1000".into()],
+        env: vec![("PATH".into(), "/bin".into())],
+        cwd: "/".into(),
+        stdin: Stdin::Null,
+        stdout: Output::Null,
+        stderr: Output::Null,
+        channel: None,
+        inherit: vec![],
+        profile: ganger_sandbox::Profile::default(),
+        tree: None,
+        setsid: true,
+        foreground: false,
+        keep_leftovers: false,
+        blob: String::new(),
+    }
+}
+
+pub(crate) fn spec(name: &str) -> InstanceSpec {
+    InstanceSpec::new(plan(name, 1))
+}
+
+pub(crate) fn with_channel(mut spec: InstanceSpec) -> InstanceSpec {
+    spec.plan.channel = Some(ChannelPlan::default());
+    spec
+}
