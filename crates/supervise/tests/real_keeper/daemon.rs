@@ -23,8 +23,8 @@ pub(crate) const SOCKET_ENV: &str = "TEST_SOCKET";
 
 pub(crate) fn run() -> ExitCode {
     let (keeper, inherited) = Inherited::from_env().unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all();
-    let runtime = { runtime }.build().unwrap();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(serve(keeper, inherited));
     runtime.shutdown_background();
     ExitCode::SUCCESS
@@ -33,8 +33,7 @@ pub(crate) fn run() -> ExitCode {
 async fn serve(keeper: std::os::fd::OwnedFd, inherited: Inherited) {
     let dir = PathBuf::from(&inherited.table.state_dir);
     let Ok(test) = UnixStream::connect(std::env::var(SOCKET_ENV).unwrap()).await else {
-        // The test is over.
-        return;
+        return clear_up(keeper, inherited).await;
     };
     let (commands, mut lines) = test.into_split();
     let mut commands = BufReader::new(commands).lines();
@@ -96,6 +95,22 @@ async fn serve(keeper: std::os::fd::OwnedFd, inherited: Inherited) {
                 None => return,
             },
         }
+    }
+}
+
+/// The test is over and has left something: everything ends.
+async fn clear_up(keeper: std::os::fd::OwnedFd, inherited: Inherited) {
+    let epoch = next_epoch(Path::new(&inherited.table.state_dir));
+    let mut started = Processes::start(Link::connect(keeper).unwrap(), inherited, epoch);
+    for mut child in started.adopted {
+        drop(child.end_tree().await);
+        if child.exit().await.is_ok() {
+            child.ack().confirm().await;
+        }
+    }
+    if started.processes.shutdown().await.is_ok() {
+        // The keeper ends, and with it the notices.
+        while started.notices.recv().await.is_some() {}
     }
 }
 

@@ -92,12 +92,11 @@ fn kill(pid: i32) {
     kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
 }
 
-/// Ends what a failed test leaves: the keeper's tree by its own wish to end with nothing behind.
+/// Waits for the first keeper also when the test fails: with the test's socket gone its next daemon brings all down.
 struct Keeper(Child);
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        drop(self.0.kill());
         drop(self.0.wait());
     }
 }
@@ -105,7 +104,8 @@ impl Drop for Keeper {
 pub(crate) fn nothing_is_lost() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("test.sock");
-    let listener = UnixListener::bind(&socket).unwrap();
+    // Bound before the keeper starts, dropped before the keeper is waited for.
+    let bound = UnixListener::bind(&socket).unwrap();
     let keeper = Command::new(std::env::current_exe().unwrap())
         .args(["__keeper", "--state-dir"])
         .arg(dir.path().join("state"))
@@ -113,6 +113,7 @@ pub(crate) fn nothing_is_lost() {
         .spawn()
         .unwrap();
     let mut keeper = Keeper(keeper);
+    let listener = bound;
 
     let mut first = Heard::accept(&listener);
     first.until("all is up", |d| {
@@ -121,7 +122,11 @@ pub(crate) fn nothing_is_lost() {
             && d.is("loud", "failed")
             && d.said("instance.exit", "loud", "the end is near")
     });
-    assert!(first.said("instance.exit", "loud", "exited with code 3; last lines of stderr:\nfirst"));
+    assert!(first.said(
+        "instance.exit",
+        "loud",
+        "exited with code 3; last lines of stderr:\nfirst"
+    ));
     assert!(first.said("instance.state", "missing", "can't start /no/such/program: execve"));
     assert!(first.said("instance.ready", "said", ""));
     let (_, web, _) = first.view("web").unwrap();
