@@ -26,6 +26,8 @@ pub mod rows;
 pub mod sqlite;
 pub mod store;
 pub mod writer;
+#[cfg(test)]
+mod writer_tests;
 
 pub use batch::{
     Applied, AttemptError, AttemptWord, Batch, Cancelled, Claim, Duplicate, Enqueue, Next, Op,
