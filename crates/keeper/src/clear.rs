@@ -1,6 +1,7 @@
 //! Ending trees, and signals to them: by cgroup where there is one, else by marker and descent, always through pidfds.
 
 use std::collections::HashSet;
+use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use ganger_core::{SpawnId, StateId};
@@ -9,10 +10,12 @@ use ganger_sandbox::cgroup::Tree;
 use crate::child::Child;
 use crate::keeper::Keeper;
 use crate::launch::mark;
-use crate::scan;
+use crate::scan::{self, Search};
 use crate::wire::Scope;
 
 const SIGKILL: i32 = 9;
+/// Stands for a member that forked and exited faster than the list could be read.
+const UNSEEN: u32 = 0;
 
 impl Keeper {
     /// Makes the rounds that are due.
@@ -76,9 +79,14 @@ pub(crate) fn round(
 ) -> Vec<u32> {
     if let Some(tree) = child.tree.as_ref().filter(|tree| tree.holds()) {
         let mut alive = tree.pids();
-        if !alive.is_empty() && tree.kill().is_err() {
-            // Before Linux 5.14 there is no cgroup.kill; membership still can't be escaped.
-            signal_each(tree, SIGKILL, None);
+        if tree.is_populated() {
+            if alive.is_empty() {
+                alive.push(UNSEEN);
+            }
+            if tree.kill().is_err() {
+                // Before Linux 5.14 there is no cgroup.kill; membership still can't be escaped.
+                signal_each(tree, SIGKILL, None);
+            }
         }
         alive.extend(main.filter(|pid| !alive.contains(pid)));
         kill_main(child);
@@ -87,15 +95,22 @@ pub(crate) fn round(
     if !child.adopted && main.is_none() && scan::strays(keeper, &knows).is_empty() {
         return Vec::new();
     }
-    kill_main(child);
-    let found = scan::members(&mark(state, child.id), true, main, keeper, |_, pidfd| {
+    let mark = mark(state, child.id);
+    let search = Search { mark: &mark, whole: true, main, keeper, freeze: true };
+    let kill = |_, pidfd: &OwnedFd| {
         // Gone in between is what is wanted.
         let _ = ganger_sys::pidfd::send_signal(pidfd, SIGKILL);
-    });
-    let strangers = found.unclear.into_iter().filter(|pid| !knows(*pid));
-    let mut alive = found.members;
-    if main.is_none() {
-        alive.extend(strangers);
+    };
+    let mut alive = scan::members(search, kill);
+    // After the search: descent is told by it while it lives.
+    kill_main(child);
+    if child.adopted && alive.is_empty() {
+        // Orphans of an adopted tree are init's children and can't be told from others: look twice.
+        alive = scan::members(search, kill);
+    } else if !child.adopted && main.is_none() {
+        let mut doubtful = scan::doubtful(keeper, &mark, &knows);
+        doubtful.retain(|pid| !alive.contains(pid));
+        alive.append(&mut doubtful);
     }
     alive.extend(main.filter(|pid| !alive.contains(pid)));
     alive
@@ -140,7 +155,9 @@ fn signal_rest(child: &Child, state: StateId, keeper: u32, signal: i32) {
         return;
     }
     let main = child.pidfd.as_ref().map(|_| child.pid);
-    scan::members(&mark(state, child.id), true, main, keeper, |pid, pidfd| {
+    let mark = mark(state, child.id);
+    let search = Search { mark: &mark, whole: true, main, keeper, freeze: false };
+    scan::members(search, |pid, pidfd| {
         if Some(pid) != main {
             // Gone in between needs no signal.
             let _ = ganger_sys::pidfd::send_signal(pidfd, signal);

@@ -90,21 +90,24 @@ impl Keeper {
     }
 
     pub(crate) fn on_daemon_readable(&mut self) {
-        let Some(connection) = self.daemon.connection() else { return };
-        let progress = connection.read();
-        let now = Instant::now();
-        let broken = loop {
-            let Some(connection) = self.daemon.connection() else { return };
-            match connection.reader.next_frame() {
-                Ok(Some(frame)) => self.on_request(frame, now),
-                Ok(None) => break progress,
-                Err(error) => break Err(error),
-            }
-        };
-        match broken {
+        match self.take_requests() {
             Ok(Progress::Eof) => self.drop_daemon("it closed its socket"),
             Err(error) => self.drop_daemon(&error.to_string()),
             Ok(_) => {}
+        }
+    }
+
+    /// Reads a share of what the daemon has sent and does it.
+    fn take_requests(&mut self) -> std::io::Result<Progress> {
+        let Some(connection) = self.daemon.connection() else { return Ok(Progress::Eof) };
+        let progress = connection.read();
+        let now = Instant::now();
+        loop {
+            let Some(connection) = self.daemon.connection() else { return progress };
+            match connection.reader.next_frame()? {
+                Some(frame) => self.on_request(frame, now),
+                None => return progress,
+            }
         }
     }
 
@@ -122,6 +125,9 @@ impl Keeper {
     }
 
     pub(crate) fn on_daemon_ended(&mut self, end: End, now: Instant) {
+        // What it asked for before it ended is done: a `Shutdown` or an acknowledgement may be its last words. Bounded, as
+        // nobody writes any more; a broken frame ends it like the end of the socket.
+        while matches!(self.take_requests(), Ok(Progress::More)) {}
         if self.leaving.is_final() {
             self.daemon.disconnect(&self.poller, now);
             self.daemon.phase = Phase::Down(None);

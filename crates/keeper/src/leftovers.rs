@@ -10,11 +10,13 @@ use ganger_sandbox::Degraded;
 use ganger_sandbox::cgroup::Driver;
 
 use crate::keeper::say;
-use crate::scan;
+use crate::scan::{self, Search};
 
 /// SIGKILL needs microseconds; what is there after this sits in the kernel.
 const DEADLINE: Duration = Duration::from_secs(5);
 const GAP: Duration = Duration::from_millis(2);
+/// Looks in a row that must find nothing where there is no cgroup to ask.
+const LOOKS: u32 = 5;
 const SIGKILL: i32 = 9;
 
 /// Ends them; names those that could not be ended.
@@ -22,6 +24,7 @@ pub(crate) fn end(state: StateId, driver: &Driver, keeper: u32) -> Option<Degrad
     let deadline = Instant::now() + DEADLINE;
     let ancestors = ancestors(keeper);
     let mut ended: HashSet<u32> = HashSet::new();
+    let mut looks = 0;
     let left = loop {
         let mut alive = in_cgroups(driver, &ancestors);
         let kill = |pid: u32, pidfd: &OwnedFd| {
@@ -30,9 +33,15 @@ pub(crate) fn end(state: StateId, driver: &Driver, keeper: u32) -> Option<Degrad
                 let _ = ganger_sys::pidfd::send_signal(pidfd, SIGKILL);
             }
         };
-        let marked = scan::members(&format!("{state}:"), false, None, keeper, kill);
-        alive.extend(marked.members.into_iter().filter(|pid| !ancestors.contains(pid)));
-        if alive.is_empty() || Instant::now() >= deadline {
+        let mark = format!("{state}:");
+        // No freezing: an ancestor of this keeper may carry the mark, and must be spared.
+        let search = Search { mark: &mark, whole: false, main: None, keeper, freeze: false };
+        let marked = scan::members(search, kill);
+        alive.extend(marked.into_iter().filter(|pid| !ancestors.contains(pid)));
+        looks = if alive.is_empty() { looks + 1 } else { 0 };
+        // Cgroups leave no doubt. A scan may miss a program that forks and exits in a loop: several must find nothing.
+        let enough = if driver.holds_trees() { 1 } else { LOOKS };
+        if looks >= enough || Instant::now() >= deadline {
             break alive;
         }
         ended.extend(alive);

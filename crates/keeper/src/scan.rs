@@ -4,7 +4,7 @@
 //! process is gone is empty if the keeper has no child it does not know. A process that replaced its environment is found
 //! while its ancestors live; one that did so and was orphaned is a stranger whose tree nobody can tell.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fs;
 use std::os::fd::OwnedFd;
 
@@ -17,76 +17,132 @@ struct Stat {
     zombie: bool,
 }
 
-/// What a round found.
-#[derive(Debug, Default)]
-pub(crate) struct Found {
-    /// Members that were alive, signalled or not.
-    pub(crate) members: Vec<u32>,
-    /// Children of the keeper whose tree could not be told at this moment (their program is just being replaced).
-    pub(crate) unclear: Vec<u32>,
+/// Which processes to look for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Search<'a> {
+    /// The marker's value.
+    pub(crate) mark: &'a str,
+    /// The whole value has to fit, not just its beginning.
+    pub(crate) whole: bool,
+    /// The tree's main process, if it lives.
+    pub(crate) main: Option<u32>,
+    /// This process.
+    pub(crate) keeper: u32,
+    /// Stop each member before looking at its children: what is about to be killed must not fork meanwhile.
+    pub(crate) freeze: bool,
 }
 
-/// Goes through all processes once and calls `seen` with a pidfd of each member the moment it is found: a program that
-/// forks and exits in a loop is ahead of anyone who looks first and acts later.
+/// Goes through all processes and calls `seen` with a pidfd of each member the moment it and its children are known; who
+/// was alive is returned.
 ///
-/// `mark` ends the search text: the whole value for one tree, the state's part for all. `main` is the tree's main process.
-pub(crate) fn members(
-    mark: &str,
-    whole: bool,
-    main: Option<u32>,
-    keeper: u32,
-    mut seen: impl FnMut(u32, &OwnedFd),
-) -> Found {
-    let mut found = Found::default();
-    let mut inside: HashSet<u32> = main.into_iter().collect();
-    let mut outside: HashMap<u32, u32> = HashMap::new();
-    for pid in pids() {
-        // The pidfd first: what is read after it is about this process or about one that it can't signal.
-        let Ok(pidfd) = ganger_sys::pidfd::open(pid) else { continue };
-        let Some(stat) = stat(pid).filter(|stat| !stat.zombie) else { continue };
-        let marked = marked(pid, mark, whole);
-        if pid == keeper {
-            continue;
+/// A program that forks and exits in a loop is ahead of anyone who looks first and acts later, and the kernel hands out
+/// process numbers in large batches: so numbers that are new since the last look are looked at until there are none.
+pub(crate) fn members(search: Search<'_>, seen: impl FnMut(u32, &OwnedFd)) -> Vec<u32> {
+    let mut walk = Walk { search, seen, inside: HashSet::new(), found: Vec::new() };
+    let mut done: HashSet<u32> = HashSet::from([search.keeper]);
+    for _ in 0..MAX_PASSES {
+        let fresh: Vec<u32> = pids().filter(|pid| !done.contains(pid)).collect();
+        if fresh.is_empty() {
+            break;
         }
-        if inside.contains(&pid) || inside.contains(&stat.parent) || marked == Some(true) {
-            inside.insert(pid);
-            seen(pid, &pidfd);
-            found.members.push(pid);
-        } else if stat.parent == keeper && marked.is_none() {
-            found.unclear.push(pid);
-        } else {
-            outside.insert(pid, stat.parent);
-        }
-    }
-    // Numbers wrap: a child may have a lower number than its parent and have been passed over.
-    loop {
-        let late: Vec<u32> =
-            outside.iter().filter(|(_, up)| inside.contains(up)).map(|(pid, _)| *pid).collect();
-        if late.is_empty() {
-            return found;
-        }
-        for pid in late {
-            outside.remove(&pid);
-            let Ok(pidfd) = ganger_sys::pidfd::open(pid) else { continue };
-            if stat(pid).is_some_and(|now| inside.contains(&now.parent) && !now.zombie) {
-                inside.insert(pid);
-                seen(pid, &pidfd);
-                found.members.push(pid);
+        for pid in fresh {
+            // In the middle of an exec a process has no environment to read: it is looked at again.
+            if walk.look(pid) {
+                done.insert(pid);
             }
         }
     }
+    walk.found
 }
 
-/// Children of this process that are none of `known`, zombies left out.
+/// Passes over new numbers: on a machine that starts programs all the time there is always one more.
+const MAX_PASSES: usize = 32;
+
+struct Walk<'a, F> {
+    search: Search<'a>,
+    seen: F,
+    inside: HashSet<u32>,
+    found: Vec<u32>,
+}
+
+impl<F: FnMut(u32, &OwnedFd)> Walk<'_, F> {
+    /// False when it can't be told yet.
+    fn look(&mut self, pid: u32) -> bool {
+        // The pidfd first: what is read after it is about this process or about one that it can't signal.
+        let Ok(pidfd) = ganger_sys::pidfd::open(pid) else { return true };
+        let Some(stat) = stat(pid).filter(|stat| !stat.zombie) else { return true };
+        let marked = marked(pid, self.search.mark, self.search.whole);
+        let inside = self.inside.contains(&stat.parent) || self.search.main == Some(pid);
+        if inside || marked == Marked::Yes {
+            self.visit(pid, &pidfd);
+            return true;
+        }
+        marked != Marked::Empty || stat.parent == KTHREADD || pid == KTHREADD
+    }
+
+    /// Children first: once their parent is gone they belong to the keeper, and nothing would tell whose they were.
+    fn visit(&mut self, pid: u32, pidfd: &OwnedFd) {
+        const SIGSTOP: i32 = 19;
+        if pid == self.search.keeper || !self.inside.insert(pid) {
+            return;
+        }
+        if self.search.freeze {
+            // Gone in between: then it has no children either.
+            let _ = ganger_sys::pidfd::send_signal(pidfd, SIGSTOP);
+        }
+        for (child, pidfd) in children(pid) {
+            self.visit(child, &pidfd);
+        }
+        (self.seen)(pid, pidfd);
+        self.found.push(pid);
+    }
+}
+
+/// Living children with pidfds. A number counts only if it is still a child after its pidfd was opened.
+fn children(parent: u32) -> Vec<(u32, OwnedFd)> {
+    let list = || -> HashSet<u32> {
+        let tasks =
+            fs::read_dir(format!("/proc/{parent}/task")).ok().into_iter().flatten().flatten();
+        let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+        lists
+            .flat_map(|l| l.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+            .filter_map(|pid| pid.parse().ok())
+            .collect()
+    };
+    let open = |pid: u32| Some((pid, ganger_sys::pidfd::open(pid).ok()?));
+    let opened: Vec<_> = list().into_iter().filter_map(open).collect();
+    if opened.is_empty() {
+        return opened;
+    }
+    let still = list();
+    let alive = |pid: u32| stat(pid).is_some_and(|stat| !stat.zombie);
+    opened.into_iter().filter(|(pid, _)| still.contains(pid) && alive(*pid)).collect()
+}
+
+/// Living children of this process that are none of `known`.
+///
+/// A child that ends hands its own children over before it becomes a zombie: a look that saw only zombies is repeated until
+/// one brings nothing new, else a program that forks and exits in a loop slips through between list and look.
 pub(crate) fn strays(keeper: u32, known: impl Fn(u32) -> bool) -> Vec<u32> {
-    let list = fs::read_to_string(format!("/proc/self/task/{keeper}/children"));
-    let children: Vec<u32> = match list {
+    let mut seen: HashSet<u32> = HashSet::new();
+    loop {
+        let unknown: Vec<u32> =
+            own_children(keeper).into_iter().filter(|pid| !known(*pid)).collect();
+        let fresh = unknown.iter().filter(|pid| seen.insert(**pid)).count();
+        let alive = |pid: &u32| stat(*pid).is_some_and(|stat| !stat.zombie);
+        let alive: Vec<u32> = unknown.into_iter().filter(alive).collect();
+        if !alive.is_empty() || fresh == 0 {
+            return alive;
+        }
+    }
+}
+
+fn own_children(keeper: u32) -> Vec<u32> {
+    match fs::read_to_string(format!("/proc/self/task/{keeper}/children")) {
         Ok(list) => list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect(),
         // A kernel without CONFIG_PROC_CHILDREN.
         Err(_) => pids().filter(|pid| stat(*pid).is_some_and(|s| s.parent == keeper)).collect(),
-    };
-    let alive = |pid: &u32| stat(*pid).is_some_and(|stat| !stat.zombie);
-    children.into_iter().filter(|pid| !known(*pid)).filter(alive).collect()
+    }
 }
 
 /// The parent of a process.
@@ -110,7 +166,7 @@ pub(crate) fn zombie_status(pid: u32) -> Option<i32> {
     text.rsplit(' ').next()?.trim().parse().ok()
 }
 
-/// Every process's number, rising; read as it goes, so that later ones are seen.
+/// Every process's number.
 fn pids() -> impl Iterator<Item = u32> {
     let entries = fs::read_dir("/proc").ok().into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
@@ -128,17 +184,41 @@ fn parse_stat(text: &str) -> Option<Stat> {
     Some(Stat { parent, zombie: matches!(state, "Z" | "X") })
 }
 
-/// Whether the environment holds the marker; `None` when there is none to read: kernel thread, other user, or in exec.
-fn marked(pid: u32, mark: &str, whole: bool) -> Option<bool> {
-    let environment =
-        fs::read(format!("/proc/{pid}/environ")).ok().filter(|all| !all.is_empty())?;
-    Some(environment.split(|byte| *byte == 0).any(|entry| {
+/// The parent of all kernel threads, which have no environment.
+const KTHREADD: u32 = 2;
+
+/// What an environment says about the marker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Marked {
+    Yes,
+    No,
+    /// Nothing in it: started without one, or in the middle of an exec.
+    Empty,
+    /// Another user's, or gone.
+    Hidden,
+}
+
+fn marked(pid: u32, mark: &str, whole: bool) -> Marked {
+    let environment = match fs::read(format!("/proc/{pid}/environ")) {
+        Err(_) => return Marked::Hidden,
+        Ok(all) if all.is_empty() => return Marked::Empty,
+        Ok(all) => all,
+    };
+    let holds = environment.split(|byte| *byte == 0).any(|entry| {
         let value = entry
             .strip_prefix(SPAWN_MARK_ENV.as_bytes())
             .and_then(|rest| rest.strip_prefix(b"="))
             .and_then(|value| value.strip_prefix(mark.as_bytes()));
         value.is_some_and(|rest| !whole || rest.is_empty())
-    }))
+    });
+    if holds { Marked::Yes } else { Marked::No }
+}
+
+/// Of the keeper's own unknown children, those that may belong to a tree: only one that shows another marker or none is
+/// somebody else's for certain.
+pub(crate) fn doubtful(keeper: u32, mark: &str, known: impl Fn(u32) -> bool) -> Vec<u32> {
+    let strays = strays(keeper, known);
+    strays.into_iter().filter(|pid| marked(*pid, mark, true) != Marked::No).collect()
 }
 
 #[cfg(test)]
@@ -164,12 +244,14 @@ mod tests {
             .unwrap();
         let mut said = [0; 3];
         std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut said).unwrap();
-        let found = members(&mark, true, None, 0, |_, pidfd| {
+        let search = Search { mark: &mark, whole: true, main: None, keeper: 0, freeze: true };
+        let found = members(search, |_, pidfd| {
             ganger_sys::pidfd::send_signal(pidfd, 9).unwrap();
         });
-        assert!(found.members.contains(&child.id()), "{found:?}");
-        assert_eq!(found.members.len(), 2, "{found:?}");
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert_eq!(found[1], child.id(), "children come first");
         child.wait().unwrap();
-        assert!(members(&format!("{mark}0"), true, None, 0, |_, _| {}).members.is_empty());
+        let mark = format!("{mark}0");
+        assert!(members(Search { mark: &mark, ..search }, |_, _| {}).is_empty());
     }
 }

@@ -21,17 +21,17 @@ use crate::roles::{self, SOCKET_ENV};
 /// Longer than anything here takes on a busy machine; reaching it is a failure.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub struct Bench {
-    pub dir: tempfile::TempDir,
-    pub keeper: Option<Child>,
+pub(crate) struct Bench {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) keeper: Option<Child>,
     listener: UnixListener,
 }
 
-pub struct Daemon {
-    pub pid: u32,
-    pub table: Table,
+pub(crate) struct Daemon {
+    pub(crate) pid: u32,
+    pub(crate) table: Table,
     /// In the order of [`roles::numbers`].
-    pub inherited: Vec<OwnedFd>,
+    pub(crate) inherited: Vec<OwnedFd>,
     _relay: UnixStream,
     socket: OwnedFd,
     reader: FrameReader,
@@ -40,14 +40,14 @@ pub struct Daemon {
 }
 
 /// Waits for readiness; panics when it does not come.
-pub fn wait(fd: impl AsFd, what: &str) {
+pub(crate) fn wait(fd: impl AsFd, what: &str) {
     let timeout = Timespec::try_from(PATIENCE).unwrap();
     let ready = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&timeout)).unwrap();
     assert!(ready > 0, "nothing within {PATIENCE:?}: {what}");
 }
 
 impl Bench {
-    pub fn new(env: &[(&str, &str)]) -> Self {
+    pub(crate) fn new(env: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(dir.path().join("t.sock")).unwrap();
         let mut bench = Self { dir, keeper: None, listener };
@@ -55,11 +55,11 @@ impl Bench {
         bench
     }
 
-    pub fn state_dir(&self) -> PathBuf {
+    pub(crate) fn state_dir(&self) -> PathBuf {
         self.dir.path().join("state")
     }
 
-    pub fn command(&self, env: &[(&str, &str)], args: &[String]) -> Command {
+    pub(crate) fn command(&self, env: &[(&str, &str)], args: &[String]) -> Command {
         let helper = roles::helper("keeper");
         let mut command = Command::new(helper.program);
         command.arg("role:keeper").arg(self.state_dir()).args(args);
@@ -68,16 +68,16 @@ impl Bench {
         command
     }
 
-    pub fn start(&mut self, env: &[(&str, &str)], args: &[String]) {
+    pub(crate) fn start(&mut self, env: &[(&str, &str)], args: &[String]) {
         self.keeper = Some(self.command(env, args).spawn().unwrap());
     }
 
-    pub fn keeper_pid(&self) -> u32 {
+    pub(crate) fn keeper_pid(&self) -> u32 {
         self.keeper.as_ref().unwrap().id()
     }
 
     /// The next daemon that the keeper starts, greeted.
-    pub fn daemon(&self) -> Daemon {
+    pub(crate) fn daemon(&self) -> Daemon {
         wait(&self.listener, "a daemon");
         let (relay, _) = self.listener.accept().unwrap();
         let mut reader = FrameReader::new();
@@ -107,14 +107,14 @@ impl Bench {
     }
 
     /// Kills without a word and takes the body away.
-    pub fn kill_keeper(&mut self) {
+    pub(crate) fn kill_keeper(&mut self) {
         let mut keeper = self.keeper.take().unwrap();
         keeper.kill().unwrap();
         keeper.wait().unwrap();
     }
 
     /// The keeper ends by itself, well.
-    pub fn shut_down(&mut self, mut daemon: Daemon) {
+    pub(crate) fn shut_down(&mut self, mut daemon: Daemon) {
         daemon.send(&Request::Shutdown);
         drop(daemon);
         let mut keeper = self.keeper.take().unwrap();
@@ -123,33 +123,37 @@ impl Bench {
         assert!(keeper.wait().unwrap().success(), "{}", self.keeper_log());
     }
 
-    pub fn keeper_log(&self) -> String {
+    pub(crate) fn keeper_log(&self) -> String {
         std::fs::read_to_string(self.state_dir().join("keeper.log")).unwrap_or_default()
     }
 }
 
 impl Drop for Bench {
-    /// A failed test leaves nothing behind: a keeper's SIGTERM brings all down, the second one at once.
+    /// A failed test leaves nothing behind: SIGTERM brings all down, the next signal (another one: equal ones merge) at once.
     fn drop(&mut self) {
         if std::thread::panicking() {
             println!("keeper.log:\n{}", self.keeper_log());
         }
         let Some(mut keeper) = self.keeper.take() else { return };
         let Ok(pidfd) = ganger_sys::pidfd::open(keeper.id()) else { return };
-        for _ in 0..2 {
-            let _ = ganger_sys::pidfd::send_signal(&pidfd, 15);
+        for signal in [15, 2] {
+            let _ = ganger_sys::pidfd::send_signal(&pidfd, signal);
         }
-        wait(&pidfd, "the keeper's end after SIGTERM");
+        let timeout = Timespec::try_from(PATIENCE).unwrap();
+        if poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&timeout)) != Ok(1) {
+            println!("keeper {} does not end", keeper.id());
+            let _ = keeper.kill();
+        }
         let _ = keeper.wait();
     }
 }
 
 impl Daemon {
-    pub fn send(&mut self, request: &Request) {
+    pub(crate) fn send(&mut self, request: &Request) {
         self.send_with(request, Vec::new());
     }
 
-    pub fn send_with(&mut self, request: &Request, fds: Vec<OwnedFd>) {
+    pub(crate) fn send_with(&mut self, request: &Request, fds: Vec<OwnedFd>) {
         self.writer.push(&encode(request), fds).unwrap();
         while self.writer.write(&self.socket).unwrap() == Progress::Blocked {
             poll(&mut [PollFd::new(&self.socket, PollFlags::OUT)], None).unwrap();
@@ -157,7 +161,7 @@ impl Daemon {
     }
 
     /// The first event that fits; others are kept for later.
-    pub fn until(&mut self, fits: impl Fn(&Event) -> bool) -> (Event, Vec<OwnedFd>) {
+    pub(crate) fn until(&mut self, fits: impl Fn(&Event) -> bool) -> (Event, Vec<OwnedFd>) {
         if let Some(at) = self.early.iter().position(|(event, _)| fits(event)) {
             return self.early.remove(at).unwrap();
         }
@@ -182,11 +186,16 @@ impl Daemon {
     }
 
     /// Spawns; the pid and the descriptors that came.
-    pub fn spawn(&mut self, id: u64, plan: &Plan) -> (u32, Vec<OwnedFd>) {
+    pub(crate) fn spawn(&mut self, id: u64, plan: &Plan) -> (u32, Vec<OwnedFd>) {
         self.spawn_with(id, plan, Vec::new())
     }
 
-    pub fn spawn_with(&mut self, id: u64, plan: &Plan, fds: Vec<OwnedFd>) -> (u32, Vec<OwnedFd>) {
+    pub(crate) fn spawn_with(
+        &mut self,
+        id: u64,
+        plan: &Plan,
+        fds: Vec<OwnedFd>,
+    ) -> (u32, Vec<OwnedFd>) {
         let id = SpawnId(id);
         self.send_with(&Request::Spawn { id, plan: Box::new(plan.clone()) }, fds);
         let (event, fds) = self.until(|event| match event {
@@ -199,7 +208,7 @@ impl Daemon {
         }
     }
 
-    pub fn exit_of(&mut self, id: u64) -> ExitReport {
+    pub(crate) fn exit_of(&mut self, id: u64) -> ExitReport {
         let fits = |event: &Event| matches!(event, Event::Exited(report) if report.id.0 == id);
         match self.until(fits).0 {
             Event::Exited(report) => report,
@@ -208,7 +217,7 @@ impl Daemon {
     }
 
     /// Nothing of the kind has come up to now: the answer to a later request is here, and events keep their order.
-    pub fn nothing_like(&mut self, fits: impl Fn(&Event) -> bool) {
+    pub(crate) fn nothing_like(&mut self, fits: impl Fn(&Event) -> bool) {
         let tag = 4_000_000_007;
         self.send(&Request::FlushLogs { tag });
         let answer = |event: &Event| matches!(event, Event::Log(ganger_core::logwire::LogReply::Flushed { tag: told }) if *told == tag);
@@ -218,19 +227,19 @@ impl Daemon {
     }
 
     /// SIGKILL, as by an operator in a hurry.
-    pub fn kill(self) {
+    pub(crate) fn kill(self) {
         let pidfd = ganger_sys::pidfd::open(self.pid).unwrap();
         ganger_sys::pidfd::send_signal(&pidfd, 9).unwrap();
     }
 }
 
 /// A plan that runs `/bin/sh -c script`, output captured by pipe.
-pub fn shell(name: &str, script: &str) -> Plan {
+pub(crate) fn shell(name: &str, script: &str) -> Plan {
     plan(name, "/bin/sh", &["sh", "-c", script])
 }
 
 /// A plan that runs a hostile program of the test kit.
-pub fn hostile(name: &str, args: &[&str]) -> Plan {
+pub(crate) fn hostile(name: &str, args: &[&str]) -> Plan {
     let program = std::env::current_exe().unwrap();
     let argv = [&["test", "role:hostile"], args].concat();
     plan(name, program.to_str().unwrap(), &argv)
@@ -259,7 +268,7 @@ fn plan(name: &str, program: &str, argv: &[&str]) -> Plan {
 }
 
 /// Reads until `wanted` bytes are there.
-pub fn read_some(fd: &OwnedFd, wanted: usize) -> String {
+pub(crate) fn read_some(fd: &OwnedFd, wanted: usize) -> String {
     let mut said = vec![0; wanted];
     let mut file = std::fs::File::from(fd.try_clone().unwrap());
     file.read_exact(&mut said).unwrap();
@@ -267,7 +276,7 @@ pub fn read_some(fd: &OwnedFd, wanted: usize) -> String {
 }
 
 /// Processes, zombies included, that carry a text in their environment or command line.
-pub fn processes_with(text: &str) -> Vec<u32> {
+pub(crate) fn processes_with(text: &str) -> Vec<u32> {
     let me = std::process::id();
     let pids = std::fs::read_dir("/proc").unwrap().flatten();
     let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
@@ -282,7 +291,7 @@ pub fn processes_with(text: &str) -> Vec<u32> {
 }
 
 /// Zombies whose parent is `parent`.
-pub fn zombies_of(parent: u32) -> Vec<String> {
+pub(crate) fn zombies_of(parent: u32) -> Vec<String> {
     let pids = std::fs::read_dir("/proc").unwrap().flatten();
     pids.filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok())
         .filter(|stat| {

@@ -6,7 +6,7 @@ mod trees;
 
 use crate::harness::Case;
 
-pub const ALL: &[Case] = &[
+pub(crate) const ALL: &[Case] = &[
     ("a_child_runs_is_told_and_acknowledged", spawning::runs_and_ends),
     ("failures_to_start_name_step_and_errno", spawning::failures),
     ("a_repeated_spawn_starts_nothing", spawning::idempotent),

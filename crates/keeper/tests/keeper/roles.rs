@@ -15,16 +15,16 @@ use ganger_sys::frame::{FrameReader, FrameWriter, Progress};
 use rustix::event::{PollFd, PollFlags, poll};
 
 /// Where the relay finds the test.
-pub const SOCKET_ENV: &str = "TEST_SOCKET";
+pub(crate) const SOCKET_ENV: &str = "TEST_SOCKET";
 
 /// This binary in another role.
-pub fn helper(role: &str) -> Helper {
+pub(crate) fn helper(role: &str) -> Helper {
     let program = std::env::current_exe().unwrap().to_str().unwrap().to_owned();
     Helper { argv: vec![program.clone(), format!("role:{role}")], program }
 }
 
 /// `role:keeper STATE_DIR [adopted fd]`
-pub fn keeper() -> ExitCode {
+pub(crate) fn keeper() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
     let adopt = args.get(3).map(|fd| adopt_fd(fd.parse().unwrap()).unwrap());
     let daemon = match std::env::var("TEST_DAEMON") {
@@ -52,7 +52,7 @@ fn number(name: &str) -> i32 {
 }
 
 /// The daemon: hands everything it was born with to the test and lives until the test hangs up.
-pub fn relay() -> ExitCode {
+pub(crate) fn relay() -> ExitCode {
     let keeper = adopt_fd(number(KEEPER_FD_ENV)).unwrap();
     let mut file = std::fs::File::from(adopt_fd(number(TABLE_FD_ENV)).unwrap());
     let mut body = Vec::new();
@@ -77,7 +77,7 @@ pub fn relay() -> ExitCode {
 }
 
 /// Every descriptor of a table, in a fixed order.
-pub fn numbers(table: &Table) -> Vec<i32> {
+pub(crate) fn numbers(table: &Table) -> Vec<i32> {
     let of_child = |row: &ganger_keeper::wire::ChildRow| {
         [row.pidfd, row.channel, row.stdin, row.stdout, row.stderr]
     };
@@ -87,7 +87,7 @@ pub fn numbers(table: &Table) -> Vec<i32> {
 }
 
 /// A logger of few words: bytes go to `DIR/NAME.SLOT.STREAM`.
-pub fn logger() -> ExitCode {
+pub(crate) fn logger() -> ExitCode {
     let control = adopt_fd(number(LOGGER_FD_ENV)).unwrap();
     let (mut reader, mut writer) = (FrameReader::new(), FrameWriter::new());
     let mut pipes: HashMap<(String, u32, Stream), OwnedFd> = HashMap::new();

@@ -115,6 +115,12 @@ impl Driver {
         }
     }
 
+    /// True when every tree has a cgroup2 folder, so that membership is certain.
+    #[must_use]
+    pub const fn holds_trees(&self) -> bool {
+        self.v2.is_some()
+    }
+
     /// What is missing whatever a plan asks for.
     #[must_use]
     pub fn degraded(&self) -> &[Degraded] {

@@ -68,13 +68,13 @@ impl Tree {
         .collect()
     }
 
-    /// Everybody in it, cgroups that its processes made below included. Zombies are not listed.
+    /// Everybody in it, cgroups that its processes made below included. Zombies are not listed. A process that forks and
+    /// exits all the time may be missed: whether anybody is there, [`Tree::is_populated`] says.
     #[must_use]
     pub fn pids(&self) -> Vec<u32> {
-        let Some(folder) = self.v2.as_deref() else { return Vec::new() };
-        if !populated(folder) {
+        let Some(folder) = self.v2.as_deref().filter(|folder| populated(folder)) else {
             return Vec::new();
-        }
+        };
         let mut all = pids(folder);
         let mut below: Vec<PathBuf> = subfolders(folder).collect();
         while let Some(folder) = below.pop() {
@@ -82,6 +82,12 @@ impl Tree {
             below.extend(subfolders(&folder));
         }
         all
+    }
+
+    /// Whether anybody alive is in its cgroup2 folder or below.
+    #[must_use]
+    pub fn is_populated(&self) -> bool {
+        self.v2.as_deref().is_some_and(populated)
     }
 
     /// Ends everybody in it at once, forks in flight included (cgroup.kill, Linux 5.14).
@@ -145,7 +151,7 @@ impl Tree {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let v1 = self.limited.iter().filter(|(version, ..)| *version == Version::V1);
-        !self.v2.as_deref().is_some_and(populated)
+        !self.is_populated()
             && v1.map(|(_, _, folder)| folder).all(|folder| pids(folder).is_empty())
     }
 

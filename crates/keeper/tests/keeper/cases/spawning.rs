@@ -8,7 +8,7 @@ use ganger_keeper::wire::{ChannelPlan, Event, Output, Plan, Request, Stdin};
 
 use crate::bench::{Bench, hostile, read_some, shell};
 
-pub fn runs_and_ends() {
+pub(crate) fn runs_and_ends() {
     let mut bench = Bench::new(&[]);
     let mut daemon = bench.daemon();
     let (_, fds) = daemon.spawn(1, &shell("seven", "echo hi; exit 7"));
@@ -36,7 +36,7 @@ pub fn runs_and_ends() {
     bench.shut_down(daemon);
 }
 
-pub fn failures() {
+pub(crate) fn failures() {
     let mut bench = Bench::new(&[]);
     let mut daemon = bench.daemon();
     let good = shell("broken", "true");
@@ -66,7 +66,7 @@ pub fn failures() {
     bench.shut_down(daemon);
 }
 
-pub fn idempotent() {
+pub(crate) fn idempotent() {
     let mut bench = Bench::new(&[]);
     let mut daemon = bench.daemon();
     let plan = shell("once", "exec sleep 1000");
@@ -84,7 +84,7 @@ pub fn idempotent() {
     bench.shut_down(daemon);
 }
 
-pub fn hygiene() {
+pub(crate) fn hygiene() {
     let mut bench = Bench::new(&[("LISTEN_FDS", "1"), ("NODE_CHANNEL_FD", "3"), ("SECRET", "x")]);
     let mut daemon = bench.daemon();
     let (held, _other) = std::os::unix::net::UnixStream::pair().unwrap();
@@ -127,7 +127,7 @@ pub fn hygiene() {
     bench.shut_down(daemon);
 }
 
-pub fn capture() {
+pub(crate) fn capture() {
     let mut bench = Bench::new(&[]);
     let mut daemon = bench.daemon();
     let stdout = Output::Capture { cap_bytes: 10 };
@@ -151,7 +151,7 @@ fn whole(fd: &OwnedFd) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-pub fn stdin() {
+pub(crate) fn stdin() {
     let mut bench = Bench::new(&[]);
     let mut daemon = bench.daemon();
     let plan = Plan { stdin: Stdin::Pipe, ..shell("cat", "exec cat") };
