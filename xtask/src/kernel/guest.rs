@@ -177,16 +177,26 @@ struct Counts {
 
 fn libtest_counts(output: &[String]) -> Counts {
     let mut counts = Counts::default();
+    let mut ok_lines = 0;
     for line in output {
         if let Some(rest) = line.strip_prefix("test result: ") {
             counts.is_libtest = true;
             let passed = rest.split(". ").nth(1).and_then(|text| text.split(' ').next());
             counts.passed += passed.and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
-        } else if let Some(name) =
-            line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED"))
+        } else if let Some((name, verdict)) =
+            line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... "))
         {
-            counts.failed.push(name.to_owned());
+            // Harnesses of our own may tell the time behind the word.
+            match verdict.split(' ').next() {
+                Some("ok") => ok_lines += 1,
+                Some("FAILED") => counts.failed.push(name.to_owned()),
+                _ => {}
+            }
         }
+    }
+    if !counts.is_libtest && ok_lines + counts.failed.len() as u64 > 0 {
+        counts.is_libtest = true;
+        counts.passed = ok_lines;
     }
     counts
 }
@@ -223,5 +233,8 @@ mod tests {
         .to_vec();
         let counts = libtest_counts(&output);
         assert_eq!((counts.passed, counts.failed), (7, vec!["b".to_owned()]));
+        let own = ["test a ... ok (71 ms)", "test b ... FAILED (3 ms)"].map(str::to_owned);
+        let counts = libtest_counts(&own);
+        assert_eq!((counts.passed, counts.failed), (1, vec!["b".to_owned()]));
     }
 }
