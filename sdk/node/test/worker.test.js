@@ -1,0 +1,158 @@
+'use strict';
+const assert = require('node:assert/strict');
+const { spawn, spawnSync } = require('node:child_process');
+const { once } = require('node:events');
+const path = require('node:path');
+const readline = require('node:readline');
+const { test } = require('node:test');
+
+const { Parent } = require('../fixtures/parent');
+const { version } = require('../package.json');
+
+const script = (name) => path.join(__dirname, '../fixtures/workers', name);
+
+async function started(file = 'kinds.js', env = {}) {
+  const parent = new Parent(file, env);
+  const { $hello } = await parent.next();
+  assert.deepEqual($hello, { sdk: 'node', version, concurrency: Number(env.CONCURRENCY ?? 1), batch: true });
+  return parent;
+}
+
+test('results of every shape come back, and the process ends well when the channel closes', async () => {
+  const parent = await started();
+  const payload = { a: [1, null, 'é\n\ud83d\ude00'] };
+  assert.deepEqual(await parent.ask('echo', payload), { id: 'id-echo', result: payload });
+  assert.deepEqual(await parent.ask('nothing'), { id: 'id-nothing', result: null });
+  assert.deepEqual((await parent.ask('later', 7)).result, { payload: 7, attempt: 1, queue: 'q', token: '1.1' });
+  // Its own children must not think that they have a channel.
+  assert.equal((await parent.ask('prints')).result, 'unset');
+  assert.deepEqual(await parent.ask('progress'), { id: 'id-progress', progress: { done: 0.5 } });
+  assert.deepEqual(await parent.next(), { id: 'id-progress', result: 1 });
+  assert.equal(await parent.end(), 0);
+});
+
+test('errors tell class, message, stack and whether to try again', async () => {
+  const parent = await started();
+  const { error } = await parent.ask('throws');
+  assert.equal(error.message, 'boom');
+  assert.equal(error.class, 'TypeError');
+  assert.match(error.stack, /kinds\.js[\s\S]*caused by: Error: deep/);
+  assert.equal(error.retryable, undefined);
+  assert.deepEqual((await parent.ask('throwsText')).error, { message: 'plain' });
+  assert.equal((await parent.ask('never')).error.retryable, false);
+  assert.equal((await parent.ask('notNow')).error.retry_after_s, 2.5);
+  const unknown = (await parent.ask('what')).error;
+  assert.match(unknown.message, /no handler for kind "what"; it has: echo, nothing/);
+  assert.equal(unknown.retryable, false);
+  await parent.end();
+});
+
+test('a result that is no JSON fails its own task only', async () => {
+  const parent = await started();
+  parent.send(['echo', 'bigint', 'circle', 'fn', 'later'].map((kind) => parent.task(kind, kind, 1)));
+  const answers = {};
+  for (let n = 0; n < 5; n += 1) {
+    const answer = await parent.next();
+    answers[answer.id] = answer;
+  }
+  assert.equal(answers.echo.result, 1);
+  assert.equal(answers.later.result.payload, 1);
+  for (const id of ['bigint', 'circle', 'fn']) {
+    assert.match(answers[id].error.message, /can't be written as JSON/, id);
+    assert.equal(answers[id].error.retryable, false);
+  }
+  await parent.end();
+});
+
+test('arrays go both ways, in order', async () => {
+  const parent = await started('single.js');
+  const N = 20_000;
+  const CHUNK = 250;
+  for (let at = 0; at < N; at += CHUNK) {
+    parent.send(Array.from({ length: CHUNK }, (_, n) => parent.task(`t${at + n}`, 'k', at + n)));
+  }
+  for (let n = 0; n < N; n += 1) {
+    assert.deepEqual(await parent.next(), { id: `t${n}`, result: `k:${n}` });
+  }
+  assert.ok(parent.lines.length < N / 10, `${parent.lines.length} lines for ${N} answers`);
+  await parent.end();
+});
+
+test('$sync tells what is running, waiting and not acknowledged; $ack forgets', async () => {
+  const parent = await started('kinds.js', { CONCURRENCY: 2 });
+  for (const n of [1, 2, 3]) parent.send(parent.task(`done${n}`, 'echo', n));
+  let answers = 0;
+  while (answers < 3) answers += (await parent.next()).result === undefined ? 0 : 1;
+  parent.send({ $ack: 1 });
+  parent.send(['a', 'b', 'c'].map((id) => parent.task(id, 'untilCancelled')));
+  assert.deepEqual(await parent.next(), { id: 'a', started: true });
+  assert.deepEqual(await parent.next(), { id: 'b', started: true });
+  parent.send({ $sync: { n: 9 } });
+  assert.deepEqual(await parent.next(), {
+    $sync: { n: 9, running: ['a', 'b', 'c'], done: [{ id: 'done2', result: 2 }, { id: 'done3', result: 3 }] },
+  });
+  // The new session counts from its own start.
+  parent.send([{ $ack: 2 }, { $sync: { n: 10 } }]);
+  assert.deepEqual((await parent.next()).$sync.done, []);
+  parent.send([{ $cancel: 'c' }, { $cancel: 'a' }]);
+  const first = await parent.next();
+  assert.deepEqual([first.id, first.error.class], ['c', 'Cancelled']);
+  const second = await parent.next();
+  assert.deepEqual([second.id, second.error.class], ['a', 'AbortError']);
+  // `b` notices by its signal that nobody is there any more.
+  assert.equal(await parent.end(), 0);
+});
+
+test('$drain ends the process when its tasks are done', async () => {
+  const parent = await started();
+  parent.send([parent.task('x', 'later', 1), parent.task('y', 'echo', 2), { $drain: true }]);
+  assert.equal((await parent.next()).id, 'x');
+  assert.equal((await parent.next()).id, 'y');
+  assert.deepEqual(await parent.exit, [0, null]);
+});
+
+test('a handler that holds the thread does not hold back the answers before it', async () => {
+  const parent = new Parent('slow.js');
+  await parent.next();
+  parent.send([1, 2, 3].map((n) => parent.task(`s${n}`, 'spin', n)));
+  for (const n of [1, 2, 3]) {
+    const { id, result } = await parent.next();
+    assert.equal(id, `s${n}`);
+    // It saw that the answers before were written already.
+    assert.equal(result, n - 1);
+  }
+  await parent.end();
+});
+
+test('stdio works, and printing does not disturb it', async () => {
+  const env = { ...process.env };
+  delete env.GANGER_CHANNEL_FD;
+  const child = spawn(process.execPath, [script('kinds.js')], { env, stdio: ['pipe', 'pipe', 'pipe'] });
+  const lines = readline.createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const next = async () => JSON.parse((await lines.next()).value);
+  assert.equal((await next()).$hello.sdk, 'node');
+  child.stdin.write('{"id":"a","kind":"prints","payload":"é"}\n[{"id":"b","kind":"echo","payload":"');
+  assert.deepEqual(await next(), { id: 'a', result: 'unset' });
+  child.stdin.write('é"}]\n');
+  assert.deepEqual(await next(), { id: 'b', result: 'é' });
+  const exit = once(child, 'exit');
+  const printed = readline.createInterface({ input: child.stderr })[Symbol.asyncIterator]();
+  assert.equal((await printed.next()).value, 'a log line');
+  child.stdin.end();
+  assert.deepEqual(await exit, [0, null]);
+});
+
+test('a channel that npm took is named, with the way out', () => {
+  const env = { ...process.env, GANGER_CHANNEL_FD: '3' };
+  const { status, stderr } = spawnSync(process.execPath, [script('single.js')], { env, encoding: 'utf8' });
+  assert.equal(status, 1);
+  assert.match(stderr, /descriptor 3 .* did not arrive.*\(npm, npx, .*command = \["node", "worker\.js"\]/s);
+});
+
+test('wrong handlers are refused at once', () => {
+  const { worker } = require('..');
+  process.send ??= () => {};
+  assert.throws(() => worker({}), /needs a function/);
+  assert.throws(() => worker({ a: 1 }), /kind "a" is not a function/);
+  assert.throws(() => worker(() => {}, { concurrency: 0 }), /concurrency/);
+});

@@ -1,0 +1,69 @@
+import asyncio
+import os
+import sys
+import threading
+
+from ganger import Cancelled, NonRetryableError, RetryAfterError, worker
+
+
+@worker.task("echo")
+def echo(payload, task):
+    return payload
+
+
+@worker.task("about")
+def about(payload, task):
+    return [task.id, task.kind, task.queue, task.attempt, task.token, threading.current_thread().name]
+
+
+@worker.task("throws")
+def throws(payload, task):
+    raise KeyError("boom") from ValueError("deep")
+
+
+@worker.task("never")
+def never(payload, task):
+    raise NonRetryableError("bad input")
+
+
+@worker.task("not-now")
+def not_now(payload, task):
+    raise RetryAfterError("busy", 2.5)
+
+
+@worker.task("object")
+def an_object(payload, task):
+    return object()
+
+
+@worker.task("nan")
+def nan(payload, task):
+    return float("nan")
+
+
+@worker.task("later")
+async def later(payload, task):
+    await asyncio.sleep(0)
+    return payload
+
+
+@worker.task("forever")
+async def forever(payload, task):
+    await asyncio.Event().wait()
+
+
+@worker.task("until-cancelled")
+def until_cancelled(payload, task):
+    task.progress("begun")
+    while not task.cancelled:
+        pass
+    raise Cancelled("noticed")
+
+
+@worker.task("prints")
+def prints(payload, task):
+    print("a log line", flush=True)
+    return os.environ.get("GANGER_CHANNEL_FD", "unset")
+
+
+worker.run(concurrency=int(sys.argv[1]) if len(sys.argv) > 1 else 1)
