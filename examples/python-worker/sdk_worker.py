@@ -4,16 +4,18 @@ import sys
 
 sys.path.insert(0, os.environ["SDK"])
 
-import ganger  # noqa: E402
+from ganger import worker  # noqa: E402
 
 
+@worker.task("count")
 def count(payload, task):
     return {"words": len(payload["text"].split())}
 
 
+@worker.task("shout")
 def shout(payload, task):
     task.progress({"done": 0.5})
     return {"text": payload["text"].upper()}
 
 
-ganger.worker({"count": count, "shout": shout})
+worker.run()
