@@ -196,7 +196,7 @@ impl Read {
         match self {
             Self::Refill { queue, priority, after_seq, limit, max_bytes } => {
                 let rows = store.refill(&queue, priority, after_seq, limit, max_bytes);
-                Loaded::Refill { queue, priority, rows: rows.map(|(r, cut)| (r, cut)) }
+                Loaded::Refill { queue, priority, rows }
             }
             Self::Due { now_ms, limit } => Loaded::Due(store.due(now_ms, limit)),
         }

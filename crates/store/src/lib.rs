@@ -16,6 +16,8 @@
 //!
 //! Reading happens on connections of its own ([`Readers`], [`StoreRead`]), each read bounded.
 
+mod applied;
+mod attempt;
 pub mod batch;
 #[cfg(test)]
 #[macro_use]

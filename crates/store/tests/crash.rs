@@ -3,6 +3,8 @@
 //!
 //! The process is this test binary again, told by the environment to be the one that dies.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};

@@ -24,7 +24,7 @@ impl SmallDisk {
 
     fn read_only(&self) {
         let status = Command::new("mount").args(["-o", "remount,ro"]).arg(&self.0).status();
-        assert!(status.unwrap().success());
+        assert!(status.is_ok_and(|s| s.success()));
     }
 }
 
@@ -38,7 +38,7 @@ impl Drop for SmallDisk {
 fn push(from: i64, n: i64) -> Batch {
     let queue: Arc<str> = "q".into();
     let tasks = (from..from + n).map(|n| Enqueue {
-        id: TaskId::from_raw(n).unwrap(),
+        id: TaskId::from_raw(n).expect("counted from 0"),
         kind: None,
         priority: Priority::NORMAL,
         run_at_ms: 0,

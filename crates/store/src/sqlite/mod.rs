@@ -5,6 +5,7 @@
 
 mod apply;
 mod fault;
+mod hot;
 mod list;
 mod open;
 mod outcome;
@@ -62,7 +63,7 @@ pub struct SqliteStore {
     epoch: u32,
     /// True while `synchronous` is FULL.
     full: bool,
-    names: apply::Names,
+    names: hot::Names,
     next_event: u64,
     /// Pages in the log after the last commit, told by SQLite's hook.
     log_pages: Arc<AtomicU32>,
@@ -100,7 +101,7 @@ impl SqliteStore {
             options,
             epoch,
             full: true,
-            names: apply::Names::default(),
+            names: hot::Names::default(),
             next_event: last.unsigned_abs() + 1,
             log_pages,
             tending: tend::Tending::new(done_rows.max(0).unsigned_abs()),

@@ -94,7 +94,7 @@ fn take_step(world: &mut World, step: Step) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
     fn promises_hold(steps in prop::collection::vec(step(), 1..160)) {
