@@ -171,3 +171,82 @@ pub(crate) fn stdin() {
     assert_eq!(daemon.exit_of(2).end, End::Exited { code: 0 });
     bench.shut_down(daemon);
 }
+
+/// A gang of a thousand: started within seconds on any machine, in a few MiB, ended without a trace.
+pub(crate) fn thousand() {
+    const MANY: u64 = 1000;
+    let mut bench = Bench::new(&[]);
+    let mut daemon = bench.daemon();
+    let begun = std::time::Instant::now();
+    for id in 1..=MANY {
+        let sleeper = shell(&format!("s{id}"), "");
+        let argv = vec!["sleep".into(), "1000".into()];
+        let plan = Plan { program: "/bin/sleep".into(), argv, stdout: Output::Null, ..sleeper };
+        daemon.send(&Request::Spawn { id: SpawnId(id), plan: Box::new(plan) });
+    }
+    for id in 1..=MANY {
+        daemon.until(|event| matches!(event, Event::Spawned { id: told, .. } if told.0 == id));
+    }
+    let took = begun.elapsed();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", bench.keeper_pid())).unwrap();
+    let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap().trim();
+    println!("  {MANY} children in {took:?}, keeper's VmRSS {rss}");
+    let kib: u64 = rss.trim_end_matches(" kB").parse().unwrap();
+    assert!(kib < 32 << 10, "{rss}");
+    assert!(took < std::time::Duration::from_secs(15), "{took:?}");
+    let begun = std::time::Instant::now();
+    for id in 1..=MANY {
+        daemon.send(&Request::EndTree { id: SpawnId(id) });
+    }
+    for id in 1..=MANY {
+        daemon.exit_of(id);
+        daemon.send(&Request::AckExit { id: SpawnId(id) });
+    }
+    println!("  ended in {:?}", begun.elapsed());
+    bench.shut_down(daemon);
+}
+
+/// Another user: the child is it, and what it may not do is told.
+pub(crate) fn identity() {
+    let mut bench = Bench::new(&[]);
+    let mut daemon = bench.daemon();
+    let mut plan = shell("nobody", "id -u; id -g; id -G; umask");
+    plan.profile.umask = Some(0o077);
+    let who = ganger_sandbox::Identity { uid: 65534, gid: 65534, groups: vec![65533] };
+    plan.profile.identity = Some(who);
+    if rustix::process::geteuid().is_root() {
+        let (_, fds) = daemon.spawn(1, &plan);
+        assert_eq!(read_some(&fds[1], 29), "65534\n65534\n65534 65533\n0077\n");
+        assert_eq!(daemon.exit_of(1).end, End::Exited { code: 0 });
+    } else {
+        plan.profile.identity = Some(ganger_sandbox::Identity { uid: 1, gid: 1, groups: vec![] });
+        daemon.send(&Request::Spawn { id: SpawnId(1), plan: Box::new(plan) });
+        let (event, _) = daemon.until(|event| matches!(event, Event::SpawnFailed { .. }));
+        let Event::SpawnFailed { detail, .. } = event else { unreachable!() };
+        assert!(detail.contains("start ganger as root"), "{detail}");
+    }
+    bench.shut_down(daemon);
+}
+
+/// The same once more as a user who may do nothing special.
+pub(crate) fn unprivileged() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: this user is unprivileged already");
+        return;
+    }
+    let me = std::env::current_exe().unwrap();
+    let mut command = std::process::Command::new("setpriv");
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(me);
+    let cases = ["hostile", "leftovers", "term_to", "keeper", "memory", "another_user"];
+    let output = match command.args(cases).output() {
+        Ok(output) => output,
+        Err(error) => return println!("skipped: setpriv: {error}"),
+    };
+    let said = String::from_utf8_lossy(&output.stdout);
+    let denied = String::from_utf8_lossy(&output.stderr);
+    if denied.contains("setpriv: failed to execute") {
+        return println!("skipped: the test binary can't be reached by user 65534: {denied}");
+    }
+    assert!(output.status.success(), "{said}{denied}");
+    assert!(said.matches(" ... ok").count() >= 7, "{said}");
+}
