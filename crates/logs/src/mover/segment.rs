@@ -8,9 +8,10 @@ use std::path::Path;
 use crate::layout::{index_path, segment_path};
 use crate::stamp::{STAMP_BYTES, Stamp, complete};
 
-/// Within this span a stream that speaks alone gets one stamp: it bounds the index to 16 KB/s per stream, and nobody
-/// can tell the order of two streams from it, since only one spoke.
-const COALESCE_NS: u64 = 1_000_000;
+/// Within this span a stream that speaks alone gets one stamp. It keeps the index of a chatty stream small; nobody can
+/// tell the order of two streams from it, since only one spoke; and no program starts and speaks in so short a time, so
+/// "since its start" misses nothing.
+const COALESCE_NS: u64 = 100_000;
 
 /// A segment open for appending. Its file position is where the next byte goes.
 #[derive(Debug)]

@@ -88,7 +88,7 @@ impl Mover {
             for event in &events {
                 match event.data.u64() {
                     CONTROL => control = true,
-                    id => self.serve(id, now, now_ns)?,
+                    id => self.serve(id, now)?,
                 }
             }
             if control && !self.listen(now)? {
@@ -117,7 +117,9 @@ impl Mover {
     }
 
     /// One turn of one stream.
-    fn serve(&mut self, id: u64, now: Instant, now_ns: u64) -> Result<(), MoverError> {
+    fn serve(&mut self, id: u64, now: Instant) -> Result<(), MoverError> {
+        // Asked for each stream: a round with many loud ones takes a while.
+        let now_ns = now_ns();
         let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
         self.turns += 1;
         stream.last_turn = self.turns;

@@ -22,6 +22,8 @@ pub struct Follow {
     watch: Watch,
     sources: HashMap<StreamKey, usize>,
     stop: OwnedFd,
+    /// The stop was seen: what was written before it is still given.
+    stopping: bool,
 }
 
 impl Follow {
@@ -31,15 +33,16 @@ impl Follow {
         keys.sort_unstable();
         let sources = keys.iter().cloned().enumerate().map(|(at, key)| (key, at)).collect();
         let lines = Lines::open(root, keys, query, true)?;
-        Ok(Self { root: root.to_owned(), lines, watch, sources, stop })
+        Ok(Self { root: root.to_owned(), lines, watch, sources, stop, stopping: false })
     }
 
     /// Waits for news and takes note of them; false when it is time to stop.
     fn wait(&mut self) -> Result<bool, ReadError> {
-        let mut woken = self.watch.wait(&self.stop)?;
-        if woken.stop {
+        if self.stopping {
             return Ok(false);
         }
+        let mut woken = self.watch.wait(&self.stop)?;
+        self.stopping = woken.stop;
         if woken.folders {
             woken.streams.extend(self.watch.scan()?);
         }

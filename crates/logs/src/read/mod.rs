@@ -188,7 +188,8 @@ impl LogReader {
         Lines::open(&self.dir, keys, query, false)
     }
 
-    /// The same, then every line that comes, until `stop` becomes readable or its other end closes.
+    /// The same, then every line that comes, until `stop` becomes readable or its other end closes; what was written
+    /// before that is still given.
     /// Blocks its thread; survives rotation, removal and names that appear later. `until_ms` is not looked at; `tail_n`
     /// of 0 starts with what comes next. A last line without its end is held back until it has one.
     ///

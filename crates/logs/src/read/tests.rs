@@ -205,7 +205,10 @@ fn following_survives_rotation_removal_and_new_names() {
     write(&root, &a, &[chunk("anew\n")], &[]);
     assert_eq!(follow.next().unwrap().unwrap().line, "anew");
 
+    // What was said before the stop is still given, and then it ends.
+    write(&root, &key("c", Stream::Stdout), &[chunk("last words\n")], &[]);
     drop(stop);
+    assert_eq!(follow.next().unwrap().unwrap().line, "last words");
     assert!(follow.next().is_none());
 }
 

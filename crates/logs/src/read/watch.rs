@@ -17,6 +17,9 @@ use crate::layout::{StreamKey, names, slots};
 /// Events taken per read: a few hundred.
 const BUFFER: usize = 16 << 10;
 
+/// Events taken per wake-up, so that a child that never rests can't keep a reader from reading.
+const EVENTS_MAX: usize = 4_096;
+
 /// What happened.
 #[derive(Debug, Default)]
 pub(super) struct Woken {
@@ -105,16 +108,16 @@ impl Watch {
         }
     }
 
-    /// Waits until something happens or `stop` is readable or closed.
+    /// Waits until something happens or `stop` is readable or closed; tells all that happened until then.
     pub(super) fn wait(&mut self, stop: &OwnedFd) -> Result<Woken, ReadError> {
         loop {
             let mut fds =
                 [PollFd::new(&self.inotify, PollFlags::IN), PollFd::new(stop, PollFlags::IN)];
             match poll(&mut fds, None) {
-                Ok(_) if !fds[1].revents().is_empty() => {
-                    return Ok(Woken { stop: true, ..Woken::default() });
+                Ok(_) => {
+                    let stop = !fds[1].revents().is_empty();
+                    return Ok(Woken { stop, ..self.events()? });
                 }
-                Ok(_) => return self.events(),
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(self.failed(error)),
             }
@@ -125,10 +128,10 @@ impl Watch {
         let mut woken = Woken::default();
         let mut buffer = [MaybeUninit::uninit(); BUFFER];
         let mut reader = inotify::Reader::new(self.inotify.as_fd(), &mut buffer);
-        loop {
+        for _ in 0..EVENTS_MAX {
             let event = match reader.next() {
                 Ok(event) => event,
-                Err(Errno::AGAIN) => return Ok(woken),
+                Err(Errno::AGAIN) => break,
                 Err(Errno::INTR) => continue,
                 Err(error) => return Err(self.failed(error)),
             };
@@ -141,10 +144,8 @@ impl Watch {
             } else {
                 woken.folders = true;
             }
-            if reader.is_buffer_empty() {
-                return Ok(woken);
-            }
         }
+        Ok(woken)
     }
 
     fn failed(&self, error: Errno) -> ReadError {
