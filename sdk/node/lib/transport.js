@@ -62,7 +62,8 @@ function stdio() {
           if (line.trim() !== '') onMessage(JSON.parse(line));
         }
       });
-      process.stdin.on('end', onClose);
+      // No more tasks will come; those that came are done, and their answers can still be written.
+      process.stdin.on('end', () => onMessage({ $drain: true }));
       process.stdout.on('error', onClose);
     },
     send(message, done) {

@@ -138,7 +138,8 @@ test('stdio works, and printing does not disturb it', async () => {
   const exit = once(child, 'exit');
   const printed = readline.createInterface({ input: child.stderr })[Symbol.asyncIterator]();
   assert.equal((await printed.next()).value, 'a log line');
-  child.stdin.end();
+  child.stdin.end('{"id":"c","kind":"later","payload":1}\n{"id":"cut');
+  assert.equal((await next()).id, 'c');
   assert.deepEqual(await exit, [0, null]);
 });
 

@@ -18,11 +18,16 @@ class Transport:
     """Blocking ends: ``receive`` gives ``b""`` at the end, ``send`` takes whole lines."""
 
     def __init__(
-        self, receive: Callable[[], bytes], send: Callable[[bytes], None], *, name: str
+        self,
+        receive: Callable[[], bytes],
+        send: Callable[[bytes], None],
+        *,
+        answers_after_end: bool,
     ) -> None:
         self.receive = receive
         self.send = send
-        self.name = name
+        self.answers_after_end = answers_after_end
+        """The end of what comes says only that no more tasks will come: a pipe's, not a socket's."""
 
 
 def open_transport(environ: MutableMapping[str, str]) -> Transport:
@@ -75,7 +80,7 @@ def over_socket(number: int) -> Transport:
             # The reading side sees the end too, and that is where it is handled.
             pass
 
-    return Transport(receive, send, name="channel")
+    return Transport(receive, send, answers_after_end=False)
 
 
 def over_stdio() -> Transport:
@@ -100,4 +105,4 @@ def over_stdio() -> Transport:
         except BrokenPipeError:
             pass
 
-    return Transport(lambda: os.read(source, RECEIVE), send, name="stdio")
+    return Transport(lambda: os.read(source, RECEIVE), send, answers_after_end=True)

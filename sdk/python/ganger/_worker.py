@@ -141,6 +141,9 @@ def _listen(ledger: Ledger) -> None:
         # Without this thread nothing is heard any more: a crash that ganger sees is better than silence.
         traceback.print_exc()
         os._exit(1)
+    if ledger.transport.answers_after_end:
+        ledger.take([{"$drain": True}])
+        return
     ledger.close()
     timer = threading.Timer(CLOSE_GRACE_S, os._exit, (0,))
     timer.daemon = True

@@ -162,8 +162,9 @@ class OtherWaysTest(unittest.TestCase):
 
     def test_stdio_works_and_printing_does_not_disturb_it(self):
         env = {k: v for k, v in ENV.items() if not k.endswith("CHANNEL_FD")}
-        lines = [task("a", "prints"), [task("b", "echo", "é")], {"$drain": True}]
-        said = "".join(json.dumps(line) + "\n" for line in lines).encode()
+        # The end of stdin says that no more tasks will come; those that came are done.
+        lines = [task("a", "prints"), [task("b", "echo", "é")]]
+        said = "".join(json.dumps(line) + "\n" for line in lines).encode() + b'{"id":"cut'
         done = self.run_script(env, input=said)
         self.assertEqual(done.returncode, 0, done.stderr)
         messages = []
