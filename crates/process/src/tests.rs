@@ -153,9 +153,9 @@ async fn a_lost_keeper_leaves_all_it_held_for_the_next() {
     assert_eq!(within(child.exit()).await, Err(KeeperGone));
     let lost = within(async {
         loop {
-            match started.notices.recv().await.expect("the last notice is the loss") {
-                Notice::KeeperLost(lost) => return lost,
-                _ => {}
+            let notice = started.notices.recv().await;
+            if let Notice::KeeperLost(lost) = notice.expect("the last notice is the loss") {
+                return lost;
             }
         }
     })

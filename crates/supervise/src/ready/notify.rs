@@ -157,7 +157,7 @@ fn bind(name: &str) -> io::Result<UnixDatagram> {
     }
     // A file that an earlier daemon left: nobody listens on it, or the keeper would have handed it on.
     match std::fs::remove_file(name) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => UnixDatagram::bind(name),
     }
 }

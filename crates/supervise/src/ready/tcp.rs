@@ -20,7 +20,7 @@ pub(super) async fn accepts(address: String) -> Found {
         Some(port) => format!("127.0.0.1:{port}"),
         None => address,
     };
-    if !address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+    if address.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
         return Found::Never(format!("`{address}` is no TCP address; expected host:port"));
     }
     let mut wait = FIRST;

@@ -91,14 +91,14 @@ impl Run {
 
     async fn on_time(&mut self) {
         let now = Instant::now();
-        let (ready, wait) = self.pending.drain(..).partition(|start| start.at <= now);
+        let (ready, wait): (Vec<_>, _) = self.pending.drain(..).partition(|start| start.at <= now);
         self.pending = wait;
-        for start in Vec::<Pending>::from(ready) {
+        for start in ready {
             self.answer_start(start.id, &start.plan, start.act).await;
         }
-        let (over, later) = self.due.drain(..).partition(|due| due.at <= now);
+        let (over, later): (Vec<_>, _) = self.due.drain(..).partition(|due| due.at <= now);
         self.due = later;
-        for due in Vec::<Due>::from(over) {
+        for due in over {
             self.end(due.id, due.end).await;
         }
     }
