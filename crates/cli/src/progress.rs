@@ -33,7 +33,7 @@ impl Progress {
             format!(": {}", text::printable(&event.reason))
         };
         match (event.kind.as_str(), state) {
-            ("instance.ready", _) => {
+            ("instance.state", Some(InstanceState::Running)) => {
                 let started = self.started_ms.remove(&(event.name.clone(), slot));
                 let took = started.map_or_else(
                     || self.began.elapsed(),
@@ -85,7 +85,7 @@ mod tests {
         let mut progress = Progress::new(Instant::now(), false);
         assert_eq!(progress.on(&event(1_000, "instance.state", "starting", "")), None);
         assert_eq!(
-            progress.on(&event(1_400, "instance.ready", "running", "")).as_deref(),
+            progress.on(&event(1_400, "instance.state", "running", "")).as_deref(),
             Some("✓ web#1 ready in 0.4s")
         );
         assert_eq!(

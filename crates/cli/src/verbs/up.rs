@@ -4,7 +4,10 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use ganger_api::client::{EventQuery, lock_is_held};
-use ganger_api::{Applied, Change, ChangeAction, Client, EventLine, Status};
+use ganger_api::{
+    ApiError, Applied, Change, ChangeAction, Client, ErrorKind, EventLine, Instance, Status,
+    WaitCondition, WaitRequest,
+};
 use ganger_core::Dur;
 use ganger_daemon::config::Config;
 
@@ -183,40 +186,50 @@ struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    /// Until all services are ready; an error when one gives up or time is over.
+    /// Until every service and pool is ready; an error when one gives up or time is over.
     async fn until_ready(
         &mut self,
         config: &Config,
         limit: Duration,
         interrupts: &mut Interrupts,
     ) -> Result<Stage, CliError> {
-        let late = tokio::time::sleep(limit);
-        tokio::pin!(late);
-        loop {
-            let all = self.client.instances().await?.instances;
-            let ours: Vec<_> =
-                all.into_iter().filter(|i| config.services.contains_key(&i.name)).collect();
-            let waiting: Vec<_> = ours.iter().filter(|i| !i.ready).cloned().collect();
-            if waiting.is_empty() {
-                return Ok(Stage::Over);
-            }
-            let failed = waiting.iter().any(|i| i.state == ganger_core::InstanceState::Failed);
-            if failed {
-                return Err(not_ready(&waiting, Kind::Failed, "not everything came up", self.ui));
-            }
+        let client = self.client.clone();
+        let ready = all_ready(&client, config, limit);
+        tokio::pin!(ready);
+        let error = loop {
             tokio::select! {
+                outcome = &mut ready => match outcome {
+                    Ok(()) => {
+                        self.tell_what_is_there().await?;
+                        return Ok(Stage::Over);
+                    }
+                    Err(error) => break error,
+                },
                 event = self.next_event() => {
                     if event?.is_none() {
                         return Ok(Stage::Over);
                     }
                 }
                 () = interrupts.next() => return Ok(Stage::Interrupted),
-                () = &mut late => {
-                    let text = format!("not everything is ready after {}", Dur(limit));
-                    return Err(not_ready(&waiting, Kind::Timeout, &text, self.ui));
-                }
+            }
+        };
+        if !matches!(error.kind, ErrorKind::Failed | ErrorKind::Timeout) {
+            return Err(error.into());
+        }
+        self.tell_what_is_there().await?;
+        let all = self.client.instances().await?.instances;
+        let waiting: Vec<_> = all.into_iter().filter(|instance| !instance.ready).collect();
+        Err(not_ready(&waiting, error, self.ui))
+    }
+
+    /// Tells the events that have come already: the wait's answer may have been faster.
+    async fn tell_what_is_there(&mut self) -> Result<(), CliError> {
+        while let Ok(event) = tokio::time::timeout(Duration::ZERO, self.next_event()).await {
+            if event?.is_none() {
+                break;
             }
         }
+        Ok(())
     }
 
     /// Shows what happens until it is interrupted or there is nothing left to show.
@@ -257,7 +270,7 @@ impl Scene<'_> {
             let follow = EventQuery { follow: true, after: self.last_seq, limit: None };
             match self.client.events(&follow).await {
                 Ok(events) => self.events = events,
-                Err(error) if error.kind == ganger_api::ErrorKind::NoDaemon => return Ok(None),
+                Err(error) if error.kind == ErrorKind::NoDaemon => return Ok(None),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -312,13 +325,30 @@ async fn kill_all(client: &Client) -> Result<(), CliError> {
     Ok(())
 }
 
-fn not_ready(waiting: &[ganger_api::Instance], kind: Kind, message: &str, ui: &Ui) -> CliError {
-    ui.talk(&ps::table(waiting, text::now_ms()).render(ui.width(), ui.talk_is_coloured()));
-    let mut error = CliError::new(kind, message);
+/// Waits for them in groups as large as the daemon takes, all under one deadline.
+async fn all_ready(client: &Client, config: &Config, limit: Duration) -> Result<(), ApiError> {
+    const GROUP: usize = 64;
+    let end = Instant::now() + limit;
+    let names: Vec<&String> = config.services.keys().chain(config.pools.keys()).collect();
+    for group in names.chunks(GROUP) {
+        let conditions =
+            group.iter().map(|name| WaitCondition::ServiceReady((*name).clone())).collect();
+        let left = end.saturating_duration_since(Instant::now());
+        client.wait(&WaitRequest { conditions, timeout_s: Some(left.into()) }).await?;
+    }
+    Ok(())
+}
+
+fn not_ready(waiting: &[Instance], error: ApiError, ui: &Ui) -> CliError {
+    if !waiting.is_empty() {
+        ui.talk(&ps::table(waiting, text::now_ms()).render(ui.width(), ui.talk_is_coloured()));
+    }
     let mut names: Vec<&str> = waiting.iter().map(|instance| instance.name.as_str()).collect();
     names.dedup();
+    // The table says more than the chain and the hints of the answer.
+    let mut told = CliError::from(ApiError::new(error.kind, error.message));
     for name in names.iter().take(3) {
-        error = error.help(format!("`ganger logs {name}` shows what it said"));
+        told = told.help(format!("`ganger logs {name}` shows what it said"));
     }
-    error.help("what runs goes on; `ganger down` stops it")
+    told.help("what runs goes on; `ganger down` stops it")
 }

@@ -1,6 +1,10 @@
 //! The real binary, end to end: every test has a folder, a keeper and a daemon of its own.
 
+mod crashes;
+mod exit_codes;
+mod failures;
 mod run;
+mod services;
 
 use std::time::Duration;
 
@@ -15,3 +19,19 @@ const SOON: Duration = Duration::from_secs(20);
 fn folder() -> TempDaemon {
     TempDaemon::new(GANGER)
 }
+
+/// A folder with this config, up and ready.
+fn up(config: &str) -> TempDaemon {
+    TempDaemon::with_config(GANGER, config)
+}
+
+/// Two services: one that counts aloud, one that only lives.
+const TWO: &str = r#"
+version = 1
+[service.counter]
+shell = "i=0; while :; do i=$((i+1)); echo count $i; sleep 0.05; done"
+stop_timeout = "2s"
+[service.idle]
+command = ["sleep", "1000"]
+stop_timeout = "2s"
+"#;
