@@ -101,13 +101,16 @@ pub(crate) fn round(
         // Gone in between is what is wanted.
         let _ = ganger_sys::pidfd::send_signal(pidfd, SIGKILL);
     };
-    let mut alive = scan::members(search, kill);
+    let mut alive = if child.adopted {
+        // Orphans of an adopted tree are init's children and can't be told from others: look everywhere, and twice.
+        let first = scan::members(search, kill);
+        if first.is_empty() { scan::members(search, kill) } else { first }
+    } else {
+        scan::own_members(search, &knows, kill)
+    };
     // After the search: descent is told by it while it lives.
     kill_main(child);
-    if child.adopted && alive.is_empty() {
-        // Orphans of an adopted tree are init's children and can't be told from others: look twice.
-        alive = scan::members(search, kill);
-    } else if !child.adopted && main.is_none() {
+    if !child.adopted && main.is_none() {
         let mut doubtful = scan::doubtful(keeper, &mark, &knows);
         doubtful.retain(|pid| !alive.contains(pid));
         alive.append(&mut doubtful);

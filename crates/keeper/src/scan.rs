@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use crate::wire::SPAWN_MARK_ENV;
 
@@ -55,6 +56,33 @@ pub(crate) fn members(search: Search<'_>, seen: impl FnMut(u32, &OwnedFd)) -> Ve
     walk.found
 }
 
+/// The same for a tree of this keeper's own, without looking at the whole machine: its members descend from its main process
+/// or from children of the keeper that `known` does not know.
+pub(crate) fn own_members(
+    search: Search<'_>,
+    known: impl Fn(u32) -> bool,
+    seen: impl FnMut(u32, &OwnedFd),
+) -> Vec<u32> {
+    if !Path::new(&format!("/proc/self/task/{}/children", search.keeper)).exists() {
+        return members(search, seen);
+    }
+    let mut walk = Walk { search, seen, inside: HashSet::new(), found: Vec::new() };
+    let mut done: HashSet<u32> = HashSet::new();
+    for _ in 0..MAX_PASSES {
+        let roots = strays(search.keeper, &known).into_iter().chain(search.main);
+        let fresh: Vec<u32> = roots.filter(|pid| !done.contains(pid)).collect();
+        if fresh.is_empty() {
+            break;
+        }
+        for pid in fresh {
+            if walk.look_below(pid) {
+                done.insert(pid);
+            }
+        }
+    }
+    walk.found
+}
+
 /// Passes over new numbers: on a machine that starts programs all the time there is always one more.
 const MAX_PASSES: usize = 32;
 
@@ -78,6 +106,17 @@ impl<F: FnMut(u32, &OwnedFd)> Walk<'_, F> {
             return true;
         }
         marked != Marked::Empty || stat.parent == KTHREADD || pid == KTHREADD
+    }
+
+    /// The process and what is below it, member or not.
+    fn look_below(&mut self, pid: u32) -> bool {
+        let mut told = self.look(pid);
+        if !self.inside.contains(&pid) {
+            for (child, _) in children(pid) {
+                told &= self.look_below(child);
+            }
+        }
+        told
     }
 
     /// Children first: once their parent is gone they belong to the keeper, and nothing would tell whose they were.

@@ -135,6 +135,7 @@ fn firehose(args: &[String]) -> io::Result<u8> {
 /// Exits at once and leaves a child that holds stdout open.
 fn holder(before: &[String], args: &[String]) -> io::Result<u8> {
     if args.first().map(String::as_str) == Some("hold") {
+        say("holding")?;
         loop {
             std::thread::park();
         }

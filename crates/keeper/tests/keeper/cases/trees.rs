@@ -54,7 +54,9 @@ pub(crate) fn leftovers() {
         let mark = format!("GANGER_SPAWN={}:1\0", daemon.table.state_id);
         assert_eq!(processes_with(&mark), [0; 0]);
         let kept = Plan { keep_leftovers: true, ..hostile("kept", &["holder"]) };
-        daemon.spawn(2, &kept);
+        let (_, fds) = daemon.spawn(2, &kept);
+        let said = read_some(&fds[1], 13);
+        assert!(said.contains("left\n") && said.contains("holding\n"), "{said}");
         assert_eq!(daemon.exit_of(2).leftovers, 0);
         let mark = format!("GANGER_SPAWN={}:2\0", daemon.table.state_id);
         assert_eq!(processes_with(&mark).len(), 1);
