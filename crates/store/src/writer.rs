@@ -182,19 +182,20 @@ impl<S: Store> Loop<S> {
                 }
             }
             self.settle(&mut batches, &mut replies, rows);
-            self.tend(false);
+            let _ = self.tend(false);
         }
-        self.tend(true);
+        let _ = self.tend(true);
     }
 
-    /// The next job; `None` when every handle is gone. An idle moment is used for housekeeping, once, so an idle store
-    /// wakes nobody.
+    /// The next job; `None` when every handle is gone. Idle moments go into housekeeping until that is done (or fails),
+    /// so an idle store wakes nobody.
     fn next(&mut self) -> Option<Job> {
-        if self.poison.is_none() && self.store.wants_tending() {
+        while self.poison.is_none() && self.store.wants_tending() {
             match self.inbox.recv_timeout(IDLE_AFTER) {
                 Ok(job) => return Some(job),
                 Err(RecvTimeoutError::Disconnected) => return None,
-                Err(RecvTimeoutError::Timeout) => self.tend(true),
+                Err(RecvTimeoutError::Timeout) if self.tend(true) => {}
+                Err(RecvTimeoutError::Timeout) => break,
             }
         }
         self.inbox.recv().ok()
