@@ -242,12 +242,12 @@ impl<S: Store> Loop<S> {
         self.store.commit(batches).inspect_err(|error| self.failed(error))
     }
 
-    fn tend(&mut self, idle: bool) {
-        if self.poison.is_none()
-            && let Err(error) = self.store.tend(idle)
-        {
-            self.failed(&error);
+    /// True when it went well.
+    fn tend(&mut self, idle: bool) -> bool {
+        if self.poison.is_some() {
+            return false;
         }
+        self.store.tend(idle).inspect_err(|error| self.failed(error)).is_ok()
     }
 
     fn failed(&mut self, error: &StoreError) {
