@@ -1,7 +1,8 @@
 //! Arguments of a `command` pool, filled from the task: `{payload.path}`, `{payload}`, `{id}`, and so on.
 //!
 //! Each argument is substituted by itself and stays one argument whatever the payload holds: there is no shell and no splitting.
-//! `{{` and `}}` stand for the braces themselves. A placeholder that the payload can't fill fails the task with a message naming
+//! `{{` and `}}` stand for the braces themselves; braces around what can't be a name (`{print $1}`, `${HOME}`, JSON) are plain
+//! text as well. A placeholder that the payload can't fill fails the task with a message naming
 //! both, before anything is started.
 
 use std::fmt::Write as _;
@@ -118,30 +119,32 @@ impl Template {
 
 impl Argument {
     fn parse(written: &str) -> Result<Self, TemplateError> {
-        let fail = |why: &str| TemplateError { argument: written.to_owned(), why: why.to_owned() };
         let mut parts = Vec::new();
         let mut text = String::new();
         let mut rest = written;
         while let Some(at) = rest.find(['{', '}']) {
+            let after_dollar = rest[..at].ends_with('$') || (at == 0 && text.ends_with('$'));
             text.push_str(&rest[..at]);
             let brace = &rest[at..=at];
             rest = &rest[at + 1..];
             if let Some(after) = rest.strip_prefix(brace) {
                 text.push_str(brace);
                 rest = after;
-            } else if brace == "}" {
-                return Err(fail("a `}` without its `{`"));
-            } else {
-                let end = rest.find('}').ok_or_else(|| fail("a `{` without its `}`"))?;
-                if !text.is_empty() {
-                    parts.push(Part::Text(std::mem::take(&mut text)));
-                }
-                let name = &rest[..end];
-                let part = Part::parse(name)
-                    .ok_or_else(|| fail(&format!("`{{{name}}}` is no placeholder")))?;
-                parts.push(part);
-                rest = &rest[end + 1..];
+                continue;
             }
+            let name = rest.split_once('}').map(|(name, _)| name).filter(|name| is_name(name));
+            let Some(name) = name.filter(|_| brace == "{" && !after_dollar) else {
+                text.push_str(brace);
+                continue;
+            };
+            if !text.is_empty() {
+                parts.push(Part::Text(std::mem::take(&mut text)));
+            }
+            let why = || format!("`{{{name}}}` is no placeholder");
+            let part = Part::parse(name)
+                .ok_or_else(|| TemplateError { argument: written.to_owned(), why: why() })?;
+            parts.push(part);
+            rest = &rest[name.len() + 1..];
         }
         text.push_str(rest);
         if !text.is_empty() {
@@ -199,6 +202,12 @@ impl Argument {
     }
 }
 
+/// What looks like a placeholder's name: a misspelt one must not pass as text.
+fn is_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
+}
+
 impl Part {
     fn parse(name: &str) -> Option<Self> {
         match name {
@@ -240,6 +249,15 @@ mod tests {
     }
 
     #[test]
+    fn other_peoples_braces_are_left_alone() {
+        for plain in
+            ["{", "}", "{}", "{print $1}", "${HOME}x${1}", "${payload}", "{ \"a\": 1 }", "{payload"]
+        {
+            assert_eq!(fill(plain, "1").unwrap(), plain);
+        }
+    }
+
+    #[test]
     fn what_is_missing_is_named() {
         let error = fill("in={payload.path}", r#"{"file":"x"}"#).unwrap_err().to_string();
         assert!(error.contains("`payload.path`") && error.contains("in={payload.path}"), "{error}");
@@ -250,7 +268,7 @@ mod tests {
 
     #[test]
     fn wrong_templates_are_found_before_any_task() {
-        for wrong in ["{", "}", "{path}", "{payload.}", "a{payload..b}", "{payload", "{}"] {
+        for wrong in ["{path}", "{payload.}", "a{payload..b}", "x{payloads.path}"] {
             let error = Template::parse(&[wrong]).unwrap_err();
             assert_eq!(error.argument, wrong);
         }

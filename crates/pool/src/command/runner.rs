@@ -25,7 +25,8 @@ use crate::spec::PoolSpec;
 use crate::template::Template;
 use crate::worker::load::{Expired, Load, Manner, Stopped};
 use crate::worker::{
-    COMMANDS, Claimed, Command, ORDERS, Reply, Shared, WorkerHandle, attempt_of, failed, last_words,
+    COMMANDS, Claimed, Command, ORDERS, Reply, Shared, WorkerHandle, attempt_of, failed,
+    last_words, words_since,
 };
 
 /// What a runner begins with.
@@ -66,6 +67,8 @@ pub(crate) struct Runner {
     /// Exits to acknowledge once so many answers are committed.
     acks: VecDeque<(u64, ExitAck)>,
     leaving: bool,
+    /// When the process before this one ended, milliseconds since 1970.
+    last_end_ms: u64,
 }
 
 enum Stage {
@@ -162,6 +165,7 @@ impl Runner {
             answers: 0,
             acks: VecDeque::new(),
             leaving: false,
+            last_end_ms: 0,
         };
         Ok((runner, WorkerHandle { key, commands: command, view }))
     }
@@ -322,7 +326,9 @@ impl Runner {
         };
         let around = &self.shared.around;
         let (processes, logs) = (around.processes.clone(), around.logs.clone());
-        let (instance, since) = (self.id.clone(), child.started_at_ms());
+        let since = words_since(child.started_at_ms(), self.last_end_ms);
+        self.last_end_ms = report.at_ms;
+        let instance = self.id.clone();
         let cap = self.spec.output_max;
         self.judging.spawn(async move {
             let end = report.end;

@@ -53,9 +53,19 @@ impl Worker {
                 let other_process = spec.slot(slot) != self.spec.slot(slot)
                     || (spec.protocol, spec.raw) != (self.spec.protocol, self.spec.raw);
                 self.instance.replace(spec.slot(slot), false).await;
+                let stopped = spec.stopped;
                 self.set_spec(spec);
-                if other_process && self.process.is_some() {
+                if other_process && self.process.is_some() && self.stopping.is_none() {
                     self.begin_stop(Then::Restart, None, now);
+                } else if other_process && !stopped {
+                    // It may rest because of what was changed.
+                    self.stopping = None;
+                    let ticket = self.instance.start().await;
+                    self.tickets.spawn(async move {
+                        // How it goes is told by the instance's notices.
+                        let _ = ticket.done().await;
+                        false
+                    });
                 }
             }
         }
@@ -72,9 +82,19 @@ impl Worker {
         self.stopping = Some(Stopping { then, reply, until, asked: false });
     }
 
+    /// The worker ends now and stays down for this reason.
+    pub(super) fn rest(&mut self, why: String) {
+        let back = self.load.take_back();
+        self.reports.extend(back);
+        let (then, until) = (Then::Rest { why, leave: false }, crate::dispatcher::now().at);
+        self.stopping = Some(Stopping { then, reply: None, until, asked: false });
+        if let Some(process) = &mut self.process {
+            process.end_asked = true;
+        }
+    }
+
     /// Looks whether a process has to be ended now.
     pub(super) async fn end_what_must_end(&mut self, now: Now) {
-        self.watch_for_silence(now);
         self.end_doomed().await;
         let Some(stopping) = &mut self.stopping else { return };
         if stopping.asked || !(self.load.is_empty() || stopping.until <= now.at) {

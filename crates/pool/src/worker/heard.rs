@@ -128,7 +128,9 @@ impl Worker {
 
     fn on_unused(&mut self, what: &str) {
         let why = swallowed::explain(&self.id.to_string(), self.launcher.as_deref(), what);
-        self.condemn(&failed(why.clone()), why);
+        self.condemn(&failed(why.clone()), why.clone());
+        // A new process would do the same: the place rests, with the reason, until its configuration or a person changes it.
+        self.rest(why);
     }
 
     /// The running attempts are over, told as `how` once the process is gone; and it has to go.

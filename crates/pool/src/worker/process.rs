@@ -194,10 +194,11 @@ impl Worker {
         let (crashed, others): (Vec<_>, Vec<_>) =
             reports.into_iter().partition(|r| matches!(r.how, How::Crash(_)));
         self.reports.extend(others);
+        let last_end = std::mem::replace(&mut self.last_end_ms, report.at_ms);
         if !crashed.is_empty() {
             let s = if crashed.len() == 1 { "" } else { "s" };
             self.tell("worker.crash", format!("{why} while it ran {} task{s}", crashed.len()));
-            self.report_with_words(crashed, process.started_at_ms);
+            self.report_with_words(crashed, words::since(process.started_at_ms, last_end));
         }
     }
 

@@ -70,6 +70,8 @@ pub(crate) struct Worker {
     pub(super) launcher: Option<String>,
     /// The place is given up once nothing is left of it.
     leaving: bool,
+    /// When the process before this one ended, milliseconds since 1970.
+    pub(super) last_end_ms: u64,
     /// Owner task of the instance.
     _instance_task: JoinSet<()>,
 }
@@ -137,6 +139,7 @@ impl Worker {
             announce: false,
             launcher: None,
             leaving: false,
+            last_end_ms: 0,
             _instance_task: tasks,
         };
         worker.set_spec(spec);
@@ -306,6 +309,7 @@ impl Worker {
                 self.on_broken(&error, now);
             }
         }
+        self.watch_for_silence(now);
         let pid = self.process.as_ref().map_or(0, |p| p.pid);
         let credit = self.credit();
         if self.reports.is_empty() && self.began.is_empty() && self.told == (credit, pid) {

@@ -15,6 +15,15 @@ const LINE_MAX: usize = 512;
 /// How long they may take: the logger moves what is in its pipes within milliseconds, and a retry must not wait for more.
 const WAIT: Duration = Duration::from_secs(2);
 
+/// A log's times are those of its chunks, and a start is stamped once exec has worked: words of the first milliseconds look a
+/// little older than their process.
+const SLACK_MS: u64 = 20;
+
+/// From when on the words in a place are those of a process that started at one moment, the one before it having ended at another.
+pub(crate) fn since(started_at_ms: u64, last_end_ms: u64) -> u64 {
+    started_at_ms.saturating_sub(SLACK_MS).max(last_end_ms)
+}
+
 /// What the instance wrote to stderr since a moment (wall clock, milliseconds since 1970); empty when it can't be had in time.
 pub(crate) async fn last(
     processes: Processes,

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ganger_core::StateId;
 
@@ -140,7 +141,12 @@ impl Driver {
         need: Need,
     ) -> Result<(Tree, Report), TreeError> {
         let mut name = clean(name);
-        if self.in_use.contains(&name) || !self.tree(&name).is_empty() {
+        if !self.idle.contains(&name) && !self.in_use.contains(&name) {
+            // Left by an earlier keeper, which may have killed in it.
+            self.tree(&name).remove();
+        }
+        let waits = self.idle.contains(&name) && self.tree(&name).is_empty();
+        if !waits && self.exists(&name) {
             name = format!("{name}.{spawn}");
         }
         let fail = |source| TreeError::Io { name: name.clone(), source };
@@ -151,6 +157,7 @@ impl Driver {
             limited: Vec::new(),
             limits: limits.clone(),
             baseline: Counters::default(),
+            killed: AtomicBool::new(false),
         };
         if let Some(folder) = &tree.v2 {
             make(folder).map_err(fail)?;
@@ -194,6 +201,9 @@ impl Driver {
         if !tree.is_empty() {
             return;
         }
+        if tree.killed.load(Ordering::Relaxed) {
+            return tree.remove();
+        }
         self.idle.push_back(tree.name);
         while self.idle.len() > MAX_IDLE {
             if let Some(oldest) = self.idle.pop_front() {
@@ -229,7 +239,12 @@ impl Driver {
         }
     }
 
-    /// The folders a name has now.
+    fn exists(&self, name: &str) -> bool {
+        let tree = self.tree(name);
+        self.in_use.contains(name) || tree.v2.is_some() || !tree.limited.is_empty()
+    }
+
+    /// The folders a name has now. Whether somebody killed in them is not known, so they count as killed.
     fn tree(&self, name: &str) -> Tree {
         let limited = Controller::ALL.into_iter().filter_map(|controller| {
             let (version, folder) = self.folder(controller, name)?;
@@ -241,6 +256,7 @@ impl Driver {
             limited: limited.collect(),
             limits: Limits::default(),
             baseline: Counters::default(),
+            killed: AtomicBool::new(true),
         }
     }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ganger_core::End;
 use rustix::fs::{Mode, OFlags};
@@ -23,6 +24,9 @@ pub struct Tree {
     pub(super) limited: Vec<(Version, Controller, PathBuf)>,
     pub(super) limits: Limits,
     pub(super) baseline: Counters,
+    /// `cgroup.kill` was used on it, or may have been by somebody before us. Linux 6.18 (seen; the counter it compares came with
+    /// 6.14 or so) then kills everybody who is born into it by CLONE_INTO_CGROUP, before exec: such a folder has to go.
+    pub(super) killed: AtomicBool,
 }
 
 /// Cumulative counters of a folder.
@@ -96,6 +100,7 @@ impl Tree {
     /// There is no such file or the write was refused.
     pub fn kill(&self) -> io::Result<()> {
         let folder = self.v2.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+        self.killed.store(true, Ordering::Relaxed);
         fs::write(folder.join("cgroup.kill"), "1")
     }
 

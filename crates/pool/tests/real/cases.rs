@@ -1,0 +1,35 @@
+//! What is tested.
+
+mod kinds;
+mod takeover;
+mod trouble;
+
+use crate::harness::Case;
+
+pub const ALL: &[Case] = &[
+    ("an_unmodified_fork_script_is_a_worker", kinds::fork_script),
+    ("an_unmodified_line_program_is_a_worker", kinds::line_program),
+    ("a_worker_of_the_envelope_answers_in_batches", kinds::envelope),
+    ("a_command_is_judged_by_its_exit", kinds::commands),
+    ("pools_scale_and_stop", kinds::scaling),
+    ("a_crash_fails_only_what_had_started", trouble::crash),
+    ("an_overdue_attempt_is_ended_before_the_next", trouble::timeouts),
+    ("noise_and_endless_lines_are_named", trouble::garbage),
+    ("a_swallowed_channel_is_named", trouble::swallowed),
+    ("a_running_task_can_be_cancelled", trouble::cancel),
+    ("attempts_live_on_under_a_new_daemon", takeover::envelope),
+    ("a_raw_attempt_is_rerun_and_never_overlaps", takeover::raw),
+    ("a_commands_result_outlives_the_daemon", takeover::command),
+    ("workers_that_died_meanwhile_lose_nothing", takeover::died_meanwhile),
+];
+
+/// Skips with a reason where a program is missing.
+#[macro_export]
+macro_rules! need {
+    ($program:literal) => {
+        if $crate::rig::which($program).is_none() {
+            println!("skipped: {} is not installed", $program);
+            return;
+        }
+    };
+}

@@ -1,0 +1,68 @@
+//! Workers of the kinds that users write.
+
+/// As for `child_process.fork`: knows nothing of ganger.
+pub const FORK_JS: &str = r"
+process.on('message', (m) => {
+  if (m.crash) { console.error('about to fall'); process.kill(process.pid, m.crash); return; }
+  if (m.exit !== undefined) process.exit(m.exit);
+  if (m.hang) { require('fs').appendFileSync(m.hang, 'started\n'); return; }
+  process.send({ double: m.n * 2 });
+});
+process.send('ready');
+";
+
+/// Reads JSON lines, writes JSON lines, prints a banner first.
+pub const LINES_PY: &str = r"
+import sys, json
+print('starting up', flush=True)
+for line in sys.stdin:
+    n = json.loads(line)
+    if n == 'noise':
+        for _ in range(20): print('not json', flush=True)
+        continue
+    if n == 'long':
+        sys.stdout.write('x' * 3000000 + '\n'); sys.stdout.flush(); continue
+    print(json.dumps(n + 1), flush=True)
+";
+
+/// The envelope by hand: hello, batches, `$sync`, `$ack`, `$cancel`; tasks `{ms, log}` take a while and leave a trace.
+pub const ENVELOPE_PY: &str = r"
+import sys, os, json, socket, select, time
+s = socket.socket(fileno=int(os.environ['GANGER_CHANNEL_FD']))
+rest, queue, unacked, acked, quit = b'', [], [], 0, False
+def send(m): s.sendall(json.dumps(m).encode() + b'\n')
+def take(m):
+    global acked, unacked, quit
+    if 'id' in m: queue.append(m)
+    elif '$ack' in m: n = m['$ack'] - acked; del unacked[:n]; acked += n
+    elif '$sync' in m:
+        send({'$sync': {'n': m['$sync']['n'], 'running': [q['id'] for q in queue], 'done': unacked}}); acked = 0
+    elif '$cancel' in m:
+        for q in [q for q in queue if q['id'] == m['$cancel']]: q['cancelled'] = True
+    elif '$drain' in m: quit = True
+def pump(wait):
+    global rest
+    if not select.select([s], [], [], wait)[0]: return
+    got = s.recv(1 << 16)
+    if not got: sys.exit(0)
+    *lines, rest = (rest + got).split(b'\n')
+    for line in lines:
+        m = json.loads(line)
+        for one in (m if isinstance(m, list) else [m]): take(one)
+send({'$hello': {'sdk': 'test', 'version': '0', 'batch': True}})
+while not (quit and not queue):
+    if not queue: pump(None); continue
+    m = queue[0]; p = m['payload']
+    trace = lambda word: p.get('log') and open(p['log'], 'a').write('%s %s %d\n' % (word, p.get('n'), m['attempt'])) and None
+    trace('start')
+    if p.get('kill'): sys.stderr.write('last words\n'); sys.stderr.flush(); os.kill(os.getpid(), p['kill'])
+    until = time.monotonic() + p.get('ms', 0) / 1000
+    while time.monotonic() < until and not m.get('cancelled'):
+        pump(max(0, until - time.monotonic()))
+    queue.pop(0)
+    if m.get('cancelled'): r = {'id': m['id'], 'error': {'message': 'cancelled', 'class': 'Cancelled'}}
+    elif p.get('fail'): r = {'id': m['id'], 'error': {'message': p['fail'], 'class': 'Bad', 'stack': 'here'}}
+    else: r = {'id': m['id'], 'result': {'n': p.get('n'), 'attempt': m['attempt'], 'kind': m['kind']}}
+    trace('end')
+    unacked.append(r); send(r); pump(0)
+";
