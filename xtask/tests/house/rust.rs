@@ -86,6 +86,7 @@ pub(crate) fn split_tests(code: &str) -> (String, String) {
         let tail = &rest[at..];
         let end = item_end(tail);
         tests.push_str(&tail[..end]);
+        tests.push('\n');
         rest = &tail[end..];
     }
     product.push_str(rest);
