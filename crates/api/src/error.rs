@@ -98,12 +98,15 @@ impl ApiError {
         self
     }
 
-    /// From an error and its sources: its text is the message, theirs the chain.
+    /// From an error and its sources: its text is the message, theirs the chain where they say something new.
     pub fn from_error(kind: ErrorKind, error: &dyn std::error::Error) -> Self {
         let mut api = Self::new(kind, error.to_string());
         let mut source = error.source();
         while let Some(cause) = source {
-            api.chain.push(cause.to_string());
+            let text = cause.to_string();
+            if !api.message.contains(&text) {
+                api.chain.push(text);
+            }
             source = cause.source();
         }
         api

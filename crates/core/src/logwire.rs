@@ -58,9 +58,9 @@ pub enum LogRequest {
     },
 }
 
-/// Logger to keeper, passed on to the daemon.
+/// Logger to keeper, passed on to the daemon inside an event that has a tag `is` of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "is")]
+#[serde(rename_all = "snake_case", tag = "log")]
 pub enum LogReply {
     /// A stream is closed.
     Retired {

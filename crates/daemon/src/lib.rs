@@ -3,7 +3,13 @@
 //! It owns the desired state and the HTTP listener's answers. It never forks, never parses what children say beyond
 //! the worker protocol, and may die at any moment: keeper, children and logs go on, and the next daemon resumes.
 
+mod app;
 pub mod config;
+mod convert;
+mod desired;
+mod foreman;
+mod http;
+mod recorder;
 mod run;
 
 pub use run::{DaemonError, DaemonOptions, run};

@@ -38,12 +38,6 @@ impl Keeper {
         }
     }
 
-    /// One round for a tree that is about to be forgotten.
-    pub(crate) fn kill_rest(&mut self, id: SpawnId) {
-        // Who was there is of no interest any more; what survives is the next keeper's leftover.
-        let _ = self.round(id);
-    }
-
     /// Ends the tree at once.
     pub(crate) fn end_tree(&mut self, id: SpawnId, now: Instant) {
         if let Some(child) = self.children.get_mut(&id) {

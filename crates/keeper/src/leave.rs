@@ -105,9 +105,7 @@ impl Keeper {
     }
 
     fn end_all(&mut self, now: Instant) {
-        let kept = self.children.values().filter(|child| child.keep_leftovers);
-        let kept: Vec<SpawnId> = kept.map(|child| child.id).collect();
-        for id in self.running().into_iter().chain(kept) {
+        for id in self.running() {
             self.end_tree(id, now);
         }
         self.leaving = Leaving::Trees(now + STEP);

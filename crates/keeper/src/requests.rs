@@ -166,9 +166,6 @@ impl Keeper {
             None => {}
             Some(false) => self.refuse(Some(id), format!("spawn {id} has not ended")),
             Some(true) => {
-                if self.children.get(&id).is_some_and(|child| child.keep_leftovers) {
-                    self.kill_rest(id);
-                }
                 if let Some(tree) = self.children.remove(&id).and_then(|child| child.tree) {
                     self.driver.release(tree);
                 }

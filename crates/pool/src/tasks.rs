@@ -112,6 +112,18 @@ impl Tasks {
         }
     }
 
+    /// Waits until no task of a queue is unfinished, and that is stored.
+    ///
+    /// # Errors
+    /// No such queue, or too many waiters.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn wait_empty(&self, queue: &str) -> Result<(), TaskError> {
+        let queue = queue.into();
+        self.request(|reply| Msg::WatchEmpty { queue, reply }).await
+    }
+
     /// One task with its attempts.
     ///
     /// # Errors

@@ -40,6 +40,14 @@ pub(super) fn pool_queues(
     }
 }
 
+/// A command's arguments are templates.
+pub(super) fn template(command: &[String], pool: &raw::Pool, walk: &mut Walk<'_>) {
+    if let Err(error) = ganger_pool::template::Template::parse(command) {
+        let span = pool.command.span().or_else(|| pool.shell.span()).unwrap_or_default();
+        walk.error(span, error);
+    }
+}
+
 /// Dependencies must exist and must not go round in a circle.
 pub(super) fn dependencies(config: &Config, spans: &DependencySpans, walk: &mut Walk<'_>) {
     for (name, places) in spans {
@@ -126,13 +134,16 @@ pub(super) fn executable(
 }
 
 /// Why a program can't be started.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotExecutable {
     /// No such file.
+    #[error("there is no such program")]
     Missing,
     /// A folder or device.
+    #[error("{} is not a file that could be run", .0.display())]
     NotAFile(PathBuf),
     /// Nobody may execute it.
+    #[error("{} has no exec bit: chmod +x {}", .0.display(), .0.display())]
     NoExecBit(PathBuf),
 }
 

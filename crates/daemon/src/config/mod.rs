@@ -31,6 +31,7 @@ pub use model::{
     Config, DependsOn, Kill, Limits, LogRules, Pool, Program, Protocol, Queue, Ready, ReadyCheck,
     Restart, RestartOn, Retry, Service, SourceFile, Stop, Workers,
 };
+pub(crate) use resolve::REPLICAS_MAX;
 pub use schema::schema;
 
 use walk::{FromNode, Walk};

@@ -80,6 +80,9 @@ pub struct Service {
     pub depends_on: BTreeMap<String, DependsOn>,
     /// When it counts as ready; `None`: as soon as it runs.
     pub ready: Option<Ready>,
+    /// `PORT` of its first instance; each further one gets one more. Procfiles only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
 }
 
 /// `[queue.NAME]`.

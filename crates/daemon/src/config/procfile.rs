@@ -14,8 +14,8 @@ const PORT_STEP: u32 = 100;
 /// Reads a Procfile; what is wrong is reported to `walk`.
 pub(super) fn resolve(text: &str, walk: &mut Walk<'_>, sources: &mut Vec<SourceFile>) -> Config {
     let cwd = super::resolve::absolute(walk.dir, ".");
-    let env = dot_env(&cwd, walk, sources);
-    let base = env.get("PORT").or_else(|| walk.env.get("PORT"));
+    let mut env = dot_env(&cwd, walk, sources);
+    let base = env.remove("PORT").or_else(|| walk.env.get("PORT").cloned());
     let base = base.and_then(|port| port.trim().parse::<u32>().ok()).unwrap_or(PORT_BASE);
     let mut services = BTreeMap::new();
     let mut at = 0;
@@ -32,13 +32,13 @@ pub(super) fn resolve(text: &str, walk: &mut Walk<'_>, sources: &mut Vec<SourceF
             continue;
         };
         let index = u32::try_from(services.len()).unwrap_or(u32::MAX);
-        let mut env = env.clone();
-        env.insert("PORT".into(), base.saturating_add(PORT_STEP.saturating_mul(index)).to_string());
+        let port = base.saturating_add(PORT_STEP.saturating_mul(index));
         let service = Service {
-            program: Program::of_shell_line(command, &cwd, env),
+            program: Program::of_shell_line(command, &cwd, env.clone()),
             replicas: 1,
             depends_on: BTreeMap::new(),
             ready: None,
+            port: u16::try_from(port).ok(),
         };
         if services.insert(name.to_owned(), service).is_some() {
             walk.error(span, format!("`{name}` is here twice"));

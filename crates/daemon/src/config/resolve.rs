@@ -16,7 +16,7 @@ use super::values::{Dependencies, OneOrMany, Workers};
 use super::walk::{At, Key, Walk};
 
 /// More instances of one service than a machine can tell apart in a table; also a guard against typing errors.
-pub(super) const REPLICAS_MAX: u32 = 10_000;
+pub(crate) const REPLICAS_MAX: u32 = 10_000;
 /// Beyond this, one worker process is the wrong tool.
 const CONCURRENCY_MAX: u32 = 1_024;
 /// Buffered attempts have to be handed back when a worker dies.
@@ -169,6 +169,7 @@ fn resolve_service(
         replicas: in_range(&service.replicas, 1, 0, REPLICAS_MAX, walk),
         depends_on,
         ready: service.ready.0.as_ref().and_then(|ready| resolve_ready(ready, walk)),
+        port: None,
     }
 }
 
@@ -235,8 +236,12 @@ fn resolve_pool(
         )
         .help("raise `workers` instead".into());
     }
+    let program = program(name, &pool.program(), walk, sources);
+    if protocol == Protocol::Command {
+        super::checks::template(&program.command, pool, walk);
+    }
     Pool {
-        program: program(name, &pool.program(), walk, sources),
+        program,
         queues: pool.queues.get().into_iter().flatten().map(|at| at.value.clone()).collect(),
         workers: workers(&pool.workers, walk),
         protocol,

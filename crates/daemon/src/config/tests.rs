@@ -122,8 +122,8 @@ fn a_procfile_with_its_env() {
 fn a_procfile_counts_from_the_port_it_is_given() {
     let folder = Folder::new().with("Procfile", "a: x\nb: y\n").with(".env", "PORT=7000\n");
     let config = folder.load("Procfile").unwrap().config;
-    assert_eq!(config.services["a"].program.env["PORT"], "7000");
-    assert_eq!(config.services["b"].program.env["PORT"], "7100");
+    assert_eq!(config.services["a"].port, Some(7000));
+    assert_eq!(config.services["b"].port, Some(7100));
 }
 
 #[test]

@@ -48,8 +48,7 @@ pub struct Plan {
     /// The child becomes the foreground process group of the keeper's controlling terminal (`ganger run`).
     #[serde(default)]
     pub foreground: bool,
-    /// The rest of the tree lives on when the main process exits, until `EndTree` or, at the latest, `AckExit`: send the
-    /// second only after the first was answered to know that nothing is stuck.
+    /// The rest of the tree lives on when the main process exits; it is ended by `EndTree` only.
     #[serde(default)]
     pub keep_leftovers: bool,
     /// At most [`super::MAX_BLOB`] bytes for the next daemon to read.
@@ -70,8 +69,7 @@ pub enum Stdin {
     Null,
     /// The first descriptor of the `Spawn` frame.
     Passed,
-    /// A pipe; its write end comes with `Spawned`. The keeper holds a copy for the next daemon: to let the child see the
-    /// end of its input, close yours and send `Release { name: "stdin:<spawn id>" }`.
+    /// A pipe; its write end comes with `Spawned`.
     Pipe,
     /// The keeper's own (one-shot verbs).
     Inherit,

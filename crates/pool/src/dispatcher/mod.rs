@@ -12,6 +12,7 @@
 //! look-ups: no channel, no tokio task.
 
 mod deliver;
+mod empty;
 mod requests;
 mod run;
 mod table;
@@ -69,6 +70,10 @@ pub(crate) enum Msg {
     Watch {
         id: TaskId,
         reply: oneshot::Sender<Ended>,
+    },
+    WatchEmpty {
+        queue: Arc<str>,
+        reply: Answer<()>,
     },
     OpenStream {
         queue: Arc<str>,

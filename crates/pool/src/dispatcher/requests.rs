@@ -55,6 +55,7 @@ impl Dispatcher {
                 answer(reply, Ok(()));
             }
             Msg::Watch { id, reply } => self.on_watch(id, reply),
+            Msg::WatchEmpty { queue, reply } => self.on_watch_empty(&queue, reply),
             Msg::OpenStream { queue, results, reply } => {
                 let opened = self.queue_ix(&queue).map(|_| self.open_stream(results));
                 answer(reply, opened);

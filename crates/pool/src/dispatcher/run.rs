@@ -41,6 +41,7 @@ pub(crate) struct Dispatcher {
     pub(super) replies: IdMap<u64, ReplyTo>,
     pub(super) watchers: IdMap<TaskId, Vec<oneshot::Sender<Ended>>>,
     pub(super) watching: usize,
+    pub(super) empties: Vec<super::empty::EmptyWatch>,
     pub(super) streams: IdMap<u64, super::requests::StreamRow>,
     pub(super) in_stream: IdMap<TaskId, u64>,
     /// Every configured queue, by name.
@@ -49,7 +50,7 @@ pub(crate) struct Dispatcher {
     /// Answers that no batch carries yet, by worker.
     pub(super) answered: Vec<(u64, Answers)>,
     /// Batches that are with the writer, with the answers they carry.
-    out: VecDeque<(u64, Vec<(u64, Answers)>)>,
+    pub(super) out: VecDeque<(u64, Vec<(u64, Answers)>)>,
     pub(super) draining: Option<Vec<oneshot::Sender<()>>>,
     pub(super) stats: DispatchStats,
     /// Where the round of [`super::workers`] begins.
@@ -76,6 +77,7 @@ impl Dispatcher {
             replies: IdMap::default(),
             watchers: IdMap::default(),
             watching: 0,
+            empties: Vec::new(),
             streams: IdMap::default(),
             in_stream: IdMap::default(),
             queues,
@@ -136,6 +138,7 @@ impl Dispatcher {
             row.deliver();
         }
         self.tell_drained();
+        self.tell_empty();
     }
 
     fn submit(&mut self) {

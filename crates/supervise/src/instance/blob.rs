@@ -1,6 +1,6 @@
 //! The note each child carries for the next daemon: small JSON, held by the keeper.
 
-use ganger_keeper::wire::Plan;
+use ganger_keeper::wire::{Output, Plan};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -93,7 +93,13 @@ impl Blob {
 /// Values that are null, false, zero or empty count as absent, so that a field added by a later ganger leaves the
 /// fingerprints of old plans as they are and an upgrade replaces nothing.
 pub(crate) fn fingerprint(spec: &InstanceSpec) -> String {
-    let plan = Plan { blob: String::new(), ..spec.plan.clone() };
+    let mut plan = Plan { blob: String::new(), ..spec.plan.clone() };
+    for output in [&mut plan.stdout, &mut plan.stderr] {
+        // How much of a log is kept is the logger's matter; no process has to end for it.
+        if let Output::Log(target) = output {
+            (target.max_bytes, target.max_age_s) = (0, 0);
+        }
+    }
     let by = spec.ready.as_ref().map(|Ready { by, .. }| by);
     let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
     // A plan has string keys and no failing serializer; should that ever change, equal plans still hash alike.

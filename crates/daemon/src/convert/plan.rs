@@ -1,0 +1,98 @@
+//! The plan of one program: environment, identity, limits, logs.
+
+use std::collections::BTreeMap;
+
+use ganger_core::logwire::LogTarget;
+use ganger_core::{InstanceId, InstanceKind};
+use ganger_keeper::wire::{Output, Plan, Stdin};
+use ganger_sandbox::{Limits, Profile};
+
+use super::identity::{self, IdentityError};
+use crate::config::{LogRules, Program, find_executable};
+
+/// What a configuration is made real in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Surroundings<'a> {
+    /// The environment of the `up` that applied it.
+    pub(crate) environment: &'a BTreeMap<String, String>,
+}
+
+/// Variables that mean ganger or its own starter, never a child.
+const NEVER_INHERITED: [&str; 5] =
+    ["NOTIFY_SOCKET", "LISTEN_", "NODE_CHANNEL_", "NODE_UNIQUE_ID", "GANGER_"];
+/// Least bytes kept of one stream, or rotation would drop nearly all of it.
+const STREAM_MIN: u64 = 128 << 10;
+
+/// The plan of instances of `name`; the slot is filled in for each.
+pub(crate) fn plan(
+    name: &str,
+    kind: InstanceKind,
+    program: &Program,
+    instances: u32,
+    around: Surroundings<'_>,
+) -> Result<Plan, IdentityError> {
+    let mut env: BTreeMap<&str, String> = around
+        .environment
+        .iter()
+        .filter(|(key, _)| !NEVER_INHERITED.iter().any(|prefix| key.starts_with(prefix)))
+        .map(|(key, value)| (key.as_str(), value.clone()))
+        .collect();
+    let user = program.user.as_deref().map(identity::look_up).transpose()?;
+    if let Some((user_name, home)) = user.as_ref().and_then(|user| user.entry.as_ref()) {
+        // What login(1) sets: a program run as somebody looks for its files in that somebody's home.
+        env.insert("USER", user_name.clone());
+        env.insert("LOGNAME", user_name.clone());
+        env.insert("HOME", home.clone());
+    }
+    env.extend(program.env.iter().map(|(key, value)| (key.as_str(), value.clone())));
+    let path = env.get("PATH").map_or("", String::as_str);
+    let first = program.command.first().map_or("", String::as_str);
+    // One that is not there now is left to exec, whose answer becomes the instance's reason.
+    let executable =
+        find_executable(first, &program.cwd, path).unwrap_or_else(|_| program.cwd.join(first));
+    let output = Output::Log(log_target(name, program.log, instances));
+    Ok(Plan {
+        instance: InstanceId::new(name, 1),
+        kind,
+        program: executable.display().to_string(),
+        argv: program.command.clone(),
+        env: env.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+        cwd: program.cwd.display().to_string(),
+        stdin: Stdin::Null,
+        stdout: output.clone(),
+        stderr: output,
+        channel: None,
+        inherit: Vec::new(),
+        profile: Profile {
+            limits: limits(program.limits),
+            identity: user.map(|user| user.identity),
+            ..Profile::default()
+        },
+        tree: None,
+        setsid: true,
+        foreground: false,
+        keep_leftovers: false,
+        blob: String::new(),
+    })
+}
+
+/// The cap of a service is shared evenly among the two streams of each of its slots.
+pub(crate) fn log_target(name: &str, rules: LogRules, instances: u32) -> LogTarget {
+    let streams = u64::from(instances.max(1)) * 2;
+    LogTarget {
+        name: name.to_owned(),
+        slot: 1,
+        max_bytes: (rules.max_size.0 / streams).max(STREAM_MIN),
+        max_age_s: rules.max_age.map_or(0, |age| age.0.as_secs().max(1)),
+    }
+}
+
+fn limits(limits: crate::config::Limits) -> Limits {
+    Limits {
+        memory: limits.memory.map(|size| size.0),
+        cpu: limits.cpu,
+        pids: limits.pids,
+        files: limits.files,
+        ..Limits::default()
+    }
+}

@@ -1,0 +1,46 @@
+//! A pool's spec.
+
+use ganger_core::InstanceKind;
+use ganger_pool::template::Template;
+use ganger_pool::{PoolSpec, WORKERS_MAX};
+
+use super::plan::{Surroundings, plan};
+use super::service::instance_spec;
+use super::{ConvertError, Why};
+use crate::config::{Pool, Protocol};
+
+/// The spec of a pool as the pool crate has it.
+pub(crate) fn pool_spec(
+    name: &str,
+    pool: &Pool,
+    workers: u32,
+    stopped: bool,
+    around: Surroundings<'_>,
+) -> Result<PoolSpec, ConvertError> {
+    let fail = |why: Why| ConvertError { kind: "pool", name: name.to_owned(), why };
+    let plan = plan(name, InstanceKind::Worker, &pool.program, workers, around);
+    let plan = plan.map_err(|error| fail(error.into()))?;
+    if workers > WORKERS_MAX {
+        return Err(fail(Why::TooMany { asked: workers, max: WORKERS_MAX }));
+    }
+    if pool.protocol == Protocol::Command {
+        Template::parse(&pool.program.command).map_err(|error| fail(error.into()))?;
+    }
+    let instance = instance_spec(plan, &pool.program, None);
+    let drain = instance.stop.timeout;
+    Ok(PoolSpec {
+        workers,
+        queues: pool.queues.clone(),
+        protocol: match pool.protocol {
+            Protocol::Channel => ganger_pool::Protocol::Channel,
+            Protocol::Stdio => ganger_pool::Protocol::Stdio,
+            Protocol::Command => ganger_pool::Protocol::Command,
+        },
+        raw: pool.raw,
+        concurrency: pool.concurrency,
+        prefetch: pool.prefetch,
+        drain,
+        stopped,
+        ..PoolSpec::new(name, instance)
+    })
+}

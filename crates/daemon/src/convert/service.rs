@@ -1,0 +1,83 @@
+//! A service's spec.
+
+use ganger_core::InstanceKind;
+use ganger_keeper::wire::{ChannelPlan, Plan, Scope};
+use ganger_supervise::{
+    Dependency, InstanceSpec, Ready, ReadyBy, Restart, ServiceSpec, StartLimit, Stop, Until,
+};
+
+use super::ConvertError;
+use super::plan::{Surroundings, plan};
+use crate::config::{self, DependsOn, Kill, Program, ReadyCheck, RestartOn, Service};
+
+/// The spec of a service as supervision has it.
+pub(crate) fn service_spec(
+    name: &str,
+    service: &Service,
+    replicas: u32,
+    stopped: bool,
+    around: Surroundings<'_>,
+) -> Result<ServiceSpec, ConvertError> {
+    let mut plan =
+        plan(name, InstanceKind::Service, &service.program, replicas, around).map_err(|error| {
+            ConvertError { kind: "service", name: name.to_owned(), why: error.into() }
+        })?;
+    let ready = service.ready.as_ref().map(ready);
+    if matches!(&ready, Some(Ready { by: ReadyBy::Channel, .. })) {
+        plan.channel = Some(ChannelPlan::default());
+    }
+    let depends_on = service.depends_on.iter().map(|(other, when)| Dependency {
+        name: other.clone(),
+        until: match when {
+            DependsOn::Started => Until::Started,
+            DependsOn::Ready => Until::Ready,
+            DependsOn::Completed => Until::Completed,
+        },
+    });
+    Ok(ServiceSpec {
+        name: name.to_owned(),
+        replicas,
+        depends_on: depends_on.collect(),
+        instance: instance_spec(plan, &service.program, ready),
+        port: service.port,
+        stopped,
+    })
+}
+
+/// What services and workers share.
+pub(crate) fn instance_spec(plan: Plan, program: &Program, ready: Option<Ready>) -> InstanceSpec {
+    let restart = program.restart;
+    InstanceSpec {
+        plan,
+        restart: match restart.on {
+            RestartOn::Always => Restart::Always,
+            RestartOn::OnFailure => Restart::OnFailure,
+            RestartOn::Never => Restart::Never,
+        },
+        backoff: restart.backoff,
+        start_limit: Some(StartLimit {
+            max: restart.max,
+            within: restart.within.0,
+            breaker: restart.within.0,
+        }),
+        stop: Stop {
+            signal: program.stop.signal,
+            scope: match program.stop.kill {
+                Kill::Tree => Scope::Tree,
+                Kill::Main => Scope::Main,
+            },
+            timeout: program.stop.timeout.0,
+        },
+        ready,
+    }
+}
+
+fn ready(ready: &config::Ready) -> Ready {
+    let by = match &ready.check {
+        ReadyCheck::Log(pattern) => ReadyBy::Log(pattern.clone()),
+        ReadyCheck::Tcp(address) => ReadyBy::Tcp(address.clone()),
+        ReadyCheck::Notify => ReadyBy::Notify,
+        ReadyCheck::Channel => ReadyBy::Channel,
+    };
+    Ready { by, timeout: ready.timeout.0 }
+}

@@ -1,0 +1,164 @@
+//! Those who do the work: services, pools, queues, behind one face.
+
+use ganger_api::{ApiError, ErrorKind};
+use ganger_pool::{PoolError, Pools, Tasks};
+use ganger_supervise::instance::TicketError;
+use ganger_supervise::services::{GroupTicket, ServiceError};
+use ganger_supervise::{ServiceSpec, Services};
+
+use super::handle::{Target, Verb};
+use crate::config::{Config, Queue};
+use crate::convert::{self, ConvertError, Surroundings};
+use crate::desired::Desired;
+
+/// Handles to the owners of everything that runs.
+#[derive(Debug, Clone)]
+pub(crate) struct Crew {
+    pub(crate) services: Services,
+    pub(crate) pools: Pools,
+    pub(crate) tasks: Tasks,
+}
+
+/// Specs of everything in a desired state.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Specs {
+    pub(crate) services: Vec<ServiceSpec>,
+    pub(crate) pools: Vec<ganger_pool::PoolSpec>,
+}
+
+impl Specs {
+    /// What a desired state comes to, and what of it can't be had on this machine (a user that does not exist, …). After
+    /// a `down` that is nothing.
+    pub(crate) fn of(desired: &Desired) -> (Self, Vec<ConvertError>) {
+        let around = Surroundings { environment: &desired.environment };
+        let wanted =
+            |name: &str| (desired.replicas(name).unwrap_or(0), desired.stopped.contains(name));
+        let (mut specs, mut faults) = (Self::default(), Vec::new());
+        if desired.down {
+            return (specs, faults);
+        }
+        for (name, service) in &desired.config.services {
+            let (replicas, stopped) = wanted(name);
+            match convert::service_spec(name, service, replicas, stopped, around) {
+                Ok(spec) => specs.services.push(spec),
+                Err(fault) => faults.push(fault),
+            }
+        }
+        for (name, pool) in &desired.config.pools {
+            let (workers, stopped) = wanted(name);
+            match convert::pool_spec(name, pool, workers, stopped, around) {
+                Ok(spec) => specs.pools.push(spec),
+                Err(fault) => faults.push(fault),
+            }
+        }
+        (specs, faults)
+    }
+}
+
+impl Crew {
+    /// Makes everything so. Queues come first: pools take from them.
+    pub(crate) async fn apply(
+        &self,
+        old: &Config,
+        new: &Config,
+        specs: Specs,
+    ) -> Result<(), ApiError> {
+        let queues = new.queues.iter().map(|(n, q)| (n.clone(), convert::queue_config(q)));
+        self.tasks.configure(queues.collect()).await.map_err(task_error)?;
+        for (name, queue) in &new.queues {
+            self.pause(name, old.queues.get(name), queue).await?;
+        }
+        self.services.apply(specs.services, Vec::new()).await.map_err(service_error)?;
+        self.pools.apply(specs.pools).await.map_err(pool_error)
+    }
+
+    /// `paused` of the file counts when it is new or has changed; else a person's word stays.
+    async fn pause(&self, name: &str, old: Option<&Queue>, new: &Queue) -> Result<(), ApiError> {
+        if old.is_some_and(|old| old.paused) == new.paused {
+            return Ok(());
+        }
+        let done = match new.paused {
+            true => self.tasks.pause(name).await,
+            false => self.tasks.resume(name).await,
+        };
+        done.map_err(task_error)
+    }
+
+    /// Begins a verb; the wait is for its end.
+    pub(crate) async fn verb(
+        &self,
+        target: &Target,
+        verb: Verb,
+        is_pool: bool,
+    ) -> Result<Wait, ApiError> {
+        let Target { name, slot } = target;
+        if is_pool {
+            return Ok(Wait::Pool(self.pools.clone(), target.clone(), verb));
+        }
+        let ticket = match verb {
+            Verb::Start => self.services.start(name, *slot).await,
+            Verb::Stop => self.services.stop(name, *slot).await,
+            Verb::Restart => self.services.restart(name, *slot).await,
+            Verb::Scale(replicas) => self.services.scale(name, replicas).await,
+        };
+        ticket.map(Wait::Group).map_err(service_error)
+    }
+}
+
+/// What a caller waits for.
+#[derive(Debug)]
+pub(crate) enum Wait {
+    /// Instances of a service.
+    Group(GroupTicket),
+    /// Workers: the command is given with the first look at the wait.
+    Pool(Pools, Target, Verb),
+}
+
+impl Wait {
+    /// Waits until it is done; gives what a person should know.
+    pub(crate) async fn done(self) -> Result<Vec<String>, ApiError> {
+        match self {
+            Self::Group(ticket) => ticket.done().await.map_err(not_done)?,
+            Self::Pool(pools, Target { name, slot }, verb) => match verb {
+                Verb::Start => pools.start_workers(&name, slot).await,
+                Verb::Stop => pools.stop_workers(&name, slot, "stopped on request").await,
+                Verb::Restart => pools.restart_workers(&name, slot).await,
+                Verb::Scale(workers) => pools.scale(&name, workers).await,
+            }
+            .map_err(pool_error)?,
+        }
+        Ok(Vec::new())
+    }
+}
+
+fn not_done(error: TicketError) -> ApiError {
+    match &error {
+        TicketError::NotUp { id, .. } => {
+            let hint = format!("ganger logs {} · ganger status {}", id.name, id.name);
+            ApiError::from_error(ErrorKind::Failed, &error).hint(hint)
+        }
+        TicketError::Gone { .. } => ApiError::from_error(ErrorKind::NoDaemon, &error),
+    }
+}
+
+pub(crate) fn service_error(error: ServiceError) -> ApiError {
+    let kind = match &error {
+        ServiceError::Unknown { .. } | ServiceError::NoSlot { .. } => ErrorKind::NotFound,
+        ServiceError::UnknownDependency { .. } | ServiceError::Circle { .. } => ErrorKind::Config,
+        ServiceError::GoingDown | ServiceError::Gone => ErrorKind::NoDaemon,
+    };
+    ApiError::from_error(kind, &error)
+}
+
+pub(crate) fn pool_error(error: PoolError) -> ApiError {
+    let kind = match &error {
+        PoolError::NoPool(_) | PoolError::NoSlot { .. } => ErrorKind::NotFound,
+        PoolError::ShuttingDown => ErrorKind::NoDaemon,
+        _ => ErrorKind::Config,
+    };
+    ApiError::from_error(kind, &error)
+}
+
+fn task_error(error: ganger_pool::TaskError) -> ApiError {
+    crate::http::Fault::from(error).0
+}

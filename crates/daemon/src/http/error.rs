@@ -1,0 +1,76 @@
+//! Failures as answers.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use ganger_api::error::ErrorBody;
+use ganger_api::{ApiError, ErrorKind, V1};
+use ganger_pool::TaskError;
+use ganger_queue::{Failure, PushError};
+use ganger_store::{RefusedWhy, StoreError};
+
+/// What a route answers when it fails.
+#[derive(Debug)]
+pub(crate) struct Fault(pub(crate) ApiError);
+
+pub(crate) type Answer<T> = Result<Json<T>, Fault>;
+
+impl IntoResponse for Fault {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.kind.http_status())
+            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        (status, Json(ErrorBody { v: V1, error: self.0 })).into_response()
+    }
+}
+
+impl From<ApiError> for Fault {
+    fn from(error: ApiError) -> Self {
+        Self(error)
+    }
+}
+
+impl From<TaskError> for Fault {
+    fn from(error: TaskError) -> Self {
+        let kind = match &error {
+            TaskError::NoQueue(_) | TaskError::NoTask(_) => ErrorKind::NotFound,
+            TaskError::Push(PushError::QueueFull { .. }) | TaskError::TooManyWaiters(_) => {
+                ErrorKind::Conflict
+            }
+            TaskError::Push(_) | TaskError::NotJson { .. } => ErrorKind::Usage,
+            TaskError::Failed(Failure::Refused { why: RefusedWhy::NotFound, .. }) => {
+                ErrorKind::NotFound
+            }
+            TaskError::Failed(Failure::Refused { .. }) => ErrorKind::Conflict,
+            TaskError::WaitTimeout { .. } => ErrorKind::Timeout,
+            TaskError::ShuttingDown => ErrorKind::NoDaemon,
+            _ => ErrorKind::Failed,
+        };
+        Self(ApiError::from_error(kind, &error))
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        Self(ApiError::from_error(ErrorKind::Failed, &error))
+    }
+}
+
+/// A request that makes no sense.
+pub(crate) fn usage(message: impl Into<String>) -> Fault {
+    Fault(ApiError::new(ErrorKind::Usage, message))
+}
+
+/// No such thing, with what there is.
+pub(crate) fn not_found<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Fault {
+    let mut error = ApiError::new(ErrorKind::NotFound, format!("there is no {what} `{name}`"));
+    let known: Vec<_> = known.take(20).collect();
+    let near = known.iter().min_by_key(|other| strsim::damerau_levenshtein(name, other));
+    match near {
+        Some(near) if strsim::damerau_levenshtein(name, near) <= 2 => {
+            error = error.hint(format!("did you mean `{near}`?"));
+        }
+        Some(_) => error = error.hint(format!("there is: {}", known.join(", "))),
+        None => {}
+    }
+    Fault(error)
+}

@@ -1,0 +1,74 @@
+//! `GET /instances` and `GET /services/{name}`.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use ganger_api::{Instance, Instances, LogLine, Seconds, Service, Timestamp, V1};
+use ganger_core::InstanceKind;
+use ganger_logs::{Query, ReadError};
+use ganger_supervise::InstanceView;
+
+use super::error::{Answer, Fault, not_found};
+use super::logs::log_line;
+use crate::app::App;
+
+/// Lines of output that help to understand a service's state at a glance.
+const LAST_LINES: u64 = 10;
+
+pub(crate) async fn list(State(app): State<App>) -> Answer<Instances> {
+    Ok(Json(Instances { v: V1, instances: app.instances() }))
+}
+
+pub(crate) async fn one(State(app): State<App>, Path(name): Path<String>) -> Answer<Service> {
+    let desired = app.full()?.desired();
+    let config = &desired.config;
+    let (kind, program) = if let Some(service) = config.services.get(&name) {
+        (InstanceKind::Service, &service.program)
+    } else if let Some(pool) = config.pools.get(&name) {
+        (InstanceKind::Worker, &pool.program)
+    } else {
+        let known = config.services.keys().chain(config.pools.keys()).map(String::as_str);
+        return Err(not_found("service or pool", &name, known));
+    };
+    let mut instances = app.instances();
+    instances.retain(|instance| instance.name == name);
+    Ok(Json(Service {
+        v: V1,
+        kind,
+        replicas: desired.replicas(&name).unwrap_or(0),
+        stopped: desired.stopped.contains(&name),
+        command: program.command.clone(),
+        instances,
+        last_lines: last_lines(&app, &name).await?,
+        name,
+    }))
+}
+
+async fn last_lines(app: &App, name: &str) -> Result<Vec<LogLine>, Fault> {
+    app.flush_logs().await;
+    let logs = app.logs();
+    let query = Query { tail_n: Some(LAST_LINES), ..Query::of([name]) };
+    let read = move || {
+        let lines = logs.read(&query)?;
+        lines.map(|line| line.map(log_line)).collect::<Result<Vec<_>, ReadError>>()
+    };
+    let lines = tokio::task::spawn_blocking(read).await;
+    // A status without its last lines is still a status.
+    Ok(lines.ok().and_then(Result::ok).unwrap_or_default())
+}
+
+/// A view as the API writes it.
+pub(crate) fn instance(view: &InstanceView, now: Timestamp) -> Instance {
+    let wait = |at: u64| Seconds(at.saturating_sub(now.0) as f64 / 1e3);
+    Instance {
+        name: view.id.name.clone(),
+        slot: view.id.slot,
+        kind: view.kind,
+        state: view.state,
+        ready: view.ready,
+        pid: view.pid,
+        restarts: u64::from(view.restarts),
+        started_at: view.started_at_ms.map(Timestamp),
+        reason: view.reason.clone(),
+        next_try_s: view.next_try_ms.map(wait),
+    }
+}

@@ -1,0 +1,164 @@
+//! `GET /metrics`: Prometheus text, made at each scrape from what owners publish. Nothing is counted twice.
+
+use std::sync::atomic::{AtomicI64, AtomicU64};
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use ganger_api::{ApiError, ErrorKind};
+use ganger_core::{InstanceState, TaskState};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::error::Fault;
+use crate::app::{App, Full};
+
+const MEDIA: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+type Count = Counter<u64, AtomicU64>;
+type Number = Gauge<i64, AtomicI64>;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct InstanceLabels {
+    name: String,
+    kind: &'static str,
+    state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NameLabels {
+    name: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct QueueLabels {
+    queue: String,
+    state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WhatLabels {
+    what: String,
+}
+
+pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, Fault> {
+    let mut registry = Registry::with_prefix("ganger");
+    daemon(&app, &mut registry);
+    instances(&app, &mut registry);
+    if let Ok(full) = app.full() {
+        queues(full, &mut registry).await?;
+        tasks(full, &mut registry).await?;
+        store(full, &mut registry);
+    }
+    let mut text = String::new();
+    encode(&mut text, &registry).map_err(|e| ApiError::from_error(ErrorKind::Failed, &e))?;
+    Ok(([(header::CONTENT_TYPE, MEDIA)], text).into_response())
+}
+
+fn daemon(app: &App, registry: &mut Registry) {
+    number(registry, "uptime_seconds", "Since this daemon started", app.uptime().as_secs());
+    number(registry, "api_only", "1: this daemon only answers", u64::from(app.full().is_err()));
+    let about = app.about();
+    let dropped = about.log_bytes_dropped;
+    count(
+        registry,
+        "log_dropped_bytes",
+        "Log bytes dropped on full disks, since this daemon started",
+        dropped,
+    );
+    let degraded = Family::<WhatLabels, Number>::default();
+    for item in app.degraded() {
+        degraded.get_or_create(&WhatLabels { what: item.what }).set(1);
+    }
+    registry.register("degraded", "1 for each thing that works less than it should", degraded);
+}
+
+fn instances(app: &App, registry: &mut Registry) {
+    let states = Family::<InstanceLabels, Number>::default();
+    let restarts = Family::<NameLabels, Count>::default();
+    for instance in app.instances() {
+        // All states, so that one that nobody is in reads 0.
+        for state in InstanceState::ALL {
+            let labels = InstanceLabels {
+                name: instance.name.clone(),
+                kind: instance.kind.as_str(),
+                state: state.as_str(),
+            };
+            states.get_or_create(&labels).inc_by(i64::from(instance.state == *state));
+        }
+        restarts.get_or_create(&NameLabels { name: instance.name }).inc_by(instance.restarts);
+    }
+    registry.register("instances", "Instances by state", states);
+    registry.register("instance_restarts", "Starts after the first", restarts);
+}
+
+async fn queues(full: &Full, registry: &mut Registry) -> Result<(), Fault> {
+    let depths = Family::<QueueLabels, Number>::default();
+    let paused = Family::<NameLabels, Number>::default();
+    for look in full.tasks.queues().await? {
+        for state in TaskState::ALL {
+            let labels = QueueLabels { queue: look.row.name.to_string(), state: state.as_str() };
+            let n = i64::try_from(look.row.counts.get(*state)).unwrap_or(i64::MAX);
+            depths.get_or_create(&labels).set(n);
+        }
+        let name = NameLabels { name: look.row.name.to_string() };
+        paused.get_or_create(&name).set(i64::from(look.row.paused));
+    }
+    registry.register("queue_tasks", "Tasks by queue and state", depths);
+    registry.register("queue_paused", "1: the queue hands out nothing", paused);
+    Ok(())
+}
+
+async fn tasks(full: &Full, registry: &mut Registry) -> Result<(), Fault> {
+    let stats = full.tasks.stats().await?;
+    let engine = stats.engine;
+    count(registry, "tasks_pushed", "Tasks pushed", engine.pushed);
+    count(registry, "tasks_claimed", "Attempts handed to workers", engine.claimed);
+    count(registry, "tasks_completed", "Tasks that ended well", engine.completed);
+    count(registry, "tasks_discarded", "Tasks that became dead letters", engine.discarded);
+    count(
+        registry,
+        "tasks_retried",
+        "Attempts that failed and will be tried again",
+        engine.retried,
+    );
+    count(registry, "tasks_crashed", "Attempts whose process ended under them", engine.crashed);
+    count(
+        registry,
+        "stale_writes_refused",
+        "Writes of attempts that were no longer theirs",
+        engine.stale,
+    );
+    number(registry, "attempts_held", "Attempts with workers now", stats.holding);
+    number(registry, "workers_connected", "Workers that take tasks", stats.workers);
+    Ok(())
+}
+
+fn store(full: &Full, registry: &mut Registry) {
+    let stats = full.writer.stats();
+    count(registry, "store_commits", "Transactions committed", stats.commits);
+    count(registry, "store_rows", "Rows written in them", stats.rows);
+    count(registry, "store_failures", "Transactions that failed", stats.failures);
+    count(
+        registry,
+        "store_refused",
+        "Operations refused: stale attempts, wrong states",
+        stats.refused,
+    );
+}
+
+fn count(registry: &mut Registry, name: &str, help: &str, value: u64) {
+    let counter = Count::default();
+    counter.inc_by(value);
+    registry.register(name, help, counter);
+}
+
+fn number(registry: &mut Registry, name: &str, help: &str, value: u64) {
+    let gauge = Number::default();
+    gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+    registry.register(name, help, gauge);
+}

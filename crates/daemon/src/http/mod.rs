@@ -1,0 +1,92 @@
+//! The HTTP API: routes under `/api/v1` on the Unix socket. It owns no state: it asks owners and reads what they publish.
+//!
+//! The daemon's own user and root are served; everybody else gets 403. When the daemon has no store (or too many of its
+//! kind have died) the reading routes go on and everything else says why it can't.
+
+mod apply;
+mod control;
+mod error;
+mod events;
+mod extract;
+mod instances;
+mod logs;
+mod metrics;
+mod ndjson;
+mod push;
+mod queues;
+mod serve;
+mod sse;
+mod status;
+mod stream;
+mod tasks;
+mod wait;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+use ganger_api::{ApiError, ErrorKind, PREFIX};
+
+pub(crate) use error::{Fault, not_found};
+pub(crate) use instances::instance;
+pub(crate) use serve::{Doors, listener, serve};
+
+use crate::app::App;
+
+/// The largest body that is taken whole. Bulk pushes beyond it use the stream, which has no such bound.
+const BODY_MAX: usize = 128 << 20;
+
+/// Everything there is, for those who may.
+pub(crate) fn routes(app: App) -> Router {
+    let api = Router::new()
+        .route("/status", get(status::status))
+        .route("/instances", get(instances::list))
+        .route("/services/{name}", get(instances::one))
+        .route("/services/{name}/start", post(control::start))
+        .route("/services/{name}/stop", post(control::stop))
+        .route("/services/{name}/restart", post(control::restart))
+        .route("/services/{name}/scale", post(control::scale))
+        .route("/pools/{name}/scale", post(control::scale))
+        .route("/queues", get(queues::list))
+        .route("/queues/{name}", get(queues::one))
+        .route("/queues/{name}/pause", post(queues::pause))
+        .route("/queues/{name}/resume", post(queues::resume))
+        .route("/queues/{name}/tasks", post(push::push))
+        .route("/queues/{name}/stream", post(stream::stream))
+        .route("/tasks", get(tasks::list))
+        .route("/tasks/{id}", get(tasks::one))
+        .route("/tasks/{id}/retry", post(tasks::retry))
+        .route("/tasks/{id}/cancel", post(tasks::cancel))
+        .route("/logs/{name}", get(logs::logs))
+        .route("/events", get(events::events))
+        .route("/apply", post(apply::apply))
+        .route("/down", post(apply::down))
+        .route("/wait", post(wait::wait))
+        .route("/metrics", get(metrics::metrics))
+        .fallback(nowhere)
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(app.clone());
+    Router::new()
+        .nest(PREFIX, api)
+        .route("/metrics", get(metrics::metrics).with_state(app))
+        .fallback(nowhere)
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+}
+
+/// What others hear.
+pub(crate) fn denied() -> Router {
+    Router::new().fallback(|| async {
+        let error = ApiError::new(ErrorKind::Denied, "this daemon belongs to another user");
+        Fault(error.hint("run the command as that user, or as root"))
+    })
+}
+
+async fn nowhere(uri: axum::http::Uri) -> Fault {
+    let error = ApiError::new(ErrorKind::NotFound, format!("there is no route {}", uri.path()));
+    Fault(error.hint(format!(
+        "routes begin with {PREFIX}; command and daemon may be of different versions"
+    )))
+}
+
+async fn wrong_method(method: axum::http::Method, uri: axum::http::Uri) -> Fault {
+    error::usage(format!("{} does not take {method}", uri.path()))
+}

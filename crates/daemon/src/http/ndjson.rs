@@ -1,0 +1,176 @@
+//! Tasks out of JSON, in batches and with as few copies as can be: one per payload.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ganger_api::{ApiError, ErrorKind, Timestamp};
+use ganger_core::{Dur, Priority};
+use ganger_queue::NewTask;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// A task as `ganger_api::NewTask` writes it, borrowed from the body.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Line<'a> {
+    #[serde(borrow, default)]
+    kind: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    payload: Option<&'a RawValue>,
+    #[serde(default)]
+    priority: Option<Priority>,
+    #[serde(default)]
+    delay: Option<Dur>,
+    #[serde(borrow, default)]
+    key: Option<Text<'a>>,
+}
+
+/// A string that borrows unless it has escapes.
+#[derive(Debug, Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// A task and the key it was given, if any.
+#[derive(Debug)]
+pub(crate) struct Parsed {
+    pub(crate) task: NewTask,
+    pub(crate) key: Option<Box<str>>,
+}
+
+/// Turns lines into tasks; remembers what neighbours share.
+#[derive(Debug, Default)]
+pub(crate) struct Parser {
+    kind: Option<Arc<str>>,
+    /// Lines read so far, for errors.
+    line: u64,
+}
+
+impl Parser {
+    /// Reads every whole line of `text`; blank ones are skipped.
+    ///
+    /// # Errors
+    /// The first line that is not a task: its number and what is wrong. Tasks before it are in `into`.
+    pub(crate) fn lines(&mut self, text: &[u8], into: &mut Vec<Parsed>) -> Result<(), ApiError> {
+        let now = Timestamp::now().0;
+        for line in text.split(|byte| *byte == b'\n') {
+            self.line += 1;
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            let read = serde_json::from_slice::<Line<'_>>(line);
+            let read = read.map_err(|e| bad_line(self.line, &e))?;
+            into.push(self.task(read, now));
+        }
+        // What follows the last line feed is no line of its own.
+        self.line -= 1;
+        Ok(())
+    }
+
+    /// Reads a body that is one task or a list of them.
+    ///
+    /// # Errors
+    /// What is wrong, with line and column.
+    pub(crate) fn json(&mut self, body: &[u8]) -> Result<Vec<Parsed>, ApiError> {
+        let fail = |e: serde_json::Error| {
+            ApiError::new(ErrorKind::Usage, format!("this is not a task: {e}")).hint(SHAPE)
+        };
+        let now = Timestamp::now().0;
+        if body.trim_ascii_start().starts_with(b"[") {
+            let lines: Vec<Line<'_>> = serde_json::from_slice(body).map_err(fail)?;
+            Ok(lines.into_iter().map(|line| self.task(line, now)).collect())
+        } else {
+            let line = serde_json::from_slice(body).map_err(fail)?;
+            Ok(vec![self.task(line, now)])
+        }
+    }
+
+    fn task(&mut self, line: Line<'_>, now: u64) -> Parsed {
+        let kind = line.kind.filter(|kind| !kind.0.is_empty()).map(|kind| self.shared(&kind.0));
+        let payload = line.payload.map_or("null", RawValue::get);
+        let delay = line.delay.map_or(0, |d| u64::try_from(d.0.as_millis()).unwrap_or(u64::MAX));
+        let task = NewTask {
+            kind,
+            priority: line.priority.unwrap_or_default(),
+            run_at_ms: if delay == 0 { 0 } else { now.saturating_add(delay) },
+            payload: Bytes::copy_from_slice(payload.as_bytes()),
+            options: None,
+        };
+        Parsed { task, key: line.key.map(|key| key.0.into()) }
+    }
+
+    /// Neighbours mostly have the same kind: one allocation for all of them.
+    fn shared(&mut self, kind: &str) -> Arc<str> {
+        match &self.kind {
+            Some(last) if last.as_ref() == kind => Arc::clone(last),
+            _ => {
+                let kind: Arc<str> = kind.into();
+                self.kind = Some(Arc::clone(&kind));
+                kind
+            }
+        }
+    }
+}
+
+const SHAPE: &str =
+    r#"a task is {"kind"?,"payload","priority"?,"delay"?,"key"?}; the payload is any JSON"#;
+
+fn bad_line(line: u64, error: &serde_json::Error) -> ApiError {
+    ApiError::new(ErrorKind::Usage, format!("line {line} is not a task: {error}")).hint(SHAPE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &str) -> Result<Vec<Parsed>, ApiError> {
+        let mut tasks = Vec::new();
+        Parser::default().lines(text.as_bytes(), &mut tasks).map(|()| tasks)
+    }
+
+    #[test]
+    fn tasks_keep_their_payload_as_it_was() {
+        let tasks = lines(
+            "{\"payload\": {\"big\": 12345678901234567890.10, \"b\":  1}}\n\n\
+             {\"kind\":\"a\\u0062\",\"payload\":[ ],\"priority\":\"high\",\"key\":\"k\"}\n",
+        )
+        .unwrap();
+        assert_eq!(tasks[0].task.payload, "{\"big\": 12345678901234567890.10, \"b\":  1}");
+        assert_eq!(tasks[1].task.kind.as_deref(), Some("ab"));
+        assert_eq!(tasks[1].task.priority, Priority::HIGH);
+        assert_eq!(tasks[1].key.as_deref(), Some("k"));
+        assert_eq!(tasks[1].task.run_at_ms, 0);
+    }
+
+    #[test]
+    fn a_delay_is_a_moment() {
+        let before = Timestamp::now().0;
+        let task = &lines("{\"delay\":\"1h\"}").unwrap()[0].task;
+        assert!(task.run_at_ms >= before + 3_600_000);
+        assert_eq!(task.payload, "null");
+    }
+
+    #[test]
+    fn a_wrong_line_is_named() {
+        let error = lines("{}\n\n{\"payload\":{\"a\":}}\n").unwrap_err();
+        assert!(error.message.starts_with("line 3 is not a task:"), "{}", error.message);
+        assert!(lines("{\"payloads\":1}").unwrap_err().message.contains("unknown field"));
+        assert!(lines("{\"priority\":256}").unwrap_err().message.contains("256"));
+    }
+
+    #[test]
+    fn numbers_go_on_over_chunks() {
+        let mut parser = Parser::default();
+        let mut tasks = Vec::new();
+        parser.lines(b"{}\n{}\n", &mut tasks).unwrap();
+        let error = parser.lines(b"x\n", &mut tasks).unwrap_err();
+        assert!(error.message.starts_with("line 3 "), "{}", error.message);
+    }
+
+    #[test]
+    fn one_task_or_a_list() {
+        let mut parser = Parser::default();
+        assert_eq!(parser.json(b" {\"payload\":1}").unwrap().len(), 1);
+        assert_eq!(parser.json(b" [{\"payload\":1},{}]").unwrap().len(), 2);
+        assert!(parser.json(b"1").is_err());
+    }
+}

@@ -1,0 +1,51 @@
+//! Queues: looking, pausing, resuming.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use ganger_api::{Queue, QueueCounts, Queues, Seconds, Timestamp, V1, VerbAnswer};
+use ganger_core::TaskState;
+use ganger_pool::QueueLook;
+
+use super::error::Answer;
+use crate::app::App;
+
+pub(crate) async fn list(State(app): State<App>) -> Answer<Queues> {
+    let looks = app.full()?.tasks.queues().await?;
+    Ok(Json(Queues { v: V1, queues: looks.iter().map(queue).collect() }))
+}
+
+pub(crate) async fn one(State(app): State<App>, Path(name): Path<String>) -> Answer<Queue> {
+    let look = app.full()?.tasks.queue(&name).await?;
+    Ok(Json(queue(&look)))
+}
+
+pub(crate) async fn pause(State(app): State<App>, Path(name): Path<String>) -> Answer<VerbAnswer> {
+    app.full()?.tasks.pause(&name).await?;
+    Ok(Json(VerbAnswer { v: V1, done: vec![name], notes: Vec::new() }))
+}
+
+pub(crate) async fn resume(State(app): State<App>, Path(name): Path<String>) -> Answer<VerbAnswer> {
+    app.full()?.tasks.resume(&name).await?;
+    Ok(Json(VerbAnswer { v: V1, done: vec![name], notes: Vec::new() }))
+}
+
+fn queue(look: &QueueLook) -> Queue {
+    let now = Timestamp::now().0;
+    let count = |state| look.row.counts.get(state);
+    Queue {
+        v: V1,
+        name: look.row.name.to_string(),
+        paused: look.row.paused,
+        counts: QueueCounts {
+            scheduled: count(TaskState::Scheduled),
+            available: count(TaskState::Available),
+            running: count(TaskState::Running),
+            retryable: count(TaskState::Retryable),
+            completed: count(TaskState::Completed),
+            cancelled: count(TaskState::Cancelled),
+            discarded: count(TaskState::Discarded),
+        },
+        oldest_age_s: look.oldest_ms.map(|at| Seconds(now.saturating_sub(at) as f64 / 1e3)),
+        durability: look.config.durability,
+    }
+}

@@ -1,0 +1,112 @@
+//! The accept loop on the inherited listener: who connects, how many at once, and an orderly end.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener as StdListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+/// Connections served at once; more wait in the kernel's queue. Far above what people and their scripts open.
+const CONNECTIONS_MAX: usize = 4_096;
+/// How long open answers may take after the daemon was told to end.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
+/// After a failed accept (out of descriptors), so that the loop does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What is served to whom.
+#[derive(Debug, Clone)]
+pub(crate) struct Doors {
+    /// For the daemon's own user and for root.
+    pub(crate) ours: Router,
+    /// For everybody else: says no.
+    pub(crate) others: Router,
+}
+
+/// Makes the inherited descriptor a listener. Must be called within a tokio runtime.
+///
+/// # Errors
+/// It is no listening Unix socket.
+pub(crate) fn listener(fd: OwnedFd) -> std::io::Result<UnixListener> {
+    let listener = StdListener::from(fd);
+    listener.set_nonblocking(true)?;
+    UnixListener::from_std(listener)
+}
+
+/// Serves until `end` becomes true, then gives open answers a moment.
+pub(crate) async fn serve(listener: UnixListener, doors: Doors, mut end: watch::Receiver<bool>) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let own = rustix::process::geteuid().as_raw();
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let accepted = tokio::select! {
+            accepted = accept(&listener, &room) => accepted,
+            () = told(&mut end) => break,
+        };
+        match accepted {
+            Ok((stream, permit)) => {
+                let known = stream.peer_cred().is_ok_and(|who| who.uid() == own || who.uid() == 0);
+                let router = if known { doors.ours.clone() } else { doors.others.clone() };
+                let end = end.clone();
+                connections.spawn(async move {
+                    connection(stream, router, end).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "can't accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    let all = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(END_TIMEOUT, all).await.is_err() {
+        connections.shutdown().await;
+    }
+}
+
+async fn accept(
+    listener: &UnixListener,
+    room: &Arc<Semaphore>,
+) -> std::io::Result<(UnixStream, tokio::sync::OwnedSemaphorePermit)> {
+    let permit = Arc::clone(room).acquire_owned().await.map_err(std::io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, permit))
+}
+
+async fn connection(stream: UnixStream, router: Router, mut end: watch::Receiver<bool>) {
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        // A kept-alive connection may idle for hours, and only our own user gets here.
+        .header_read_timeout(None)
+        .half_close(true)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    tokio::pin!(serving);
+    let done = tokio::select! {
+        result = serving.as_mut() => Some(result),
+        () = told(&mut end) => None,
+    };
+    let result = match done {
+        Some(result) => result,
+        None => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = result {
+        // A client that goes away in the middle is its own business.
+        tracing::debug!(%error, "a connection broke");
+    }
+}
+
+/// Returns when the end is told, or when nobody is left who could.
+async fn told(end: &mut watch::Receiver<bool>) {
+    drop(end.wait_for(|end| *end).await);
+}

@@ -1,0 +1,36 @@
+//! `GET /status`.
+
+use axum::Json;
+use axum::extract::State;
+use ganger_api::{DaemonStatus, ProcessStatus, Status, V1};
+
+use super::error::Answer;
+use crate::app::App;
+
+pub(crate) async fn status(State(app): State<App>) -> Answer<Status> {
+    let about = app.about();
+    let desired = app.full().ok().map(|full| full.desired());
+    // Hashing the files is I/O on the caller's wish only; they are small.
+    let config_differs = match desired.clone() {
+        Some(desired) => {
+            tokio::task::spawn_blocking(move || desired.differs()).await.unwrap_or(false)
+        }
+        None => false,
+    };
+    let config_file = desired.and_then(|d| d.file().map(|f| f.path.display().to_string()));
+    Ok(Json(Status {
+        v: V1,
+        daemon: DaemonStatus {
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_s: app.uptime().into(),
+        },
+        keeper: ProcessStatus { pid: Some(about.keeper_pid) },
+        logger: ProcessStatus { pid: about.logger_pid },
+        state_dir: app.state_dir().display().to_string(),
+        config_file,
+        config_differs,
+        degraded: app.degraded(),
+        api_only: app.full().err().map(|e| e.message),
+    }))
+}

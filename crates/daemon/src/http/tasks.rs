@@ -1,0 +1,127 @@
+//! Tasks: looking, retrying, cancelling.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use bytes::Bytes;
+use ganger_api::{Attempt, Task, TaskPage, TaskQuery, TaskSummary, Timestamp, V1, VerbAnswer};
+use ganger_core::TaskId;
+use ganger_core::ids::TASK_ID_ORIGIN_MS;
+use ganger_store::{AttemptError, AttemptRow, TaskRow};
+use serde_json::value::RawValue;
+
+use super::error::{Answer, Fault, usage};
+use super::extract::Params;
+use crate::app::App;
+
+/// Tasks of a page when nothing is asked for: one screen.
+const PAGE: u32 = 50;
+/// Most tasks of a page.
+const PAGE_MAX: u32 = 1_000;
+
+pub(crate) async fn list(
+    State(app): State<App>,
+    Params(query): Params<TaskQuery>,
+) -> Answer<TaskPage> {
+    let after = query.after.as_deref().map(str::parse).transpose();
+    let query = ganger_store::TaskQuery {
+        queue: query.queue,
+        state: query.state,
+        limit: usize::try_from(query.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX)).unwrap_or(1),
+        after: after.map_err(|e: ganger_store::rows::CursorError| usage(e.to_string()))?,
+    };
+    let page = app.full()?.tasks.list(query).await?;
+    let tasks = page.tasks.into_iter().map(summary).collect();
+    Ok(Json(TaskPage { v: V1, tasks, next: page.next.map(|next| next.to_string()) }))
+}
+
+pub(crate) async fn one(State(app): State<App>, Path(id): Path<String>) -> Answer<Task> {
+    let row = app.full()?.tasks.get(task_id(&id)?).await?;
+    Ok(Json(task(row)))
+}
+
+pub(crate) async fn retry(State(app): State<App>, Path(id): Path<String>) -> Answer<VerbAnswer> {
+    app.full()?.tasks.retry(task_id(&id)?).await?;
+    Ok(Json(VerbAnswer { v: V1, done: vec![id], notes: Vec::new() }))
+}
+
+pub(crate) async fn cancel(State(app): State<App>, Path(id): Path<String>) -> Answer<VerbAnswer> {
+    app.full()?.tasks.cancel(task_id(&id)?).await?;
+    Ok(Json(VerbAnswer { v: V1, done: vec![id], notes: Vec::new() }))
+}
+
+fn task_id(text: &str) -> Result<TaskId, Fault> {
+    text.parse().map_err(|e: ganger_core::ids::IdError| usage(e.to_string()))
+}
+
+fn summary(row: TaskRow) -> TaskSummary {
+    TaskSummary {
+        id: row.id,
+        queue: row.queue.to_string(),
+        kind: row.kind.as_deref().unwrap_or_default().to_owned(),
+        state: row.state,
+        priority: row.priority,
+        attempts: row.attempt,
+        error: row.error.as_ref().map(error_text),
+        created_at: created_at(row.id),
+    }
+}
+
+fn task(row: TaskRow) -> Task {
+    Task {
+        v: V1,
+        id: row.id,
+        queue: row.queue.to_string(),
+        kind: row.kind.as_deref().unwrap_or_default().to_owned(),
+        state: row.state,
+        priority: row.priority,
+        payload: raw(&row.payload),
+        result: row.result.as_ref().map(raw),
+        error: row.error.as_ref().map(error_text),
+        attempts: row.attempts.into_iter().map(attempt).collect(),
+        created_at: Some(created_at(row.id)),
+        due_at: row.run_at_ms.map(Timestamp),
+    }
+}
+
+fn attempt(row: AttemptRow) -> Attempt {
+    Attempt {
+        n: row.n,
+        worker: (!row.worker.is_empty()).then(|| row.worker.to_string()),
+        pid: (row.pid != 0).then_some(row.pid),
+        started_at: row.started_at_ms.map(Timestamp),
+        ended_at: row.ended_at_ms.map(Timestamp),
+        outcome: row.outcome.map(|word| word.as_str().to_owned()),
+        error: row.error.as_ref().map(error_text),
+    }
+}
+
+/// An id carries the moment it was made.
+fn created_at(id: TaskId) -> Timestamp {
+    /// Node and sequence below the milliseconds, as `TaskId` says.
+    const BELOW: u32 = 22;
+    Timestamp(TASK_ID_ORIGIN_MS + (id.raw().unsigned_abs() >> BELOW))
+}
+
+/// Stored JSON as it is. Text that is none (it can't be, but a file can be damaged) becomes a JSON string.
+pub(crate) fn raw(bytes: &Bytes) -> Box<RawValue> {
+    let text = String::from_utf8_lossy(bytes).into_owned();
+    RawValue::from_string(text).unwrap_or_else(|_| {
+        serde_json::value::to_raw_value(&String::from_utf8_lossy(bytes))
+            .expect("a string is always JSON")
+    })
+}
+
+/// An error as one text: class, message, last lines of stderr.
+pub(crate) fn error_text(error: &AttemptError) -> String {
+    let mut text = match &error.class {
+        Some(class) if !error.message.starts_with(class.as_str()) => {
+            format!("{class}: {}", error.message)
+        }
+        _ => error.message.clone(),
+    };
+    if !error.stderr.is_empty() {
+        text.push_str("; last lines of stderr:\n");
+        text.push_str(&error.stderr.join("\n"));
+    }
+    text
+}

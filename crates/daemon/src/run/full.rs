@@ -1,0 +1,159 @@
+//! A daemon with a store: everything works.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use ganger_core::{InstanceKind, SpawnId};
+use ganger_logs::LogReader;
+use ganger_pool::{PoolParts, Pools};
+use ganger_process::Child;
+use ganger_store::WriterThread;
+use ganger_supervise::{Services, SlotResume, Snapshot, Surroundings};
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::DaemonError;
+use super::notices::{self, Ending};
+use super::open::Opened;
+use super::start::{Base, Ended, connect, ending, listener};
+use crate::app::{App, Full, Mode};
+use crate::convert;
+use crate::desired::Desired;
+use crate::foreman::{self, Crew, Parts, Specs, pool_error, service_error};
+use crate::http::{self, Doors};
+use crate::recorder::{Events, recorder};
+
+/// Owners end within milliseconds of their last handle; a commit on a slow disk may take seconds.
+const LET_GO: Duration = Duration::from_secs(5);
+/// Taken-over instances are published within one tick of their owner; nobody is kept waiting for a late one.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
+
+/// Serves until everything is down or the keeper is gone.
+pub(super) async fn serve(base: Base, opened: Opened) -> Result<Ended, DaemonError> {
+    let Base { state_dir, keeper, inherited, about } = base;
+    let Opened { writer, thread, readers, desired, resting } = opened;
+    let kinds: HashMap<SpawnId, InstanceKind> =
+        inherited.table.children.iter().map(|row| (row.id, row.kind)).collect();
+    let startup = connect(keeper, inherited, writer.epoch())?;
+    let (processes, mut held) = (startup.processes, startup.held);
+    let listener = listener(startup.api)?;
+    let mut tasks = JoinSet::new();
+    let (events, recorder) = recorder(writer.clone());
+    tasks.spawn(recorder.run());
+    let reason = format!("version {}, pid {}", env!("CARGO_PKG_VERSION"), std::process::id());
+    events.tell("daemon.start", "", reason).await;
+
+    let is_service = |child: &Child| kinds.get(&child.id()) == Some(&InstanceKind::Service);
+    let (services, workers): (Vec<_>, Vec<_>) = startup.adopted.into_iter().partition(is_service);
+    let around = Surroundings {
+        processes: processes.clone(),
+        told: events.told(),
+        run_dir: state_dir.join("run"),
+        logs: LogReader::new(state_dir.join("logs")),
+    };
+    let supervised = Services::start_owner(around.clone(), services, &mut held);
+    let queues = desired.config.queues.iter();
+    let queues = queues.map(|(name, q)| (name.clone(), convert::queue_config(q))).collect();
+    let parts = ganger_pool::Parts {
+        writer: writer.clone(),
+        readers: readers.clone(),
+        told: events.told(),
+        queues,
+    };
+    let work = ganger_pool::start(parts, &mut tasks).await.map_err(DaemonError::Store)?;
+    let (specs, resting) = wanted(&desired, resting, &events).await;
+    let parts = PoolParts {
+        tasks: work.tasks.clone(),
+        claims: work.claims,
+        specs: specs.pools,
+        adopted: workers,
+        resumed: resting.workers,
+        around,
+    };
+    let pools = Pools::start(parts, &mut tasks).await;
+    let pools = pools.map_err(|error| DaemonError::Resume(pool_error(error)))?;
+    let applied = supervised.services.apply(specs.services, resting.services).await;
+    applied.map_err(|error| DaemonError::Resume(service_error(error)))?;
+    first_look(supervised.snapshot.clone(), &desired).await;
+
+    let (end, ended) = watch::channel(false);
+    let (services, workers) = (supervised.snapshot, pools.snapshot());
+    let crew = Crew { services: supervised.services, pools, tasks: work.tasks.clone() };
+    let parts = Parts { crew, writer: writer.clone(), events: events.clone(), desired, end };
+    let foreman = foreman::spawn(parts, &mut tasks);
+    let (tell_about, about) = watch::channel(about);
+    let full = Full {
+        foreman: foreman.clone(),
+        services,
+        workers,
+        tasks: work.tasks,
+        events: events.clone(),
+        readers,
+        writer,
+    };
+    let app = App::new(state_dir, about, processes.clone(), Mode::Full(Box::new(full)));
+    let follow = tokio::spawn(notices::follow(startup.notices, tell_about, Some(events), foreman));
+    let doors = Doors { ours: http::routes(app), others: http::denied() };
+    let (close, closed) = watch::channel(false);
+    let serving = tokio::spawn(http::serve(listener, doors, closed));
+    // Fails only without a keeper, and then the notices say so too.
+    let _gone = processes.ready().await;
+
+    let ending = ending(ended, follow).await;
+    close.send_replace(true);
+    // It only ends with what it serves; a panic in it has been logged.
+    drop(serving.await);
+    let_go(supervised.task, tasks, thread).await;
+    Ok(match ending {
+        Ending::Down => Ended::Down(processes),
+        Ending::KeeperLost(lost) => Ended::KeeperLost(lost),
+    })
+}
+
+/// Where instances were left, by who owns them now.
+#[derive(Debug)]
+struct Resting {
+    services: Vec<SlotResume>,
+    workers: Vec<SlotResume>,
+}
+
+/// What shall run. What this machine can't give any more is told and left out: the rest must go on.
+async fn wanted(desired: &Desired, resting: Vec<SlotResume>, events: &Events) -> (Specs, Resting) {
+    let (specs, faults) = Specs::of(desired);
+    for fault in faults {
+        tracing::error!(error = %fault, "can't go on with it");
+        events.tell("daemon.resume_failed", &fault.name, fault.to_string()).await;
+    }
+    let of_pool = |slot: &SlotResume| desired.config.pools.contains_key(&slot.id.name);
+    let (workers, services) = resting.into_iter().partition(of_pool);
+    (specs, Resting { services, workers })
+}
+
+/// Waits until taken-over services are published: the first caller must not see an empty list.
+async fn first_look(mut snapshot: watch::Receiver<Arc<Snapshot>>, desired: &Desired) {
+    let services = if desired.down { 0 } else { desired.config.services.len() };
+    let published = snapshot.wait_for(|snapshot| {
+        let names = snapshot.instances.chunk_by(|a, b| a.id.name == b.id.name);
+        names.count() >= services
+    });
+    if tokio::time::timeout(FIRST_LOOK, published).await.is_err() {
+        tracing::warn!("not every service is published yet");
+    }
+}
+
+/// Waits until every owner has ended and the store is closed: another daemon may be about to open it.
+async fn let_go(services: JoinHandle<()>, mut tasks: JoinSet<()>, thread: WriterThread) {
+    let all = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(LET_GO, all).await.is_err() {
+        tracing::warn!("not everything ended in time; what was acknowledged is stored");
+        tasks.shutdown().await;
+    }
+    services.abort();
+    // Aborted or ended: both is what is wanted.
+    drop(services.await);
+    let closing = tokio::task::spawn_blocking(move || thread.join());
+    if tokio::time::timeout(LET_GO, closing).await.is_err() {
+        tracing::warn!("the store was not closed in time");
+    }
+}
