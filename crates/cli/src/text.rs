@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-/// `0.4s`, `12s`, `3m`, `5h`, `2d`: at most three characters and a unit, for tables.
+/// `6ms`, `0.4s`, `12s`, `3m`, `5h`, `2d`: at most three characters and a unit, for tables.
 pub(crate) fn age(span: Duration) -> String {
     let seconds = span.as_secs();
     match seconds {
+        0 if (1..100).contains(&span.subsec_millis()) => format!("{}ms", span.as_millis()),
         0..10 if span.subsec_millis() > 0 => format!("{:.1}s", span.as_secs_f64()),
         0..120 => format!("{seconds}s"),
         120..7_200 => format!("{}m", seconds / 60),
@@ -77,9 +78,9 @@ mod tests {
 
     #[test]
     fn ages_and_sizes() {
-        let texts = [0, 400, 12_000, 119_000, 120_000, 7_199_000, 7_200_000, 200_000_000]
+        let texts = [0, 6, 400, 12_000, 119_000, 120_000, 7_199_000, 7_200_000, 200_000_000]
             .map(|ms| age(Duration::from_millis(ms)));
-        assert_eq!(texts, ["0s", "0.4s", "12s", "119s", "2m", "119m", "2h", "2d"]);
+        assert_eq!(texts, ["0s", "6ms", "0.4s", "12s", "119s", "2m", "119m", "2h", "2d"]);
         assert_eq!([512, 64 << 20, 64_172_851].map(bytes), ["512B", "64MiB", "61.2MiB"]);
     }
 

@@ -9,7 +9,7 @@ use ganger_logs::LogReader;
 use ganger_pool::Tasks;
 use ganger_process::Processes;
 use ganger_store::{Readers, SqliteReader, Writer};
-use ganger_supervise::Snapshot;
+use ganger_supervise::{Services, Snapshot};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::desired::Desired;
@@ -36,6 +36,8 @@ pub(crate) struct About {
 #[derive(Debug)]
 pub(crate) struct Full {
     pub(crate) foreman: Foreman,
+    /// Asked for a fresh look only; verbs go through the foreman.
+    pub(crate) supervision: Services,
     pub(crate) services: watch::Receiver<Arc<Snapshot>>,
     pub(crate) workers: watch::Receiver<Arc<Snapshot>>,
     pub(crate) tasks: Tasks,
@@ -139,12 +141,14 @@ impl App {
         degraded
     }
 
-    /// Every instance, by name and slot.
-    pub(crate) fn instances(&self) -> Vec<Instance> {
+    /// Every instance, by name and slot, not older than any event or answer that was seen before.
+    pub(crate) async fn instances(&self) -> Vec<Instance> {
         let full = match &self.0.mode {
             Mode::ApiOnly(only) => return only.instances.clone(),
             Mode::Full(full) => full,
         };
+        // Without its owner the last snapshot is what there is to see.
+        drop(full.supervision.published().await);
         let now = Timestamp::now();
         let (services, workers) = (full.services.borrow().clone(), full.workers.borrow().clone());
         let views = services.instances.iter().chain(&workers.instances);

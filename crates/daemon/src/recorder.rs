@@ -11,7 +11,7 @@ use std::time::Duration;
 use ganger_core::Event;
 use ganger_store::{Batch, Op, StoreError, Writer};
 use ganger_supervise::Told;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::desired;
@@ -98,12 +98,20 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// Runs until every sender is gone and what could be committed is.
-    pub(crate) async fn run(mut self) {
+    /// Runs until every sender is gone, or `last` says that the rest has nothing to tell any more, and what could be
+    /// committed is. Senders live in many hands, some of which end only with the keeper's socket.
+    pub(crate) async fn run(mut self, mut last: oneshot::Receiver<()>) {
         let mut fresh = Vec::with_capacity(BATCH);
+        let mut closed = false;
         loop {
             let retry = self.retry_at;
             let open = tokio::select! {
+                biased;
+                _ = &mut last, if !closed => {
+                    closed = true;
+                    self.inbox.close();
+                    continue;
+                }
                 n = self.inbox.recv_many(&mut fresh, BATCH) => n > 0,
                 () = until(retry) => true,
             };

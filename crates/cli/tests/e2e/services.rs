@@ -56,8 +56,9 @@ fn stop_start_restart_scale() {
 fn a_killed_service_comes_back_and_says_why() {
     let it = up(TWO);
     let old = Process::open(it.pid("idle", 1)).unwrap();
-    let mut events = it.follow(&["events", "-f", "--json", "-n", "0"]);
     old.kill();
+    // What happened before comes first, so nothing is missed between the kill and the look.
+    let mut events = it.follow(&["events", "-f", "--json"]);
     let exit = events.until("exit", SOON, |l| l.contains("instance.exit") && l.contains("idle"));
     assert!(exit.contains("SIGKILL"), "{exit}");
     events.until("ready again", SOON, |l| l.contains("\"to\":\"running\"") && l.contains("idle"));

@@ -15,7 +15,7 @@ use crate::app::App;
 const LAST_LINES: u64 = 10;
 
 pub(crate) async fn list(State(app): State<App>) -> Answer<Instances> {
-    Ok(Json(Instances { v: V1, instances: app.instances() }))
+    Ok(Json(Instances { v: V1, instances: app.instances().await }))
 }
 
 pub(crate) async fn one(State(app): State<App>, Path(name): Path<String>) -> Answer<Service> {
@@ -29,7 +29,7 @@ pub(crate) async fn one(State(app): State<App>, Path(name): Path<String>) -> Ans
         let known = config.services.keys().chain(config.pools.keys()).map(String::as_str);
         return Err(not_found("service or pool", &name, known));
     };
-    let mut instances = app.instances();
+    let mut instances = app.instances().await;
     instances.retain(|instance| instance.name == name);
     Ok(Json(Service {
         v: V1,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64};
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use ganger_api::{ApiError, ErrorKind};
+use ganger_api::{ApiError, ErrorKind, Instance};
 use ganger_core::{InstanceState, TaskState};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -48,7 +48,7 @@ struct WhatLabels {
 pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, Fault> {
     let mut registry = Registry::with_prefix("ganger");
     daemon(&app, &mut registry);
-    instances(&app, &mut registry);
+    instances(app.instances().await, &mut registry);
     if let Ok(full) = app.full() {
         queues(full, &mut registry).await?;
         tasks(full, &mut registry).await?;
@@ -77,10 +77,10 @@ fn daemon(app: &App, registry: &mut Registry) {
     registry.register("degraded", "1 for each thing that works less than it should", degraded);
 }
 
-fn instances(app: &App, registry: &mut Registry) {
+fn instances(all: Vec<Instance>, registry: &mut Registry) {
     let states = Family::<InstanceLabels, Number>::default();
     let restarts = Family::<NameLabels, Count>::default();
-    for instance in app.instances() {
+    for instance in all {
         // All states, so that one that nobody is in reads 0.
         for state in InstanceState::ALL {
             let labels = InstanceLabels {

@@ -38,7 +38,7 @@ pub(crate) async fn wait(
         None => all.await?,
         Some(limit) => match tokio::time::timeout(limit, all).await {
             Ok(result) => result?,
-            Err(_) => return Err(too_late(&app, &conditions, limit)),
+            Err(_) => return Err(too_late(&app, &conditions, limit).await),
         },
     }
     Ok(Json(Waited { v: V1, met: conditions }))
@@ -60,6 +60,8 @@ async fn ready(full: &Full, name: &str) -> Result<(), Fault> {
         return Err(not_found("service or pool", name, known));
     }
     let is_pool = config.pools.contains_key(name);
+    // Readiness of before the last verb or event must not count.
+    drop(full.supervision.published().await);
     let mut views = if is_pool { full.workers.clone() } else { full.services.clone() };
     let gone = || ApiError::new(ErrorKind::NoDaemon, "this daemon is going down");
     let wanted = || full.desired().replicas(name).unwrap_or(0);
@@ -86,13 +88,14 @@ fn settled(views: &Arc<Snapshot>, name: &str, wanted: u32) -> Option<Result<(), 
     (ready >= wanted).then_some(Ok(()))
 }
 
-fn too_late(app: &App, conditions: &[WaitCondition], limit: Duration) -> Fault {
+async fn too_late(app: &App, conditions: &[WaitCondition], limit: Duration) -> Fault {
     let list: Vec<_> = conditions.iter().map(ToString::to_string).collect();
     let message = format!("{} did not hold within {}", list.join(", "), ganger_core::Dur(limit));
     let mut error = ApiError::new(ErrorKind::Timeout, message);
+    let instances = app.instances().await;
     for condition in conditions {
         if let WaitCondition::ServiceReady(name) = condition {
-            let late = app.instances().into_iter().filter(|i| &i.name == name && !i.ready);
+            let late = instances.iter().filter(|i| &i.name == name && !i.ready);
             error.chain.extend(late.map(|i| {
                 format!("{}#{} is {} {}", i.name, i.slot, i.state, i.reason).trim_end().to_owned()
             }));

@@ -10,7 +10,7 @@ use ganger_process::Child;
 use ganger_store::WriterThread;
 use ganger_supervise::{Services, SlotResume, Snapshot, Surroundings};
 use std::sync::Arc;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::DaemonError;
@@ -40,7 +40,8 @@ pub(super) async fn serve(base: Base, opened: Opened) -> Result<Ended, DaemonErr
     let listener = listener(startup.api)?;
     let mut tasks = JoinSet::new();
     let (events, recorder) = recorder(writer.clone());
-    tasks.spawn(recorder.run());
+    let (last, over) = oneshot::channel();
+    let recording = tokio::spawn(recorder.run(over));
     let reason = format!("version {}, pid {}", env!("CARGO_PKG_VERSION"), std::process::id());
     events.tell("daemon.start", "", reason).await;
 
@@ -79,12 +80,14 @@ pub(super) async fn serve(base: Base, opened: Opened) -> Result<Ended, DaemonErr
 
     let (end, ended) = watch::channel(false);
     let (services, workers) = (supervised.snapshot, pools.snapshot());
+    let supervision = supervised.services.clone();
     let crew = Crew { services: supervised.services, pools, tasks: work.tasks.clone() };
     let parts = Parts { crew, writer: writer.clone(), events: events.clone(), desired, end };
     let foreman = foreman::spawn(parts, &mut tasks);
     let (tell_about, about) = watch::channel(about);
     let full = Full {
         foreman: foreman.clone(),
+        supervision,
         services,
         workers,
         tasks: work.tasks,
@@ -104,7 +107,8 @@ pub(super) async fn serve(base: Base, opened: Opened) -> Result<Ended, DaemonErr
     close.send_replace(true);
     // It only ends with what it serves; a panic in it has been logged.
     drop(serving.await);
-    let_go(supervised.task, tasks, thread).await;
+    let owners = Owners { services: supervised.task, tasks, last, recording, thread };
+    owners.let_go().await;
     Ok(match ending {
         Ending::Down => Ended::Down(processes),
         Ending::KeeperLost(lost) => Ended::KeeperLost(lost),
@@ -142,18 +146,38 @@ async fn first_look(mut snapshot: watch::Receiver<Arc<Snapshot>>, desired: &Desi
     }
 }
 
-/// Waits until every owner has ended and the store is closed: another daemon may be about to open it.
-async fn let_go(services: JoinHandle<()>, mut tasks: JoinSet<()>, thread: WriterThread) {
-    let all = async { while tasks.join_next().await.is_some() {} };
-    if tokio::time::timeout(LET_GO, all).await.is_err() {
-        tracing::warn!("not everything ended in time; what was acknowledged is stored");
-        tasks.shutdown().await;
-    }
-    services.abort();
-    // Aborted or ended: both is what is wanted.
-    drop(services.await);
-    let closing = tokio::task::spawn_blocking(move || thread.join());
-    if tokio::time::timeout(LET_GO, closing).await.is_err() {
-        tracing::warn!("the store was not closed in time");
+/// Everything that must have ended before another daemon may open the store.
+#[derive(Debug)]
+struct Owners {
+    services: JoinHandle<()>,
+    tasks: JoinSet<()>,
+    /// Dropped or sent: the recorder writes what it has and ends.
+    last: oneshot::Sender<()>,
+    recording: JoinHandle<()>,
+    thread: WriterThread,
+}
+
+impl Owners {
+    /// Waits for them in the order in which they need each other: who tells, who records, who writes.
+    async fn let_go(mut self) {
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(LET_GO, all).await.is_err() {
+            tracing::warn!("not everything ended in time; what was acknowledged is stored");
+            self.tasks.shutdown().await;
+        }
+        self.services.abort();
+        // Aborted or ended: both is what is wanted.
+        drop(self.services.await);
+        drop(self.last);
+        if tokio::time::timeout(LET_GO, &mut self.recording).await.is_err() {
+            tracing::warn!("the last events could not be recorded in time");
+            self.recording.abort();
+            drop(self.recording.await);
+        }
+        let thread = self.thread;
+        let closing = tokio::task::spawn_blocking(move || thread.join());
+        if tokio::time::timeout(LET_GO, closing).await.is_err() {
+            tracing::warn!("the store was not closed in time");
+        }
     }
 }

@@ -60,6 +60,7 @@ pub(super) enum Ask {
     Stop { name: String, slot: Option<u32>, reply: Answer<GroupTicket> },
     Restart { name: String, slot: Option<u32>, reply: Answer<GroupTicket> },
     Scale { name: String, replicas: u32, reply: Answer<GroupTicket> },
+    Publish { reply: oneshot::Sender<()> },
     Shutdown { reply: oneshot::Sender<()> },
 }
 
@@ -147,6 +148,17 @@ impl Services {
     pub async fn scale(&self, name: &str, replicas: u32) -> Result<GroupTicket, ServiceError> {
         let name = name.to_owned();
         self.ask(|reply| Ask::Scale { name, replicas, reply }).await
+    }
+
+    /// Returns when everything that instances have said so far is in the snapshot: who has seen an event or the answer of
+    /// a verb and reads after this sees no older state. Cheap; without it a snapshot is up to 20 ms old.
+    ///
+    /// # Errors
+    /// The owner task is gone.
+    pub async fn published(&self) -> Result<(), ServiceError> {
+        let (reply, done) = oneshot::channel();
+        self.asks.send(Ask::Publish { reply }).await.map_err(|_| ServiceError::Gone)?;
+        done.await.map_err(|_| ServiceError::Gone)
     }
 
     /// Stops everything, dependents first. Returns when every tree is empty; what the kernel does not end holds it up,

@@ -76,11 +76,7 @@ impl Owner {
                     Some(ask) => self.on_ask(ask).await,
                     None => return,
                 },
-                Some((id, notice)) = self.noticed.recv() => {
-                    if let InstanceNotice::State(view) = notice {
-                        self.on_view(id, view).await;
-                    }
-                }
+                Some((id, notice)) = self.noticed.recv() => self.on_notice(id, notice).await,
                 Some(Ok((id, true))) = self.stops.join_next() => self.on_stopped(id).await,
                 Some(ended) = self.tasks.join_next() => {
                     if let Err(error) = ended && error.is_panic() {
@@ -96,6 +92,16 @@ impl Owner {
         let down = self.going_down.is_some();
         match ask {
             Ask::Shutdown { reply } => self.shutdown(reply).await,
+            Ask::Publish { reply } => {
+                // What came before the question; what comes meanwhile is for the next one.
+                for _ in 0..self.noticed.len() {
+                    let Ok((id, notice)) = self.noticed.try_recv() else { break };
+                    self.on_notice(id, notice).await;
+                }
+                self.publisher.publish();
+                // Who no longer waits needs no answer.
+                drop(reply.send(()));
+            }
             Ask::Apply { reply, .. } if down => answer(reply, Err(ServiceError::GoingDown)),
             Ask::Apply { specs, resume, reply } => {
                 let applied = self.apply(specs, resume).await;
@@ -164,6 +170,12 @@ impl Owner {
             return Err(ServiceError::Unknown { name: name.to_owned(), known: known.collect() });
         }
         Ok(self.services.get_mut(name).expect("looked up just now"))
+    }
+
+    async fn on_notice(&mut self, id: InstanceId, notice: InstanceNotice) {
+        if let InstanceNotice::State(view) = notice {
+            self.on_view(id, view).await;
+        }
     }
 
     /// An instance says where it is: dependents may start.
