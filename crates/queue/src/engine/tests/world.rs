@@ -1,7 +1,7 @@
 //! A world around the engine: the real store, a writer and readers whose every step is taken by hand, two workers, and
 //! a model that remembers what was promised.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use ganger_core::{Backoff, Durability, Priority, TaskId, TaskState, Token};
 use ganger_store::{
@@ -54,6 +54,7 @@ pub(super) struct World {
     pub(super) held: Vec<Held>,
     pub(super) tasks: Vec<Known>,
     pub(super) by_id: HashMap<TaskId, usize>,
+    returned: HashSet<TaskId>,
     requests: BTreeMap<u64, Request>,
     next_req: u64,
     /// Last fresh task sent per queue and priority.
@@ -102,6 +103,7 @@ impl World {
             held: Vec::new(),
             tasks: Vec::new(),
             by_id: HashMap::new(),
+            returned: HashSet::new(),
             requests: BTreeMap::new(),
             next_req: 0,
             order: HashMap::new(),
@@ -354,6 +356,7 @@ impl World {
         let known = &mut self.tasks[number];
         assert!(known.id.is_none_or(|was| was == id), "one task, one id");
         known.id = Some(id);
+        known.disturbed |= self.returned.contains(&id);
         let before = self.by_id.insert(id, number);
         assert!(before.is_none_or(|n| n == number), "an id was used twice");
     }
@@ -363,8 +366,10 @@ impl World {
         let actions = self.engine.actions();
         self.reads.extend(actions.reads);
         for returned in actions.returned {
-            if let Some(number) = self.by_id.get(&returned.id) {
-                self.tasks[*number].disturbed = true;
+            match self.by_id.get(&returned.id) {
+                Some(number) => self.tasks[*number].disturbed = true,
+                // Its push was never answered; `learn` will say which task it is.
+                None => drop(self.returned.insert(returned.id)),
             }
         }
         for reply in actions.replies {
