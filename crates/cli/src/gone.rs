@@ -1,8 +1,10 @@
 //! Waiting for the keeper to be gone, by its pidfd.
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::time::Duration;
 
+use ganger_api::SOCKET_NAME;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
@@ -20,10 +22,15 @@ const LAST_WORDS: Duration = Duration::from_secs(15);
 pub(crate) struct Keeper(Option<OwnedFd>);
 
 impl Keeper {
-    /// The keeper of a state folder, as its daemon names it.
+    /// The keeper of a state folder. One in another pid namespace (a container) is watched by its socket, which it
+    /// removes last; its number means nothing here.
     pub(crate) fn of(place: &Place) -> Result<Self, CliError> {
         let status = link::session_at(place, async |client| Ok(client.status().await?))?;
-        Ok(Self::with_pid(status.keeper.pid))
+        let pid = status.keeper.pid.filter(|pid| is_keeper_of(*pid, &place.state_dir));
+        Ok(match pid {
+            Some(pid) => Self::with_pid(Some(pid)),
+            None => Self(socket_watch(&place.state_dir.join(SOCKET_NAME)).ok()),
+        })
     }
 
     /// The process with this id, if it is there.
@@ -64,5 +71,41 @@ impl Keeper {
                 Err(_) => return false,
             }
         }
+    }
+}
+
+/// Its command line says so: `ganger __keeper --state-dir DIR`.
+fn is_keeper_of(pid: u32, state_dir: &Path) -> bool {
+    let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let mut words = words.split(|byte| *byte == 0);
+    words.any(|word| word == b"__keeper")
+        && words.any(|word| word == state_dir.as_os_str().as_encoded_bytes())
+}
+
+/// Readable once the socket's name is removed: its link count changes (inotify(7), IN_ATTRIB).
+fn socket_watch(socket: &Path) -> rustix::io::Result<OwnedFd> {
+    use rustix::fs::inotify;
+    let watch = inotify::init(inotify::CreateFlags::CLOEXEC)?;
+    inotify::add_watch(
+        &watch,
+        socket,
+        inotify::WatchFlags::ATTRIB | inotify::WatchFlags::DELETE_SELF,
+    )?;
+    Ok(watch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_removed_socket_is_an_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let keeper = Keeper(Some(socket_watch(&path).unwrap()));
+        std::fs::remove_file(&path).unwrap();
+        assert!(keeper.wait_gone());
+        assert!(!is_keeper_of(std::process::id(), dir.path()));
     }
 }

@@ -1,10 +1,12 @@
 //! The real binary, end to end: every test has a folder, a keeper and a daemon of its own.
 
 mod crashes;
+mod daemon;
 mod exit_codes;
 mod failures;
 mod run;
 mod services;
+mod tasks;
 
 use std::time::Duration;
 

@@ -1,0 +1,81 @@
+//! Tasks by the command: push, wait, list, get, retry, cancel.
+
+use ganger_testkit::TempDaemon;
+
+use crate::up;
+
+const WORDS: &str = r#"
+version = 1
+[queue.words]
+retry = { max = 1 }
+[pool.words]
+command = ["sh", "-c", "case $(cat) in *bad*) echo no >&2; exit 3;; *) echo '{\"ok\":true}';; esac"]
+queues = ["words"]
+protocol = "command"
+workers = 2
+"#;
+
+fn id_of(it: &TempDaemon, words: &[&str]) -> String {
+    let pushed = it.ganger(words).with_code(0).json();
+    pushed["id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn push_wait_get() {
+    let it = up(WORDS);
+    let said = it.ganger(&["push", "words", "--payload", "\"fine\"", "--wait"]).with_code(0);
+    assert_eq!(said.out, "{\"ok\":true}\n");
+    let id = id_of(&it, &["push", "words", "--payload", "7", "--priority", "high", "--json"]);
+    let _ = it.ganger(&["task", "wait", &id, "--timeout", "20s"]).with_code(0);
+    let task = it.ganger(&["task", "get", &id, "--json"]).with_code(0).json();
+    assert_eq!(
+        (task["state"].as_str(), task["priority"].as_str()),
+        (Some("completed"), Some("high"))
+    );
+    assert_eq!(task["attempts"][0]["outcome"], "completed");
+    let _ = it.ganger(&["wait", "queue:words=empty", "--timeout", "20s"]).with_code(0);
+    let queue = it.ganger(&["queue", "get", "words", "--json"]).with_code(0).json();
+    assert_eq!(queue["counts"]["completed"], 2);
+}
+
+#[test]
+fn a_failure_is_told_and_can_be_retried() {
+    let it = up(WORDS);
+    let said = it.ganger(&["push", "words", "--payload", "\"bad\"", "--wait"]).with_code(1);
+    assert!(said.err.contains("discarded"), "{}", said.err);
+    let list = it.ganger(&["task", "list", "--state", "discarded", "--json"]).with_code(0).json();
+    let id = list["tasks"][0]["id"].as_str().unwrap().to_owned();
+    let said = it.ganger(&["task", "wait", &id, "--timeout", "20s"]).with_code(1);
+    assert!(said.err.contains("code 3") && said.err.contains("task retry"), "{}", said.err);
+    let _ = it.ganger(&["task", "retry", &id]).with_code(0);
+    let _ = it.ganger(&["task", "wait", &id, "--timeout", "20s"]).with_code(1);
+    let task = it.ganger(&["task", "get", &id, "--json"]).with_code(0).json();
+    assert_eq!(task["attempts"].as_array().unwrap().len(), 2, "{task}");
+}
+
+#[test]
+fn many_lines_a_pause_and_a_key() {
+    let it = up(WORDS);
+    let _ = it.ganger(&["queue", "pause", "words"]).with_code(0);
+    let lines: String = (0..2_500).map(|n| format!("{{\"n\":{n}}}\n")).collect();
+    it.write("tasks.jsonl", &lines);
+    let said = it.ganger(&["push", "words", "--lines", "tasks.jsonl"]).with_code(0);
+    assert_eq!(said.out.lines().count(), 2_500);
+    let queue = it.ganger(&["queue", "get", "words", "--json"]).with_code(0).json();
+    assert_eq!(
+        (queue["paused"].as_bool(), queue["counts"]["available"].as_u64()),
+        (Some(true), Some(2_500))
+    );
+    let first = id_of(&it, &["push", "words", "--key", "same", "--json"]);
+    assert_eq!(id_of(&it, &["push", "words", "--key", "same", "--json"]), first);
+    let _ = it.ganger(&["task", "cancel", &first]).with_code(0);
+    let task = it.ganger(&["task", "get", &first, "--json"]).with_code(0).json();
+    assert_eq!(task["state"], "cancelled");
+    let page =
+        it.ganger(&["task", "list", "--queue", "words", "-n", "10", "--json"]).with_code(0).json();
+    assert_eq!(page["tasks"].as_array().unwrap().len(), 10);
+    let after = page["next"].as_str().unwrap();
+    let page =
+        it.ganger(&["task", "list", "-n", "10", "--after", after, "--json"]).with_code(0).json();
+    assert_eq!(page["tasks"].as_array().unwrap().len(), 10);
+}
