@@ -26,7 +26,7 @@ const COMMANDS: usize = 64;
 pub struct PoolParts {
     /// The dispatcher.
     pub tasks: Tasks,
-    /// Claims of earlier epochs, from [`crate::start`].
+    /// Claims of earlier epochs, from [`crate::start()`].
     pub claims: Claims,
     /// Every pool.
     pub specs: Vec<PoolSpec>,

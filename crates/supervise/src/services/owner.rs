@@ -100,7 +100,7 @@ impl Owner {
                 }
                 self.publisher.publish();
                 // Who no longer waits needs no answer.
-                drop(reply.send(()));
+                answer(reply, ());
             }
             Ask::Apply { reply, .. } if down => answer(reply, Err(ServiceError::GoingDown)),
             Ask::Apply { specs, resume, reply } => {

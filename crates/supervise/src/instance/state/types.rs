@@ -97,7 +97,7 @@ pub enum Event {
     },
     /// The keeper ended its tree by force; these pids would not go.
     TreeEnded(Vec<u32>),
-    /// The time of [`Machine::deadline`] has come.
+    /// The time of [`super::Machine::deadline`] has come.
     Deadline,
 }
 
