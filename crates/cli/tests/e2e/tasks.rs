@@ -17,7 +17,7 @@ workers = 2
 
 fn id_of(it: &TempDaemon, words: &[&str]) -> String {
     let pushed = it.ganger(words).with_code(0).json();
-    pushed["id"].as_str().unwrap().to_owned()
+    pushed["id"].as_str().expect("a pushed task has an id").to_owned()
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod trouble;
 
 use crate::harness::Case;
 
-pub const ALL: &[Case] = &[
+pub(crate) const ALL: &[Case] = &[
     ("an_unmodified_fork_script_is_a_worker", kinds::fork_script),
     ("an_unmodified_line_program_is_a_worker", kinds::line_program),
     ("a_worker_of_the_envelope_answers_in_batches", kinds::envelope),

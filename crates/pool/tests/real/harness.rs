@@ -4,9 +4,9 @@ use std::panic::catch_unwind;
 use std::process::ExitCode;
 
 /// A test; it panics to fail.
-pub type Case = (&'static str, fn());
+pub(crate) type Case = (&'static str, fn());
 
-pub fn main(args: &[String], cases: &[Case]) -> ExitCode {
+pub(crate) fn main(args: &[String], cases: &[Case]) -> ExitCode {
     let has = |name: &str| args.iter().any(|arg| arg == name);
     let filters: Vec<&String> =
         args.iter().skip(1).filter(|a| !a.starts_with('-') && *a != "terse").collect();

@@ -28,22 +28,22 @@ use tokio::task::JoinSet;
 use crate::roles::{SOCKET_ENV, helper, numbers};
 
 /// Longer than anything here takes on a busy machine; reaching it is a failure.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Descriptor numbers from here on are used once.
 static FRESH: AtomicI32 = AtomicI32::new(200);
 
-pub struct Rig {
-    pub dir: tempfile::TempDir,
+pub(crate) struct Rig {
+    pub(crate) dir: tempfile::TempDir,
     keeper: Option<Child>,
     listener: UnixListener,
 }
 
 /// One daemon's life.
-pub struct Daemon {
+pub(crate) struct Daemon {
     runtime: Runtime,
-    pub tasks: Tasks,
-    pub pools: Pools,
+    pub(crate) tasks: Tasks,
+    pub(crate) pools: Pools,
     processes: Processes,
     thread: WriterThread,
     told: std::sync::Mutex<mpsc::Receiver<Told>>,
@@ -62,7 +62,7 @@ fn readable_within(fd: impl std::os::fd::AsFd, limit: Duration) -> bool {
 }
 
 impl Rig {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(dir.path().join("t.sock")).unwrap();
         let role = helper("keeper");
@@ -73,25 +73,25 @@ impl Rig {
         Self { dir, keeper, listener }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// Writes a script and gives its path.
-    pub fn script(&self, name: &str, text: &str) -> String {
+    pub(crate) fn script(&self, name: &str, text: &str) -> String {
         let path = self.path(name);
         std::fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
     }
 
     /// Lines a worker has written to a file so far.
-    pub fn lines(&self, name: &str) -> Vec<String> {
+    pub(crate) fn lines(&self, name: &str) -> Vec<String> {
         let text = std::fs::read_to_string(self.path(name)).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
     }
 
     /// Waits, by inotify, until a file has a line.
-    pub fn wait_for_line(&self, name: &str) {
+    pub(crate) fn wait_for_line(&self, name: &str) {
         use rustix::fs::inotify;
         let watch = inotify::init(inotify::CreateFlags::CLOEXEC).unwrap();
         let events = inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE;
@@ -128,7 +128,7 @@ impl Rig {
     }
 
     /// A daemon with these pools on it.
-    pub fn daemon(&self, specs: Vec<PoolSpec>) -> Daemon {
+    pub(crate) fn daemon(&self, specs: Vec<PoolSpec>) -> Daemon {
         let (relay, keeper, table) = self.next_daemon();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -191,13 +191,13 @@ impl Drop for Rig {
 
 impl Daemon {
     /// Runs something inside the daemon, with an end to patience.
-    pub fn run<T>(&self, what: impl Future<Output = T>) -> T {
+    pub(crate) fn run<T>(&self, what: impl Future<Output = T>) -> T {
         self.runtime
             .block_on(async { tokio::time::timeout(PATIENCE, what).await.expect("in time") })
     }
 
     /// Events told so far, as `type name#slot: reason`.
-    pub fn events(&self) -> Vec<String> {
+    pub(crate) fn events(&self) -> Vec<String> {
         let mut told = self.told.lock().unwrap();
         let mut all = Vec::new();
         while let Ok(Told { event, ack, .. }) = told.try_recv() {
@@ -210,7 +210,7 @@ impl Daemon {
     }
 
     /// Ends in order, with its workers and its keeper.
-    pub fn end(self) {
+    pub(crate) fn end(self) {
         self.run(async {
             self.pools.shutdown().await.unwrap();
             self.processes.shutdown().await.unwrap();
@@ -218,7 +218,7 @@ impl Daemon {
     }
 
     /// Dies as by SIGKILL: nothing in it says goodbye. What it had given to the store's thread is written or not.
-    pub fn kill(self) {
+    pub(crate) fn kill(self) {
         let Self { runtime, tasks, pools, processes, thread, told, _members, _relay } = self;
         drop((tasks, pools, processes, told));
         runtime.shutdown_timeout(PATIENCE);
@@ -248,7 +248,7 @@ fn queues() -> Vec<(String, QueueConfig)> {
 }
 
 /// The absolute path of a program, or `None` where it is not installed.
-pub fn which(program: &str) -> Option<String> {
+pub(crate) fn which(program: &str) -> Option<String> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)
         .map(|dir| dir.join(program))
@@ -257,7 +257,7 @@ pub fn which(program: &str) -> Option<String> {
 }
 
 /// A pool `w` of one worker on every queue.
-pub fn pool(argv: &[&str]) -> PoolSpec {
+pub(crate) fn pool(argv: &[&str]) -> PoolSpec {
     let log = |name: &str| {
         Output::Log(LogTarget { name: name.to_owned(), slot: 1, max_bytes: 1 << 20, max_age_s: 0 })
     };

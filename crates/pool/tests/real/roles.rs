@@ -11,16 +11,16 @@ use ganger_sys::frame::{FrameWriter, Progress};
 use rustix::event::{PollFd, PollFlags, poll};
 
 /// Where the stand-in finds the test.
-pub const SOCKET_ENV: &str = "TEST_SOCKET";
+pub(crate) const SOCKET_ENV: &str = "TEST_SOCKET";
 
 /// This binary in another role.
-pub fn helper(role: &str) -> Helper {
+pub(crate) fn helper(role: &str) -> Helper {
     let program = std::env::current_exe().unwrap().to_str().unwrap().to_owned();
     Helper { argv: vec![program.clone(), format!("role:{role}")], program }
 }
 
 /// `role:keeper STATE_DIR`
-pub fn keeper() -> ExitCode {
+pub(crate) fn keeper() -> ExitCode {
     let options = KeeperOptions {
         state_dir: std::env::args().nth(2).unwrap().into(),
         foreground: false,
@@ -41,13 +41,13 @@ fn number(name: &str) -> i32 {
     std::env::var(name).unwrap().parse().unwrap()
 }
 
-pub fn logger() -> ExitCode {
+pub(crate) fn logger() -> ExitCode {
     ganger_logs::mover::run(adopt_fd(number(LOGGER_FD_ENV)).unwrap()).unwrap();
     ExitCode::SUCCESS
 }
 
 /// The daemon: hands everything it was born with to the test and lives until the test hangs up.
-pub fn relay() -> ExitCode {
+pub(crate) fn relay() -> ExitCode {
     let keeper = adopt_fd(number(KEEPER_FD_ENV)).unwrap();
     let mut file = std::fs::File::from(adopt_fd(number(TABLE_FD_ENV)).unwrap());
     let mut body = Vec::new();
@@ -71,7 +71,7 @@ pub fn relay() -> ExitCode {
 }
 
 /// Every descriptor number of a table, in a fixed order.
-pub fn numbers(table: &mut Table) -> Vec<&mut i32> {
+pub(crate) fn numbers(table: &mut Table) -> Vec<&mut i32> {
     let mut all = Vec::new();
     for row in &mut table.children {
         let of_child =

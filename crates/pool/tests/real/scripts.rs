@@ -1,7 +1,7 @@
 //! Workers of the kinds that users write.
 
 /// As for `child_process.fork`: knows nothing of ganger.
-pub const FORK_JS: &str = r"
+pub(crate) const FORK_JS: &str = r"
 process.on('message', (m) => {
   if (m.crash) { console.error('about to fall'); process.kill(process.pid, m.crash); return; }
   if (m.exit !== undefined) process.exit(m.exit);
@@ -12,7 +12,7 @@ process.send('ready');
 ";
 
 /// Reads JSON lines, writes JSON lines, prints a banner first.
-pub const LINES_PY: &str = r"
+pub(crate) const LINES_PY: &str = r"
 import sys, json
 print('starting up', flush=True)
 for line in sys.stdin:
@@ -26,7 +26,7 @@ for line in sys.stdin:
 ";
 
 /// The envelope by hand: hello, batches, `$sync`, `$ack`, `$cancel`; tasks `{ms, log}` take a while and leave a trace.
-pub const ENVELOPE_PY: &str = r"
+pub(crate) const ENVELOPE_PY: &str = r"
 import sys, os, json, socket, select, time
 s = socket.socket(fileno=int(os.environ['GANGER_CHANNEL_FD']))
 rest, queue, unacked, acked, quit = b'', [], [], 0, False

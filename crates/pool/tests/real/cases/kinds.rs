@@ -9,7 +9,7 @@ use crate::rig::{Daemon, Rig, pool};
 use crate::scripts::{ENVELOPE_PY, FORK_JS, LINES_PY};
 
 /// Pushes one payload and waits for its end: state, result or error's text.
-pub fn ask(daemon: &Daemon, queue: &str, payload: impl Into<String>) -> (TaskState, String) {
+pub(crate) fn ask(daemon: &Daemon, queue: &str, payload: impl Into<String>) -> (TaskState, String) {
     let payload: String = payload.into();
     let row = daemon.run(async {
         let pushed = daemon.tasks.push(queue, None, vec![NewTask::json(payload)]).await.unwrap();
@@ -20,11 +20,11 @@ pub fn ask(daemon: &Daemon, queue: &str, payload: impl Into<String>) -> (TaskSta
     (row.state, text.unwrap_or_default())
 }
 
-pub fn done(text: &str) -> (TaskState, String) {
+pub(crate) fn done(text: &str) -> (TaskState, String) {
     (TaskState::Completed, text.to_owned())
 }
 
-pub fn fork_script() {
+pub(crate) fn fork_script() {
     need!("node");
     let rig = Rig::new();
     let script = rig.script("fork.js", FORK_JS);
@@ -38,7 +38,7 @@ pub fn fork_script() {
     daemon.end();
 }
 
-pub fn line_program() {
+pub(crate) fn line_program() {
     need!("python3");
     let rig = Rig::new();
     let script = rig.script("lines.py", LINES_PY);
@@ -55,7 +55,7 @@ pub fn line_program() {
     daemon.end();
 }
 
-pub fn envelope() {
+pub(crate) fn envelope() {
     need!("python3");
     let rig = Rig::new();
     let script = rig.script("w.py", ENVELOPE_PY);
@@ -86,7 +86,7 @@ pub fn envelope() {
     daemon.end();
 }
 
-pub fn commands() {
+pub(crate) fn commands() {
     let rig = Rig::new();
     let script = r#"case $1 in
         echo) printf '%s %s %s' "$2" "$GANGER_ATTEMPT" "$(cat)";;
@@ -126,7 +126,7 @@ pub fn commands() {
     daemon.end();
 }
 
-pub fn scaling() {
+pub(crate) fn scaling() {
     need!("python3");
     let rig = Rig::new();
     let script = rig.script("w.py", ENVELOPE_PY);

@@ -22,7 +22,7 @@ fn pids(daemon: &Daemon) -> Vec<u32> {
     })
 }
 
-pub fn envelope() {
+pub(crate) fn envelope() {
     need!("python3");
     let rig = Rig::new();
     let script = rig.script("w.py", ENVELOPE_PY);
@@ -51,7 +51,7 @@ pub fn envelope() {
     daemon.end();
 }
 
-pub fn raw() {
+pub(crate) fn raw() {
     need!("node");
     let rig = Rig::new();
     let script = rig.script("fork.js", FORK_JS);
@@ -85,7 +85,7 @@ pub fn raw() {
     daemon.end();
 }
 
-pub fn command() {
+pub(crate) fn command() {
     let rig = Rig::new();
     let trace = rig.path("trace");
     let go = rig.path("go");
@@ -109,7 +109,7 @@ pub fn command() {
     daemon.end();
 }
 
-pub fn died_meanwhile() {
+pub(crate) fn died_meanwhile() {
     need!("python3");
     let rig = Rig::new();
     let script = rig.script("w.py", ENVELOPE_PY);

@@ -11,7 +11,7 @@ use crate::need;
 use crate::rig::{Rig, pool};
 use crate::scripts::{ENVELOPE_PY, FORK_JS, LINES_PY};
 
-pub fn crash() {
+pub(crate) fn crash() {
     need!("python3");
     let rig = Rig::new();
     let script = rig.script("w.py", ENVELOPE_PY);
@@ -55,7 +55,7 @@ fn spans(lines: &[String]) -> Vec<&str> {
     lines.iter().map(|l| l.split(' ').next().unwrap()).collect()
 }
 
-pub fn timeouts() {
+pub(crate) fn timeouts() {
     need!("node");
     need!("python3");
     let rig = Rig::new();
@@ -78,7 +78,7 @@ pub fn timeouts() {
     daemon.end();
 }
 
-pub fn garbage() {
+pub(crate) fn garbage() {
     need!("python3");
     let rig = Rig::new();
     let script = rig.script("lines.py", LINES_PY);
@@ -100,7 +100,7 @@ pub fn garbage() {
     daemon.end();
 }
 
-pub fn swallowed() {
+pub(crate) fn swallowed() {
     let rig = Rig::new();
     // What npx does to the channel: it is there, and nobody reads it.
     let npx = rig.script("npx", "#!/bin/sh\nexec sleep 1000\n");
@@ -134,7 +134,7 @@ pub fn swallowed() {
     daemon.end();
 }
 
-pub fn cancel() {
+pub(crate) fn cancel() {
     need!("python3");
     let rig = Rig::new();
     let script = rig.script("w.py", ENVELOPE_PY);
