@@ -8,18 +8,30 @@ use ganger_core::InstanceState;
 
 use crate::text;
 
+/// A screen has little more lines than this.
+const MANY: usize = 20;
+
 /// Turns events into lines of talk; remembers when each instance was started.
 #[derive(Debug)]
 pub(crate) struct Progress {
     began: Instant,
     coloured: bool,
+    /// Too many instances for a line each: only what goes wrong is told.
+    many: bool,
     started_ms: BTreeMap<(String, u32), u64>,
 }
 
 impl Progress {
-    /// Instances whose start is not seen count from `began`.
-    pub(crate) fn new(began: Instant, coloured: bool) -> Self {
-        Self { began, coloured, started_ms: BTreeMap::new() }
+    /// For `instances` that come up. Those whose start is not seen count from `began`.
+    pub(crate) fn new(began: Instant, coloured: bool, instances: usize) -> Self {
+        Self { began, coloured, many: instances > MANY, started_ms: BTreeMap::new() }
+    }
+
+    /// The end of a wait for readiness, where single lines were not told.
+    pub(crate) fn all_ready(&self, instances: usize) -> Option<String> {
+        let took = text::age(self.began.elapsed());
+        let all = text::count(instances, "instance");
+        self.many.then(|| format!("{} {all} ready in {took}", self.mark('✓', "32")))
     }
 
     /// A line for those events that a person waits for.
@@ -33,7 +45,7 @@ impl Progress {
             format!(": {}", text::printable(&event.reason))
         };
         match (event.kind.as_str(), state) {
-            ("instance.state", Some(InstanceState::Running)) => {
+            ("instance.state", Some(InstanceState::Running)) if !self.many => {
                 let started = self.started_ms.remove(&(event.name.clone(), slot));
                 let took = started.map_or_else(
                     || self.began.elapsed(),
@@ -82,7 +94,7 @@ mod tests {
 
     #[test]
     fn tells_what_matters() {
-        let mut progress = Progress::new(Instant::now(), false);
+        let mut progress = Progress::new(Instant::now(), false, 1);
         assert_eq!(progress.on(&event(1_000, "instance.state", "starting", "")), None);
         assert_eq!(
             progress.on(&event(1_400, "instance.state", "running", "")).as_deref(),

@@ -13,6 +13,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::net::{SocketAddr, UnixDatagram as StdDatagram};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -114,6 +115,7 @@ fn spawn(place: &Place, log: &KeeperLog, notify: &str) -> Result<std::process::C
             .help("the process limit may be reached; look at `ulimit -u`")
     };
     Command::new("/proc/self/exe")
+        .arg0("ganger")
         .arg("__keeper")
         .arg("--state-dir")
         .arg(&place.state_dir)

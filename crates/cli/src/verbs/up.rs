@@ -90,7 +90,7 @@ async fn up(args: &Args, place: &Place, config: &Config, ui: &Ui) -> Result<Exit
         client,
         events,
         last_seq: None,
-        progress: Progress::new(began, ui.talk_is_coloured()),
+        progress: Progress::new(began, ui.talk_is_coloured(), instances(config)),
         ui,
     };
     if let Some(limit) = args.wait {
@@ -165,6 +165,13 @@ fn show_changes(changes: &[Change], ui: &Ui) -> Result<(), CliError> {
     Ok(())
 }
 
+/// How many the config asks for.
+fn instances(config: &Config) -> usize {
+    let services = config.services.values().map(|service| service.replicas);
+    let workers = config.pools.values().map(|pool| pool.workers.min);
+    services.chain(workers).map(|n| usize::try_from(n).unwrap_or(usize::MAX)).sum()
+}
+
 /// How a stage of `up` ended.
 enum Stage {
     /// Ctrl-C, SIGTERM or SIGHUP.
@@ -201,6 +208,9 @@ impl Scene<'_> {
                 outcome = &mut ready => match outcome {
                     Ok(()) => {
                         self.tell_what_is_there().await?;
+                        if let Some(text) = self.progress.all_ready(instances(config)) {
+                            self.ui.talk(&text);
+                        }
                         return Ok(Stage::Over);
                     }
                     Err(error) => break error,

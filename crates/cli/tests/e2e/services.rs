@@ -92,6 +92,27 @@ fn up_in_the_foreground_streams_and_ends_with_ctrl_c() {
 }
 
 #[test]
+fn a_second_ctrl_c_kills_what_does_not_stop() {
+    let it = folder();
+    it.write(
+        "ganger.toml",
+        "version = 1\n[service.deaf]\nshell = \"trap '' TERM; echo deaf; while :; do sleep 1; done\"\nstop_timeout = \"10m\"\n",
+    );
+    let mut session = it.follow(&["up"]);
+    session.until("its line", SOON, |l| l.contains("│ deaf"));
+    let deaf = Process::open(it.pid("deaf", 1)).unwrap();
+    let up = Process::open(session.pid()).unwrap();
+    let mut events = it.follow(&["events", "-f", "--json"]);
+    up.signal(rustix::process::Signal::INT);
+    events.until("stopping", SOON, |l| l.contains("\"to\":\"stopping\""));
+    assert!(alive(deaf.pid));
+    up.signal(rustix::process::Signal::INT);
+    assert!(up.ended_within(SOON) && deaf.ended_within(SOON));
+    assert_eq!(session.wait(), Some(0));
+    assert_eq!(it.children(), Vec::<u32>::new());
+}
+
+#[test]
 fn a_second_up_applies_to_the_running_daemon_and_leaves_it_running() {
     let it = up(TWO);
     let pid = it.pid("idle", 1);
