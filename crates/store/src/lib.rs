@@ -44,4 +44,4 @@ pub use rows::{
 };
 pub use sqlite::{SqliteOptions, SqliteReader, SqliteStore};
 pub use store::{Store, StoreRead};
-pub use writer::{Settled, Writer, WriterStats, WriterThread};
+pub use writer::{COMMIT_BUCKETS_US, Settled, Writer, WriterStats, WriterThread};

@@ -51,10 +51,20 @@ pub struct WriterStats {
     pub last_commit_us: u64,
     /// Refused operations: stale attempts and wrong states.
     pub refused: u64,
+    /// Commits that took up to each of [`COMMIT_BUCKETS_US`] and longer than the one before; the last: longer than all.
+    pub commit_buckets: [u64; COMMIT_BUCKETS_US.len() + 1],
+    /// All commits together, in microseconds.
+    pub commit_total_us: u64,
 }
+
+/// Bounds of the commit latency histogram in microseconds: from a fast NVMe drive's fdatasync to a disk in trouble.
+pub const COMMIT_BUCKETS_US: [u64; 11] =
+    [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 1_000_000];
 
 #[derive(Debug, Default)]
 struct Meter {
+    commit_buckets: [AtomicU64; COMMIT_BUCKETS_US.len() + 1],
+    commit_total_us: AtomicU64,
     commits: AtomicU64,
     batches: AtomicU64,
     rows: AtomicU64,
@@ -151,6 +161,8 @@ impl Writer {
             failures: get(&self.meter.failures),
             last_commit_us: get(&self.meter.last_commit_us),
             refused: get(&self.meter.refused),
+            commit_buckets: self.meter.commit_buckets.each_ref().map(get),
+            commit_total_us: get(&self.meter.commit_total_us),
         }
     }
 }
@@ -213,6 +225,9 @@ impl<S: Store> Loop<S> {
                 self.meter.rows.fetch_add(rows as u64, Ordering::Relaxed);
                 self.meter.refused.fetch_add(refused as u64, Ordering::Relaxed);
                 self.meter.last_commit_us.store(us, Ordering::Relaxed);
+                self.meter.commit_total_us.fetch_add(us, Ordering::Relaxed);
+                let bucket = COMMIT_BUCKETS_US.partition_point(|bound| *bound < us);
+                self.meter.commit_buckets[bucket].fetch_add(1, Ordering::Relaxed);
                 for ((batch, reply), applied) in
                     batches.drain(..).zip(replies.drain(..)).zip(applied)
                 {

@@ -42,9 +42,19 @@ pub(super) fn pool_queues(
 
 /// A command's arguments are templates.
 pub(super) fn template(command: &[String], pool: &raw::Pool, walk: &mut Walk<'_>) {
+    let span = pool.command.span().unwrap_or_default();
     if let Err(error) = ganger_pool::template::Template::parse(command) {
-        let span = pool.command.span().or_else(|| pool.shell.span()).unwrap_or_default();
         walk.error(span, error);
+        return;
+    }
+    let shells = ["sh", "bash", "dash", "zsh", "ksh"];
+    let is_shell =
+        command.first().is_some_and(|p| shells.iter().any(|s| p.rsplit('/').next() == Some(s)));
+    let script =
+        command.iter().position(|argument| argument == "-c").and_then(|at| command.get(at + 1));
+    if is_shell && script.is_some_and(|script| script.contains("{payload")) {
+        walk.warning(span, "what is in the payload becomes part of a shell script here")
+            .help("pass it as a further argument and use \"$1\", or read it from stdin".into());
     }
 }
 

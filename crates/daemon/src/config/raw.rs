@@ -126,7 +126,8 @@ macro_rules! program_section {
                 /// What runs: a list of program and arguments, or one string that is split like a shell would, without
                 /// a shell.
                 command: Command,
-                /// What runs, through `/bin/sh -c`. Instead of `command`.
+                /// What runs, through `/bin/sh -c`, instead of `command`. In pools of protocol "command" nothing in it is a
+                /// placeholder.
                 shell: ShellText,
                 /// Where it runs, relative to this file. Default: this file's folder.
                 cwd: String,

@@ -236,8 +236,13 @@ fn resolve_pool(
         )
         .help("raise `workers` instead".into());
     }
-    let program = program(name, &pool.program(), walk, sources);
-    if protocol == Protocol::Command {
+    let mut program = program(name, &pool.program(), walk, sources);
+    if protocol == Protocol::Command && !pool.shell.is_absent() {
+        // A payload must never become shell text: in a line for a shell nothing is a placeholder.
+        for argument in &mut program.command {
+            *argument = argument.replace('{', "{{").replace('}', "}}");
+        }
+    } else if protocol == Protocol::Command {
         super::checks::template(&program.command, pool, walk);
     }
     Pool {

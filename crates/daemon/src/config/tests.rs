@@ -142,6 +142,20 @@ fn files_that_are_none() {
 }
 
 #[test]
+fn templates_are_checked_and_a_payload_in_a_shell_is_warned_of() {
+    let pool = |command: &str| {
+        toml(&format!("[queue.q]\n[pool.p]\nqueues = [\"q\"]\nprotocol = \"command\"\n{command}\n"))
+    };
+    assert_eq!(pool("command = [\"cat\", \"{payload.a}\"]").findings("ganger.toml"), "");
+    let unknown = pool("command = [\"cat\", \"{size}\"]");
+    assert!(unknown.findings("ganger.toml").contains("`{size}` is no placeholder"));
+    let injected = pool("command = [\"sh\", \"-c\", \"echo {payload.a}\"]").findings("ganger.toml");
+    assert!(injected.contains("becomes part of a shell script"), "{injected}");
+    let passed = pool("command = [\"sh\", \"-c\", \"echo $1\", \"-\", \"{payload.a}\"]");
+    assert_eq!(passed.findings("ganger.toml"), "");
+}
+
+#[test]
 fn colours_only_when_asked() {
     let errors = toml("x = 1").load("ganger.toml").unwrap_err();
     assert!(errors.render(true).contains('\u{1b}'));

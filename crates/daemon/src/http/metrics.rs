@@ -7,8 +7,10 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use ganger_api::{ApiError, ErrorKind, Instance};
 use ganger_core::{InstanceState, TaskState};
-use prometheus_client::encoding::EncodeLabelSet;
+use ganger_store::{COMMIT_BUCKETS_US, WriterStats};
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -141,6 +143,8 @@ async fn tasks(full: &Full, registry: &mut Registry) -> Result<(), Fault> {
 fn store(full: &Full, registry: &mut Registry) {
     let stats = full.writer.stats();
     count(registry, "store_commits", "Transactions committed", stats.commits);
+    let commits = CommitTimes(stats);
+    registry.register("store_commit_seconds", "How long transactions took", commits);
     count(registry, "store_rows", "Rows written in them", stats.rows);
     count(registry, "store_failures", "Transactions that failed", stats.failures);
     count(
@@ -149,6 +153,24 @@ fn store(full: &Full, registry: &mut Registry) {
         "Operations refused: stale attempts, wrong states",
         stats.refused,
     );
+}
+
+/// The writer's own histogram, as it stands at this scrape.
+#[derive(Debug)]
+struct CommitTimes(WriterStats);
+
+impl EncodeMetric for CommitTimes {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let seconds = |us: u64| us as f64 / 1e6;
+        let bounds = COMMIT_BUCKETS_US.into_iter().map(seconds).chain([f64::INFINITY]);
+        let buckets: Vec<_> = bounds.zip(self.0.commit_buckets).collect();
+        let sum = seconds(self.0.commit_total_us);
+        encoder.encode_histogram::<NoLabelSet>(sum, self.0.commits, &buckets, None)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Histogram
+    }
 }
 
 fn count(registry: &mut Registry, name: &str, help: &str, value: u64) {

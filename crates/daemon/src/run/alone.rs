@@ -14,9 +14,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::DaemonError;
+use super::full::Ground;
 use super::notices::{self, Ending};
 use super::open::{self, Opened, StoreFault};
-use super::start::{Base, Ended, connect, ending, listener};
+use super::start::{Base, Ended, ending};
 use crate::app::{ApiOnly, App, Mode};
 use crate::foreman;
 use crate::http::{self, Doors};
@@ -39,7 +40,7 @@ pub(super) fn crashed(crash: &Crash) -> ApiError {
 }
 
 /// Why a daemon without a store only answers.
-pub(super) fn no_store(error: &StoreFault) -> ApiError {
+pub(crate) fn no_store(error: &StoreFault) -> ApiError {
     ApiError::from_error(ErrorKind::NoDaemon, error)
         .cause("without its state the daemon starts and stops nothing; what runs goes on")
         .hint("it tries again every 10 s; `ganger logs` and `ganger down` work meanwhile")
@@ -52,15 +53,24 @@ pub(super) async fn serve(
     state_dir: Option<PathBuf>,
 ) -> Result<Ended, DaemonError> {
     let instances = instances(&base.inherited.table, &why);
-    let startup = connect(base.keeper, base.inherited, NO_EPOCH)?;
-    let listener = listener(startup.api)?;
+    let ground = Ground::take(base, NO_EPOCH)?;
+    serve_on(ground, why, instances, state_dir).await
+}
+
+pub(crate) async fn serve_on(
+    ground: Ground,
+    why: ApiError,
+    instances: Vec<Instance>,
+    state_dir: Option<PathBuf>,
+) -> Result<Ended, DaemonError> {
+    let Ground { state_dir: dir, about, startup, listener, .. } = ground;
     let mut tasks = JoinSet::new();
     let (end, ended) = watch::channel(false);
     let foreman = foreman::api_only(why.clone(), startup.adopted, end, &mut tasks);
-    let (tell_about, about) = watch::channel(base.about);
+    let (tell_about, about) = watch::channel(about);
     let only = ApiOnly { why, instances, foreman: foreman.clone() };
     let mode = Mode::ApiOnly(Box::new(only));
-    let app = App::new(base.state_dir, about, startup.processes.clone(), mode);
+    let app = App::new(dir, about, startup.processes.clone(), mode);
     let follow = tokio::spawn(notices::follow(startup.notices, tell_about, None, foreman));
     let doors = Doors { ours: http::routes(app), others: http::denied() };
     let (close, closed) = watch::channel(false);

@@ -1,15 +1,17 @@
 //! A daemon with a store: everything works.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ganger_core::{InstanceKind, SpawnId};
 use ganger_logs::LogReader;
 use ganger_pool::{PoolParts, Pools};
-use ganger_process::Child;
+use ganger_process::{Child, Startup};
 use ganger_store::WriterThread;
 use ganger_supervise::{Services, SlotResume, Snapshot, Surroundings};
-use std::sync::Arc;
+use tokio::net::UnixListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -17,7 +19,7 @@ use super::DaemonError;
 use super::notices::{self, Ending};
 use super::open::Opened;
 use super::start::{Base, Ended, connect, ending, listener};
-use crate::app::{App, Full, Mode};
+use crate::app::{About, App, Full, Mode};
 use crate::convert;
 use crate::desired::Desired;
 use crate::foreman::{self, Crew, Parts, Specs, pool_error, service_error};
@@ -29,15 +31,33 @@ const LET_GO: Duration = Duration::from_secs(5);
 /// Taken-over instances are published within one tick of their owner; nobody is kept waiting for a late one.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
 
+/// What a daemon stands on once the keeper's socket is connected.
+#[derive(Debug)]
+pub(crate) struct Ground {
+    pub(crate) state_dir: PathBuf,
+    pub(crate) about: About,
+    pub(crate) startup: Startup,
+    /// What adopted children are for.
+    pub(crate) kinds: HashMap<SpawnId, InstanceKind>,
+    pub(crate) listener: UnixListener,
+}
+
+impl Ground {
+    /// Connects to the keeper and takes its listener.
+    pub(super) fn take(base: Base, epoch: u32) -> Result<Self, DaemonError> {
+        let Base { state_dir, keeper, inherited, about } = base;
+        let kinds = inherited.table.children.iter().map(|row| (row.id, row.kind)).collect();
+        let mut startup = connect(keeper, inherited, epoch)?;
+        let listener = listener(startup.api.take())?;
+        Ok(Self { state_dir, about, startup, kinds, listener })
+    }
+}
+
 /// Serves until everything is down or the keeper is gone.
-pub(super) async fn serve(base: Base, opened: Opened) -> Result<Ended, DaemonError> {
-    let Base { state_dir, keeper, inherited, about } = base;
+pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, DaemonError> {
+    let Ground { state_dir, about, startup, kinds, listener } = ground;
     let Opened { writer, thread, readers, desired, resting } = opened;
-    let kinds: HashMap<SpawnId, InstanceKind> =
-        inherited.table.children.iter().map(|row| (row.id, row.kind)).collect();
-    let startup = connect(keeper, inherited, writer.epoch())?;
     let (processes, mut held) = (startup.processes, startup.held);
-    let listener = listener(startup.api)?;
     let mut tasks = JoinSet::new();
     let (events, recorder) = recorder(writer.clone());
     let (last, over) = oneshot::channel();
@@ -136,7 +156,9 @@ async fn wanted(desired: &Desired, resting: Vec<SlotResume>, events: &Events) ->
 
 /// Waits until taken-over services are published: the first caller must not see an empty list.
 async fn first_look(mut snapshot: watch::Receiver<Arc<Snapshot>>, desired: &Desired) {
-    let services = if desired.down { 0 } else { desired.config.services.len() };
+    let wanted = |name: &&String| desired.replicas(name).is_some_and(|replicas| replicas > 0);
+    let names = desired.config.services.keys().filter(wanted);
+    let services = if desired.down { 0 } else { names.count() };
     let published = snapshot.wait_for(|snapshot| {
         let names = snapshot.instances.chunk_by(|a, b| a.id.name == b.id.name);
         names.count() >= services

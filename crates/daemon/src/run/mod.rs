@@ -17,6 +17,8 @@ mod full;
 mod notices;
 mod open;
 mod start;
+#[cfg(test)]
+mod tests;
 
 use std::process::ExitCode;
 

@@ -15,7 +15,7 @@ const READERS: usize = 3;
 
 /// An opened store.
 #[derive(Debug)]
-pub(super) struct Opened {
+pub(crate) struct Opened {
     pub(super) writer: Writer,
     pub(super) thread: WriterThread,
     pub(super) readers: Readers<SqliteReader>,
@@ -35,7 +35,7 @@ impl Opened {
 
 /// Why it could not be opened.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum StoreFault {
+pub(crate) enum StoreFault {
     #[error(transparent)]
     Open(#[from] OpenError),
     #[error(transparent)]
@@ -45,7 +45,7 @@ pub(super) enum StoreFault {
 }
 
 /// Opens the store and reads what is desired.
-pub(super) fn open(state_dir: &Path) -> Result<Opened, StoreFault> {
+pub(crate) fn open(state_dir: &Path) -> Result<Opened, StoreFault> {
     let store = SqliteStore::open(SqliteOptions::new(state_dir.join("state.db")))?;
     let mut readers = Vec::with_capacity(READERS);
     for _ in 0..READERS {

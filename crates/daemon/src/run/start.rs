@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing_subscriber::EnvFilter;
 
+use super::full::Ground;
 use super::notices::Ending;
 use super::{DaemonError, alone, full, open};
 use crate::app::About;
@@ -50,7 +51,7 @@ pub(super) struct Base {
 
 /// What serving ended with.
 #[derive(Debug)]
-pub(super) enum Ended {
+pub(crate) enum Ended {
     /// Everything is stopped: the keeper is to go too.
     Down(Processes),
     /// The keeper is gone.
@@ -94,7 +95,10 @@ fn serve(runtime: &Runtime, base: Base) -> Result<Ended, DaemonError> {
         return runtime.block_on(alone::serve(base, why, None));
     }
     match open::open(&base.state_dir) {
-        Ok(store) => runtime.block_on(full::serve(base, store)),
+        Ok(store) => runtime.block_on(async {
+            let ground = Ground::take(base, store.writer.epoch())?;
+            full::serve(ground, store).await
+        }),
         Err(error) => {
             tracing::error!(%error, "the store can't be opened; serving the API only");
             let why = alone::no_store(&error);

@@ -1,0 +1,238 @@
+//! The shapes scripts rely on. A changed snapshot is a broken script somewhere: only ever add.
+
+use ganger_api::error::ErrorBody;
+use ganger_api::*;
+use ganger_core::{Durability, InstanceKind, InstanceState, Priority, Stream, TaskId, TaskState};
+use serde_json::value::RawValue;
+
+const AT: Timestamp = Timestamp(1_795_341_600_123);
+
+fn id() -> TaskId {
+    TaskId::from_raw(0x0123_4567_89ab_cdef).expect("it is positive")
+}
+
+fn shape<T: serde::Serialize>(name: &str, value: &T) {
+    insta::assert_snapshot!(name, serde_json::to_string_pretty(value).expect("shapes are JSON"));
+}
+
+fn raw(text: &str) -> Box<RawValue> {
+    RawValue::from_string(text.into()).expect("the text is JSON")
+}
+
+fn instance() -> Instance {
+    Instance {
+        name: "web".into(),
+        slot: 2,
+        kind: InstanceKind::Service,
+        state: InstanceState::Backoff,
+        ready: false,
+        pid: None,
+        restarts: 3,
+        started_at: Some(AT),
+        reason: "exited with code 1".into(),
+        next_try_s: Some(Seconds(0.412_345)),
+    }
+}
+
+fn log_line() -> LogLine {
+    let line = "listening".into();
+    LogLine { v: V1, ts: AT, name: "web".into(), slot: 1, stream: Stream::Stderr, line }
+}
+
+#[test]
+fn status() {
+    let status = Status {
+        v: V1,
+        daemon: DaemonStatus { pid: 7, version: "0.1.0".into(), uptime_s: Seconds(1.5) },
+        keeper: ProcessStatus { pid: Some(5) },
+        logger: ProcessStatus { pid: None },
+        state_dir: "/app/.ganger".into(),
+        config_file: Some("/app/ganger.toml".into()),
+        config_differs: true,
+        degraded: vec![Degraded { what: "a".into(), why: "b".into(), fix: "c".into() }],
+        api_only: None,
+    };
+    shape("status", &status);
+}
+
+#[test]
+fn ps() {
+    shape("ps", &Instances { v: V1, instances: vec![instance()] });
+}
+
+#[test]
+fn service() {
+    let service = Service {
+        v: V1,
+        name: "web".into(),
+        kind: InstanceKind::Service,
+        replicas: 2,
+        stopped: false,
+        command: vec!["node".into(), "server.js".into()],
+        instances: vec![instance()],
+        last_lines: vec![log_line()],
+    };
+    shape("service", &service);
+}
+
+#[test]
+fn push() {
+    shape("pushed", &Pushed { v: V1, ids: vec![id()] });
+    let result = StreamResult {
+        v: V1,
+        id: id(),
+        state: TaskState::Completed,
+        result: Some(raw("{\"big\":12345678901234567890}")),
+        error: None,
+    };
+    shape("push_wait", &result);
+}
+
+#[test]
+fn a_new_task_leaves_out_what_is_not_said() {
+    assert_eq!(serde_json::to_string(&NewTask::default()).unwrap(), "{}");
+    let task: NewTask = serde_json::from_str(
+        r#"{"kind":"k","payload":{"a":1.0},"priority":200,"delay":"5s","key":"x"}"#,
+    )
+    .unwrap();
+    shape("new_task", &task);
+    assert!(serde_json::from_str::<NewTask>(r#"{"payloads":1}"#).is_err());
+}
+
+#[test]
+fn queue_get() {
+    let queue = Queue {
+        v: V1,
+        name: "images".into(),
+        paused: false,
+        counts: QueueCounts { available: 2, completed: 9, ..QueueCounts::default() },
+        oldest_age_s: Some(Seconds(12.0)),
+        durability: Durability::Fsync,
+    };
+    assert_eq!(queue.counts.open(), 2);
+    shape("queue_get", &queue);
+}
+
+#[test]
+fn task_get_and_list() {
+    let attempt = Attempt {
+        n: 1,
+        worker: Some("images#2".into()),
+        pid: Some(99),
+        started_at: Some(AT),
+        ended_at: None,
+        outcome: None,
+        error: None,
+    };
+    let task = Task {
+        v: V1,
+        id: id(),
+        queue: "images".into(),
+        kind: "resize".into(),
+        state: TaskState::Running,
+        priority: Priority::HIGH,
+        payload: raw("[1]"),
+        result: None,
+        error: None,
+        attempts: vec![attempt],
+        created_at: Some(AT),
+        due_at: None,
+    };
+    shape("task_get", &task);
+    let summary = TaskSummary {
+        id: id(),
+        queue: "images".into(),
+        kind: String::new(),
+        state: TaskState::Discarded,
+        priority: Priority(7),
+        attempts: 5,
+        error: Some("boom".into()),
+        created_at: AT,
+    };
+    let page = TaskPage { v: V1, tasks: vec![summary], next: Some("f12".into()) };
+    shape("task_list", &page);
+}
+
+#[test]
+fn streams() {
+    shape("log_line", &log_line());
+    let event = ganger_core::Event {
+        seq: 9,
+        ts_ms: AT.0,
+        kind: "instance.state".into(),
+        name: "web".into(),
+        slot: Some(1),
+        from: Some("starting".into()),
+        to: Some("running".into()),
+        reason: String::new(),
+    };
+    shape("event_line", &EventLine::from(event));
+}
+
+#[test]
+fn apply_wait_and_verbs() {
+    let change = Change { action: ChangeAction::Add, kind: "service".into(), name: "web".into() };
+    shape("applied", &Applied { v: V1, changes: vec![change], warnings: vec![] });
+    let wait = WaitRequest {
+        conditions: vec![
+            "queue:a=empty".parse().unwrap(),
+            format!("task:{}=done", id()).parse().unwrap(),
+        ],
+        timeout_s: Some(Seconds(60.0)),
+    };
+    shape("wait", &wait);
+    let answer = VerbAnswer { v: V1, done: vec!["web".into()], notes: vec![] };
+    shape("verb", &answer);
+}
+
+#[test]
+fn errors() {
+    let error = ApiError::new(ErrorKind::NotFound, "there is no queue `x`").hint("add it");
+    shape("error", &ErrorBody { v: V1, error });
+}
+
+#[test]
+fn every_kind_has_its_own_exit_code() {
+    use ErrorKind::*;
+    let kinds = [Failed, Usage, Config, NotFound, NoDaemon, Denied, Timeout, Partial, Conflict];
+    let codes: Vec<_> = kinds.iter().map(|kind| kind.exit_code()).collect();
+    assert_eq!(codes, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+}
+
+#[test]
+fn conditions_read_back_and_nonsense_is_refused() {
+    for text in ["queue:a=b=empty", "service:web=ready", "task:00000000000ab=done"] {
+        let condition: WaitCondition = text.parse().unwrap();
+        assert_eq!(condition.to_string(), text);
+    }
+    for wrong in ["queue:a", "queue:=empty", "queue:a=full", "task:x=done", "x:a=empty", ""] {
+        assert!(
+            wrong.parse::<WaitCondition>().unwrap_err().to_string().contains("queue:NAME=empty")
+        );
+    }
+}
+
+#[test]
+fn times_are_rfc_3339_and_versions_may_grow() {
+    assert_eq!(serde_json::to_string(&AT).unwrap(), "\"2026-11-22T10:00:00.123Z\"");
+    let back: Timestamp = serde_json::from_str("\"2026-11-22T11:00:00.123+01:00\"").unwrap();
+    assert_eq!(back, AT);
+    let grown = r#"{"v":2,"ids":[],"new":true}"#;
+    assert!(serde_json::from_str::<Pushed>(grown).is_ok());
+    assert!(serde_json::from_str::<Pushed>(r#"{"v":0,"ids":[]}"#).is_err());
+}
+
+#[test]
+fn an_error_says_each_thing_once() {
+    #[derive(Debug, thiserror::Error)]
+    #[error("outer: {source}")]
+    struct Outer {
+        source: Inner,
+    }
+    #[derive(Debug, thiserror::Error)]
+    #[error("inner")]
+    struct Inner(#[source] std::io::Error);
+    let error = Outer { source: Inner(std::io::Error::other("disk")) };
+    let api = ApiError::from_error(ErrorKind::Failed, &error);
+    assert_eq!((api.message.as_str(), api.chain), ("outer: inner", vec!["disk".to_owned()]));
+}
