@@ -7,6 +7,8 @@ use ganger_core::{TaskId, Token};
 use ganger_queue::{Attempt, How, Now};
 use tokio::sync::mpsc;
 
+use crate::pace::Room;
+
 /// How one attempt ended, as its worker's owner saw it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Report {
@@ -63,8 +65,8 @@ pub(crate) struct FromWorker {
     pub began: Vec<(TaskId, Token, Option<u32>, Now)>,
     /// All answers so far, those of `reports` included.
     pub answers: Answers,
-    /// What it can hold now; 0 when it takes nothing.
-    pub credit: u32,
+    /// What it can have now; nothing when it takes nothing.
+    pub room: Room,
     /// What it runs at once.
     pub lanes: u32,
     /// Its process; 0 where there is none.

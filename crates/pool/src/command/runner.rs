@@ -20,7 +20,7 @@ use super::start::{note_of, plan};
 use crate::attempt::{Answers, FromWorker, Joining, Report, Stop, ToWorker};
 use crate::dispatcher::{Msg, now, until};
 use crate::error::PoolError;
-use crate::pace::Pace;
+use crate::pace::{Pace, Room};
 use crate::spec::PoolSpec;
 use crate::template::Template;
 use crate::worker::load::{Expired, Load, Manner, Stopped};
@@ -60,7 +60,7 @@ pub(crate) struct Runner {
     stopped: Option<Stopping>,
     reports: Vec<Report>,
     began: Vec<(TaskId, Token, Option<u32>, Now)>,
-    told: (u32, u32),
+    told: (Room, u32),
     /// Ends being judged: reading the output and the last words takes a moment.
     judging: JoinSet<(TaskId, How, Option<ExitAck>)>,
     answers: u64,
@@ -160,7 +160,7 @@ impl Runner {
             stopped,
             reports,
             began: Vec::new(),
-            told: (0, 0),
+            told: (Room::default(), 0),
             judging: JoinSet::new(),
             answers: 0,
             acks: VecDeque::new(),
@@ -462,19 +462,21 @@ impl Runner {
             Stage::Running(running) => running.child.pid(),
             Stage::Idle | Stage::Spawning(..) => 0,
         };
-        let credit =
-            if self.stopped.is_some() { 0 } else { self.pace.credit(1, self.spec.prefetch) };
+        let room = match self.stopped {
+            Some(_) => Room::default(),
+            None => self.pace.room(1, self.spec.prefetch),
+        };
         let quiet = self.reports.is_empty() && self.began.is_empty();
-        if quiet && self.told == (credit, pid) {
+        if quiet && self.told == (room, pid) {
             return Ok(());
         }
-        self.told = (credit, pid);
+        self.told = (room, pid);
         let note = FromWorker {
             key: self.key,
             reports: std::mem::take(&mut self.reports),
             began: std::mem::take(&mut self.began),
             answers: Answers { session: 0, count: self.answers },
-            credit,
+            room,
             lanes: 1,
             pid,
         };

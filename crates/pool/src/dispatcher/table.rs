@@ -8,6 +8,7 @@ use ganger_queue::{QueueIx, Worker};
 use tokio::sync::mpsc;
 
 use crate::attempt::{Answers, ToWorker};
+use crate::pace::Room;
 
 /// One worker as the dispatcher sees it.
 #[derive(Debug)]
@@ -16,8 +17,10 @@ pub(crate) struct Row {
     pub queue_names: Vec<Arc<str>>,
     pub queues: Vec<QueueIx>,
     pub lanes: u32,
-    /// What it may hold; 0 when it takes nothing.
-    pub credit: u32,
+    /// What it may have; nothing when it takes nothing.
+    pub room: Room,
+    /// Claims of its queues need commits.
+    pub commits: bool,
     /// What it holds or is about to be sent.
     pub holding: u32,
     pub to: mpsc::Sender<ToWorker>,
@@ -31,8 +34,9 @@ pub(crate) struct Row {
 
 impl Row {
     /// How many more it may be given.
-    pub(crate) const fn room(&self) -> u32 {
-        if self.leaving { 0 } else { self.credit.saturating_sub(self.holding) }
+    pub(crate) const fn free(&self) -> u32 {
+        let most = if self.commits { self.room.reach } else { self.room.credit };
+        if self.leaving { 0 } else { most.saturating_sub(self.holding) }
     }
 
     /// Sends what is collected, if anything. What does not fit waits for the next tick.

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use super::{Msg, now};
 use crate::TaskError;
 use crate::attempt::{Answers, FromWorker, Joining, Report, ToWorker};
+use crate::pace::Room;
 use crate::start::{Parts, Started, start};
 use crate::tasks::Tasks;
 
@@ -84,8 +85,8 @@ struct Fake {
 impl Fake {
     async fn note(&self, reports: Vec<Report>) {
         let answers = Answers { session: 1, count: self.answers };
-        let (key, credit) = (self.key, self.credit);
-        let note = FromWorker { key, reports, began: vec![], answers, credit, lanes: 1, pid: 9 };
+        let (key, room) = (self.key, Room { credit: self.credit, reach: self.credit });
+        let note = FromWorker { key, reports, began: vec![], answers, room, lanes: 1, pid: 9 };
         self.tell.send(Msg::Worker(note)).await.unwrap();
     }
 

@@ -1,11 +1,12 @@
 //! The workers' side of a tick: reports in, tasks out, evenly.
 
-use ganger_core::{TaskId, TaskState, Token};
-use ganger_queue::{Finish, Worker};
+use ganger_core::{Durability, TaskId, TaskState, Token};
+use ganger_queue::{Finish, QueueIx, Worker};
 
 use super::run::{Dispatcher, now};
 use super::table::Row;
 use crate::attempt::{Answers, FromWorker, Joining, Report, ToWorker};
+use crate::pace::Room;
 
 impl Dispatcher {
     pub(super) fn on_join(&mut self, joining: Joining) {
@@ -15,7 +16,8 @@ impl Dispatcher {
             queues: Vec::new(),
             queue_names: queues,
             lanes,
-            credit: 0,
+            room: Room::default(),
+            commits: false,
             holding: 0,
             to,
             out: ToWorker::default(),
@@ -31,13 +33,15 @@ impl Dispatcher {
         for row in self.workers.values_mut() {
             row.queues =
                 row.queue_names.iter().filter_map(|name| self.engine.queue(name)).collect();
+            let durability = |ix: &QueueIx| self.engine.config(*ix).map(|c| c.durability);
+            row.commits = row.queues.iter().any(|ix| durability(ix) != Some(Durability::Memory));
         }
     }
 
     pub(super) fn on_leave(&mut self, key: u64) {
         if let Some(row) = self.workers.get_mut(&key) {
             row.leaving = true;
-            row.credit = 0;
+            row.room = Room::default();
         }
         self.forget_left();
     }
@@ -58,7 +62,7 @@ impl Dispatcher {
     }
 
     pub(super) fn on_worker(&mut self, note: FromWorker) {
-        let FromWorker { key, reports, began, answers, credit, lanes, pid } = note;
+        let FromWorker { key, reports, began, answers, room, lanes, pid } = note;
         let now = now();
         for (id, token, pid, when) in began {
             if let Err(stale) = self.engine.started(id, token, pid, true, when) {
@@ -71,7 +75,7 @@ impl Dispatcher {
         }
         let Some(row) = self.workers.get_mut(&key) else { return };
         row.holding = row.holding.saturating_sub(reported);
-        (row.credit, row.lanes) = (credit, lanes);
+        (row.room, row.lanes) = (room, lanes);
         row.worker.pid = pid;
         if answers != row.answers && answers.count > 0 {
             row.answers = answers;
@@ -102,7 +106,7 @@ impl Dispatcher {
         let mut free: Vec<(u64, u32)> = self
             .workers
             .values()
-            .filter(|row| row.room() > 0 && row.queues.iter().any(|ix| self.engine.has_ready(*ix)))
+            .filter(|row| row.free() > 0 && row.queues.iter().any(|ix| self.engine.has_ready(*ix)))
             .map(|row| (row.worker.key, row.holding))
             .collect();
         if free.is_empty() {
@@ -113,12 +117,12 @@ impl Dispatcher {
         let idle = free.partition_point(|(_, holding)| *holding == free[0].1);
         free[..idle].rotate_left(self.turn % idle);
         for (key, _) in &free {
-            self.give(*key, |row| row.room().min(row.lanes.saturating_sub(row.holding)));
+            self.give(*key, |row| row.free().min(row.lanes.saturating_sub(row.holding)));
         }
         let sharers = free.len();
         for (key, _) in &free {
             let share = self.share(*key, sharers);
-            self.give(*key, |row| row.room().min(share));
+            self.give(*key, |row| row.free().min(share));
         }
     }
 

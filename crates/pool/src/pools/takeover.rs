@@ -9,6 +9,7 @@ use ganger_store::{AttemptError, RunningRow};
 use ganger_supervise::SlotResume;
 
 use crate::attempt::{Answers, FromWorker, Report};
+use crate::pace::Room;
 use crate::spec::{PoolSpec, Protocol};
 
 /// What is left for one place.
@@ -94,7 +95,7 @@ pub(super) fn gone(claims: Vec<RunningRow>) -> FromWorker {
         reports: claims.into_iter().map(report).collect(),
         began: Vec::new(),
         answers: Answers::default(),
-        credit: 0,
+        room: Room::default(),
         lanes: 0,
         pid: 0,
     }

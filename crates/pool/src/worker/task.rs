@@ -19,7 +19,7 @@ use super::swallowed;
 use super::{COMMANDS, Claimed, Command, ORDERS, Shared, WorkerHandle};
 use crate::attempt::{Answers, FromWorker, Joining, Report, ToWorker};
 use crate::dispatcher::{Msg, now, until};
-use crate::pace::Pace;
+use crate::pace::{Pace, Room};
 use crate::spec::PoolSpec;
 
 /// Notices of one instance that may wait: a handful per restart.
@@ -63,7 +63,7 @@ pub(crate) struct Worker {
     /// What the dispatcher is told at the end of this wake-up.
     pub(super) reports: Vec<Report>,
     began: Vec<(ganger_core::TaskId, ganger_core::Token, Option<u32>, Now)>,
-    told: (u32, u32),
+    told: (Room, u32),
     /// It said that it is ready.
     pub(super) announce: bool,
     /// The launcher in its plan that takes channels for itself.
@@ -135,7 +135,7 @@ impl Worker {
             tickets: JoinSet::new(),
             reports: Vec::new(),
             began: Vec::new(),
-            told: (0, 0),
+            told: (Room::default(), 0),
             announce: false,
             launcher: None,
             leaving: false,
@@ -180,7 +180,8 @@ impl Worker {
 
     pub(super) fn set_manner(&mut self) {
         let lanes = self.lanes() as usize;
-        self.load.set_manner(Manner { lanes, ..manner(&self.spec) });
+        let window = if self.spec.raw { 1 } else { lanes + self.spec.prefetch as usize };
+        self.load.set_manner(Manner { lanes, window, ..manner(&self.spec) });
     }
 
     pub(super) fn set_spec(&mut self, spec: Arc<PoolSpec>) {
@@ -311,11 +312,11 @@ impl Worker {
         }
         self.watch_for_silence(now);
         let pid = self.process.as_ref().map_or(0, |p| p.pid);
-        let credit = self.credit();
-        if self.reports.is_empty() && self.began.is_empty() && self.told == (credit, pid) {
+        let room = self.room();
+        if self.reports.is_empty() && self.began.is_empty() && self.told == (room, pid) {
             return Ok(());
         }
-        self.told = (credit, pid);
+        self.told = (room, pid);
         let answers = Answers {
             session: self.session,
             count: self.process.as_ref().map_or(0, |p| p.answers),
@@ -325,23 +326,24 @@ impl Worker {
             reports: std::mem::take(&mut self.reports),
             began: std::mem::take(&mut self.began),
             answers,
-            credit,
+            room,
             lanes: self.lanes(),
             pid,
         };
         self.shared.tell.send(Msg::Worker(note)).await.map_err(|_| Gone)
     }
 
-    /// What it may hold now; 0 when it takes nothing.
-    fn credit(&self) -> u32 {
+    /// What it may have now; nothing when it takes nothing.
+    fn room(&self) -> Room {
         if !self.accepts() {
-            return 0;
+            return Room::default();
         }
         let full = self.process.as_ref().and_then(|p| p.link.as_ref()).is_some_and(|l| l.is_full());
         if full {
-            return u32::try_from(self.load.len()).unwrap_or(u32::MAX);
+            let held = u32::try_from(self.load.len()).unwrap_or(u32::MAX);
+            return Room { credit: held, reach: held };
         }
-        self.pace.credit(self.lanes(), self.spec.prefetch)
+        self.pace.room(self.lanes(), self.spec.prefetch)
     }
 
     /// A living process that may be sent tasks.
@@ -363,7 +365,7 @@ struct Gone;
 fn manner(spec: &PoolSpec) -> Manner {
     Manner {
         lanes: spec.lanes() as usize,
-        window: if spec.raw { 1 } else { usize::MAX },
+        window: if spec.raw { 1 } else { (spec.lanes() + spec.prefetch) as usize },
         // A raw worker can't be asked.
         grace: if spec.raw { Duration::ZERO } else { spec.cancel_grace },
     }

@@ -21,7 +21,8 @@ const SLACK_MS: u64 = 20;
 
 /// From when on the words in a place are those of a process that started at one moment, the one before it having ended at another.
 pub(crate) fn since(started_at_ms: u64, last_end_ms: u64) -> u64 {
-    started_at_ms.saturating_sub(SLACK_MS).max(last_end_ms)
+    // The last words of the one before may bear the very millisecond of its end.
+    started_at_ms.saturating_sub(SLACK_MS).max(last_end_ms + 1)
 }
 
 /// What the instance wrote to stderr since a moment (wall clock, milliseconds since 1970); empty when it can't be had in time.

@@ -165,4 +165,5 @@ pub(crate) fn scaling() {
         daemon.pools.apply(vec![]).await.unwrap();
         up(0).await;
     });
+    daemon.end();
 }
