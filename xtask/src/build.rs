@@ -21,7 +21,9 @@ pub(crate) struct TestProgram {
 
 /// Where the workspace is checked out.
 pub(crate) fn root() -> Result<PathBuf> {
-    let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    // `cargo run` tells it; a copy of this program that is run by itself remembers where it was built.
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
     let root = manifest.parent().context("xtask stands in the workspace's root")?;
     Ok(root.to_path_buf())
 }
@@ -50,8 +52,16 @@ pub(crate) fn target_dir() -> Result<PathBuf> {
     Ok(metadata.target_directory)
 }
 
+/// Names a binary that is used instead of building one: an installed package, or a build with other settings.
+const BINARY_ENV: &str = "XTASK_GANGER";
+
 /// Builds the binary `ganger` (cargo's progress is shown) and returns its path.
 pub(crate) fn ganger(release: bool) -> Result<PathBuf> {
+    if let Some(given) = std::env::var_os(BINARY_ENV) {
+        let path = std::path::absolute(&given).context("the working folder")?;
+        println!("{BINARY_ENV}: using {}", path.display());
+        return Ok(path);
+    }
     let mut command = cargo()?;
     command.args(["build", "--package", "ganger", "--bin", "ganger"]);
     if release {

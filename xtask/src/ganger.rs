@@ -126,6 +126,24 @@ impl Ganger {
         Ok(self.json::<Queue>(&["queue", "get", name])?.counts)
     }
 
+    /// All events that are kept, as lines of JSON, oldest first.
+    pub(crate) fn events(&self) -> Result<Vec<String>> {
+        #[derive(Deserialize)]
+        struct Seq {
+            seq: u64,
+        }
+        let mut all: Vec<String> = Vec::new();
+        let mut after = 0;
+        loop {
+            let page = self.run(&["events", "--after", &after.to_string(), "--json"])?;
+            let Some(last) = page.lines().last() else { return Ok(all) };
+            after = serde_json::from_str::<Seq>(last)
+                .with_context(|| format!("`ganger events` printed something unexpected: {last}"))?
+                .seq;
+            all.extend(page.lines().map(str::to_owned));
+        }
+    }
+
     /// Starts everything and returns when it is applied.
     pub(crate) fn up(&self) -> Result<()> {
         self.run(&["up", "-d"]).map(drop)

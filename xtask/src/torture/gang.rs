@@ -145,7 +145,7 @@ fn config(notes: &Path, ledger: &Path, fifo: &Path) -> Result<String> {
     let (me, notes, ledger, fifo) =
         (me.display(), notes.display(), ledger.display(), fifo.display());
     let restart =
-        "restart = { on = \"always\", backoff = \"50ms..1s\", max = 100000, within = \"1m\" }";
+        "restart = { on = \"always\", backoff = \"50ms..1s\", max = 4000, within = \"1m\" }";
     let lines =
         format!("command = [\"{me}\", \"cast\", \"lines\", \"{ledger}\"]\nprotocol = \"stdio\"");
     let node = sh::which("node").is_some();

@@ -77,12 +77,17 @@ impl Killer<'_> {
             Target::Logger => end(logger)?,
             Target::Both => {
                 let gap = Duration::from_millis(self.random.u64(TOGETHER_MS));
-                let daemon = open(before.daemon.pid)?;
-                send_kill(&open(before.keeper.pid)?)?;
+                let mut two = [open(before.daemon.pid)?, open(before.keeper.pid)?];
+                // A daemon that sees its keeper die has started another within some of those 50 ms; a keeper waits longer
+                // before it starts another daemon. Both orders must end well.
+                if self.random.bool() {
+                    two.reverse();
+                }
+                send_kill(&two[0])?;
                 std::thread::sleep(gap);
-                // The daemon may have ended by itself meanwhile: it follows a dead keeper.
-                let _ = send_kill(&daemon);
-                gone(&daemon)?;
+                // It may have ended by itself: a daemon makes way for the one of the new keeper.
+                let _ = send_kill(&two[1]);
+                two.iter().try_for_each(gone)?;
             }
             Target::Tree => bail!("a tree is not one of ganger's own processes"),
         }

@@ -64,8 +64,10 @@ pub(crate) fn ask(gang: &Gang, story: &Story, verdict: &mut Verdict) -> Result<(
 
 /// After `down` nothing is left.
 pub(crate) fn after_down(gang: &Gang, verdict: &mut Verdict) {
-    let left: Vec<String> =
-        procs::marked(&gang.mark).iter().map(|p| format!("pid {}: {}", p.pid, p.command)).collect();
+    let left: Vec<String> = procs::marked_ever(&gang.mark)
+        .iter()
+        .map(|p| format!("pid {}: {}", p.pid, p.command))
+        .collect();
     verdict.claim("no process is left after down", &left);
 }
 
@@ -157,9 +159,8 @@ fn exits(gang: &Gang, story: &Story, verdict: &mut Verdict) -> Result<()> {
     if codes.is_empty() {
         return Ok(());
     }
-    let events = gang.ganger.run(&["events", "--json"])?;
-    let told: Vec<&str> =
-        events.lines().filter(|line| line.contains("\"name\":\"mortal\"")).collect();
+    let mut told = gang.ganger.events()?;
+    told.retain(|line| line.contains("\"name\":\"mortal\""));
     let untold: Vec<String> = codes
         .iter()
         .filter(|code| {
@@ -173,6 +174,9 @@ fn exits(gang: &Gang, story: &Story, verdict: &mut Verdict) -> Result<()> {
         })
         .map(|code| format!("exit code {code}"))
         .collect();
+    if !untold.is_empty() {
+        println!("  all that is told of mortal:\n    {}", told.join("\n    "));
+    }
     verdict.claim(
         &format!("all {} exits while the daemon was dead are told with their codes", codes.len()),
         &untold,

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-/// Environment variable that `up` hands down to every child.
-pub(crate) const MARK: &str = "GANGER_TORTURE_MARK";
+/// Environment variable that `up` hands down to every child. Not a GANGER_ one: those are kept from children.
+pub(crate) const MARK: &str = "TORTURE_MARK";
 
 /// One process.
 #[derive(Debug, Clone)]
@@ -29,6 +29,22 @@ pub(crate) fn marked(mark: &str) -> Vec<Proc> {
             Some(Proc { pid, instance, command })
         })
         .collect()
+}
+
+/// Looks at a tree that re-forks all the time: one reading of /proc can miss a process that is born behind it.
+const LOOKS: usize = 25;
+
+/// All that several readings of /proc find. Empty means that nothing lives: a chain of processes would show in one of them.
+pub(crate) fn marked_ever(mark: &str) -> Vec<Proc> {
+    let mut found: Vec<Proc> = Vec::new();
+    for _ in 0..LOOKS {
+        for process in marked(mark) {
+            if found.iter().all(|known| known.pid != process.pid) {
+                found.push(process);
+            }
+        }
+    }
+    found
 }
 
 /// Zombies whose parent is one of `parents`.

@@ -42,7 +42,7 @@ pub(crate) fn run(binary: &Path, verdict: &mut Verdict) -> Result<()> {
     let ended = service_and_worker(&ganger, &mark, verdict);
     ganger.down()?;
     ended?;
-    let left: Vec<String> = procs::marked(&mark).iter().map(|p| p.command.clone()).collect();
+    let left: Vec<String> = procs::marked_ever(&mark).iter().map(|p| p.command.clone()).collect();
     verdict.claim("tree: no process is left after down", &left);
     under_run(&ganger, &mark, &hydra, verdict)
 }
@@ -68,9 +68,9 @@ fn service_and_worker(ganger: &Ganger, mark: &str, verdict: &mut Verdict) -> Res
             &format!("{:.2} s", took.as_secs_f64()),
         );
     }
-    let events = ganger.run(&["events", "--json"])?;
-    let told = events
-        .lines()
+    let told = ganger
+        .events()?
+        .iter()
         .any(|line| line.contains("\"name\":\"hydra\"") && line.contains("killed by SIGKILL"));
     verdict.so("tree: its end is told with its reason", told, "no event says `killed by SIGKILL`");
     let keeper = ganger.status()?.keeper.pid;
@@ -87,7 +87,7 @@ fn under_run(ganger: &Ganger, mark: &str, hydra: &str, verdict: &mut Verdict) ->
     let since = Instant::now();
     let out = sh::output(&mut ganger.verb(&["run", "--timeout", "1s", "--", "sh", "-c", hydra]))?;
     let took = since.elapsed();
-    let left: Vec<String> = procs::marked(mark).iter().map(|p| p.command.clone()).collect();
+    let left: Vec<String> = procs::marked_ever(mark).iter().map(|p| p.command.clone()).collect();
     verdict.claim("tree: nothing is left after `ganger run`", &left);
     verdict.so(
         "tree: `ganger run` says that time was over",
@@ -110,7 +110,7 @@ fn members(mark: &str, name: &str) -> Vec<String> {
             .and_then(|i| i.strip_prefix(name))
             .is_some_and(|rest| rest.starts_with('#'))
     };
-    procs::marked(mark)
+    procs::marked_ever(mark)
         .iter()
         .filter(|process| of_name(&process.instance))
         .map(|process| format!("pid {}: {}", process.pid, process.command))
