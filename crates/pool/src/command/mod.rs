@@ -12,9 +12,12 @@
 //! The payload is the child's stdin as a sealed memfd, its stdout is a capped memfd that the keeper holds, its stderr is a log. The
 //! exit is acknowledged to the keeper only when the outcome is committed, so that a daemon's death loses neither.
 
+mod orders;
 mod output;
 mod runner;
+mod running;
 mod start;
+mod telling;
 
 pub(crate) use runner::{Runner, RunnerParts, template};
 pub(crate) use start::note_of;

@@ -35,7 +35,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub(crate) use link::failed;
 pub(crate) use process::attempt_of;
 pub(crate) use task::{Worker, WorkerParts};
-pub(crate) use words::{last as last_words, since as words_since};
+pub(crate) use words::Words;
 
 use crate::spec::PoolSpec;
 

@@ -13,7 +13,6 @@ use ganger_supervise::InstanceNotice;
 
 use super::link::{Link, error_of};
 use super::task::Worker;
-use super::words;
 use crate::attempt::Report;
 use crate::dispatcher::Msg;
 use crate::events;
@@ -194,21 +193,19 @@ impl Worker {
         let (crashed, others): (Vec<_>, Vec<_>) =
             reports.into_iter().partition(|r| matches!(r.how, How::Crash(_)));
         self.reports.extend(others);
-        let last_end = std::mem::replace(&mut self.last_end_ms, report.at_ms);
         if !crashed.is_empty() {
             let s = if crashed.len() == 1 { "" } else { "s" };
             self.tell("worker.crash", format!("{why} while it ran {} task{s}", crashed.len()));
-            self.report_with_words(crashed, words::since(process.started_at_ms, last_end));
+            self.report_with_words(crashed, process.started_at_ms);
         }
     }
 
     /// The attempts that died with a process get its last words before they are told.
-    fn report_with_words(&mut self, mut crashed: Vec<Report>, since_ms: u64) {
-        let around = &self.shared.around;
-        let (processes, logs) = (around.processes.clone(), around.logs.clone());
-        let id = self.id.clone();
+    fn report_with_words(&mut self, mut crashed: Vec<Report>, started_at_ms: u64) {
+        let last =
+            self.words.clone().last(self.shared.around.clone(), self.id.clone(), started_at_ms);
         self.late.spawn(async move {
-            let lines = words::last(processes, logs, id, since_ms).await;
+            let lines = last.await;
             for report in &mut crashed {
                 if let How::Crash(error) = &mut report.how {
                     error.stderr.clone_from(&lines);

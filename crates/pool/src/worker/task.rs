@@ -16,6 +16,7 @@ use super::end::Stopping;
 use super::load::{Expired, Load, Manner, Stopped};
 use super::process::Process;
 use super::swallowed;
+use super::words::Words;
 use super::{COMMANDS, Claimed, Command, ORDERS, Shared, WorkerHandle};
 use crate::attempt::{Answers, FromWorker, Joining, Report, ToWorker};
 use crate::dispatcher::{Msg, now, until};
@@ -70,8 +71,7 @@ pub(crate) struct Worker {
     pub(super) launcher: Option<String>,
     /// The place is given up once nothing is left of it.
     leaving: bool,
-    /// When the process before this one ended, milliseconds since 1970.
-    pub(super) last_end_ms: u64,
+    pub(super) words: Words,
     /// Owner task of the instance.
     _instance_task: JoinSet<()>,
 }
@@ -139,7 +139,7 @@ impl Worker {
             announce: false,
             launcher: None,
             leaving: false,
-            last_end_ms: 0,
+            words: Words::default(),
             _instance_task: tasks,
         };
         worker.set_spec(spec);

@@ -1,10 +1,12 @@
 //! The last words of a process, for the error of the attempts that died with it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ganger_core::{InstanceId, Stream};
-use ganger_logs::read::{LogReader, Query};
-use ganger_process::Processes;
+use ganger_logs::read::{Line, Query, ReadError};
+use ganger_supervise::Surroundings;
 
 /// Lines kept: enough for a short backtrace, few enough for one screen.
 const LINES: u64 = 10;
@@ -19,36 +21,51 @@ const WAIT: Duration = Duration::from_secs(2);
 /// little older than their process.
 const SLACK_MS: u64 = 20;
 
-/// From when on the words in a place are those of a process that started at one moment, the one before it having ended at another.
-pub(crate) fn since(started_at_ms: u64, last_end_ms: u64) -> u64 {
-    // The last words of the one before may bear the very millisecond of its end.
-    started_at_ms.saturating_sub(SLACK_MS).max(last_end_ms + 1)
+/// The last words of the processes of one place, each line told once.
+///
+/// A process that follows at once shares the log with the one before it, whose last line may even be stamped after its end. What
+/// was told for the one is not told for the next. The number is the only state; it is shared with calls that are under way.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Words {
+    told_ns: Arc<AtomicU64>,
 }
 
-/// What the instance wrote to stderr since a moment (wall clock, milliseconds since 1970); empty when it can't be had in time.
-pub(crate) async fn last(
-    processes: Processes,
-    logs: LogReader,
-    id: InstanceId,
-    since_ms: u64,
-) -> Vec<String> {
-    let read = async {
-        processes.flush_logs().await.ok()?;
-        let query = Query {
-            slot: Some(id.slot),
-            stream: Some(Stream::Stderr),
-            since_ms: Some(since_ms),
-            tail_n: Some(LINES),
-            ..Query::of([id.name])
+impl Words {
+    /// What a process that started then (wall clock, milliseconds since 1970) wrote to stderr last; empty when it can't be had
+    /// in time.
+    pub(crate) async fn last(
+        self,
+        around: Surroundings,
+        id: InstanceId,
+        started_at_ms: u64,
+    ) -> Vec<String> {
+        let read = async {
+            around.processes.flush_logs().await.ok()?;
+            let query = Query {
+                slot: Some(id.slot),
+                stream: Some(Stream::Stderr),
+                since_ms: Some(started_at_ms.saturating_sub(SLACK_MS)),
+                tail_n: Some(LINES),
+                ..Query::of([id.name])
+            };
+            let told = self.told_ns.load(Ordering::Relaxed);
+            let read = move || {
+                let lines = around.logs.read(&query)?;
+                lines.filter(|l| l.as_ref().map_or(true, |l| l.ts_ns > told)).collect()
+            };
+            let lines: Result<Vec<Line>, ReadError> =
+                tokio::task::spawn_blocking(read).await.ok()?;
+            lines.ok()
         };
-        let lines = move || logs.read(&query).map(|lines| lines.map(text).collect::<Vec<_>>());
-        tokio::task::spawn_blocking(lines).await.ok()?.ok()
-    };
-    tokio::time::timeout(WAIT, read).await.ok().flatten().unwrap_or_default()
+        let lines = tokio::time::timeout(WAIT, read).await.ok().flatten().unwrap_or_default();
+        if let Some(newest) = lines.last() {
+            self.told_ns.fetch_max(newest.ts_ns, Ordering::Relaxed);
+        }
+        lines.into_iter().map(|line| cut(line.line)).collect()
+    }
 }
 
-fn text<E>(line: Result<ganger_logs::read::Line, E>) -> String {
-    let mut text = line.map(|line| line.line).unwrap_or_default();
+fn cut(mut text: String) -> String {
     if text.len() > LINE_MAX {
         text.truncate(text.floor_char_boundary(LINE_MAX));
         text.push('…');

@@ -3,7 +3,6 @@
 //! This binary is test harness, keeper, logger and the daemon's stand-in in one, told apart by its first argument. A "daemon" here
 //! is a runtime of the test: it dies by being dropped with everything in it, and the keeper starts the next stand-in.
 #![expect(
-    unreachable_pub,
     clippy::unwrap_used,
     clippy::print_stdout,
     reason = "a test binary without the test harness"
