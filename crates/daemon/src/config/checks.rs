@@ -89,7 +89,7 @@ pub(super) fn dependencies(config: &Config, spans: &DependencySpans, walk: &mut 
 }
 
 /// Depth first; what is settled has been looked at from every side.
-fn find_circle(
+pub(super) fn find_circle(
     name: &str,
     config: &Config,
     path: &mut Vec<String>,

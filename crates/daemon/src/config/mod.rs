@@ -19,6 +19,7 @@ mod raw;
 mod resolve;
 mod schema;
 mod values;
+mod verify;
 mod walk;
 mod words;
 
@@ -33,6 +34,7 @@ pub use model::{
 };
 pub(crate) use resolve::REPLICAS_MAX;
 pub use schema::schema;
+pub(crate) use verify::verify;
 
 use walk::{FromNode, Walk};
 

@@ -28,6 +28,8 @@ const PAYLOAD_MAX: Size = Size(64 << 20);
 /// Directory entries are at most 255 bytes (limits.h); the name also prefixes every log line.
 const NAME_MAX: usize = 64;
 
+/// The daemon's own output is the log of this name.
+const OWN_NAME: &str = "ganger";
 const PAYLOAD_DEFAULT: Size = Size(1 << 20);
 const TASK_TIMEOUT: Dur = Dur(std::time::Duration::from_secs(600));
 const READY_TIMEOUT: Dur = Dur(std::time::Duration::from_secs(30));
@@ -100,19 +102,23 @@ fn server(server: Option<&raw::Server>, walk: &mut Walk<'_>) {
 /// Names become folder names, log prefixes and `NAME#SLOT`.
 fn check_name(name: &At<String>, walk: &mut Walk<'_>) {
     let text = &name.value;
-    let proper = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
-    if text == "ganger" {
+    if text == OWN_NAME {
         walk.error(name.span.clone(), "`ganger` is the name of ganger's own log")
             .help("choose another name".into());
-    } else if text.is_empty()
-        || text.len() > NAME_MAX
-        || !text.starts_with(|c: char| c.is_ascii_alphanumeric())
-        || !text.chars().all(proper)
-    {
+    } else if !is_name(text) {
         walk.error(name.span.clone(), format!("`{text}` can't be a name")).help(format!(
             "use up to {NAME_MAX} of a-z, A-Z, 0-9, `_`, `-` and `.`, beginning with a letter or digit"
         ));
     }
+}
+
+/// True for what can be a folder's name, a log's prefix and the first part of `NAME#SLOT`.
+pub(super) fn is_name(text: &str) -> bool {
+    let proper = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    text != OWN_NAME
+        && text.len() <= NAME_MAX
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.chars().all(proper)
 }
 
 fn resolve_queue(queue: &raw::Queue, walk: &mut Walk<'_>) -> Queue {

@@ -141,7 +141,7 @@ fn not_done(error: TicketError) -> ApiError {
     }
 }
 
-pub(crate) fn service_error(error: ServiceError) -> ApiError {
+fn service_error(error: ServiceError) -> ApiError {
     let kind = match &error {
         ServiceError::Unknown { .. } | ServiceError::NoSlot { .. } => ErrorKind::NotFound,
         ServiceError::UnknownDependency { .. } | ServiceError::Circle { .. } => ErrorKind::Config,

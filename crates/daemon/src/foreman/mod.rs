@@ -13,7 +13,7 @@ mod down;
 mod handle;
 mod task;
 
-pub(crate) use crew::{Crew, Specs, pool_error, service_error};
+pub(crate) use crew::{Crew, Specs, pool_error};
 pub(crate) use down::api_only;
 pub(crate) use handle::{Foreman, Target, Verb};
 pub(crate) use task::{Parts, spawn};

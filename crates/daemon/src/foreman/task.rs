@@ -13,7 +13,6 @@ use super::crew::{Crew, Specs, Wait};
 use super::handle::{Foreman, Order, Target, Verb};
 use super::{apply, down};
 use crate::config::Config;
-use crate::convert::ConvertError;
 use crate::desired::{self, Desired};
 use crate::recorder::Events;
 
@@ -72,6 +71,7 @@ impl Task {
         environment: BTreeMap<String, String>,
         dry_run: bool,
     ) -> Result<Applied, ApiError> {
+        refuse(&crate::config::verify(&config))?;
         let old = &self.parts.desired;
         // `up` is a person's latest word: what was stopped or scaled by hand is as configured again.
         let new = Desired {
@@ -185,7 +185,7 @@ impl Task {
 }
 
 /// All that is wrong, in one answer.
-fn refuse(faults: &[ConvertError]) -> Result<(), ApiError> {
+fn refuse<T: std::fmt::Display>(faults: &[T]) -> Result<(), ApiError> {
     let Some((first, others)) = faults.split_first() else { return Ok(()) };
     let error = ApiError::new(ErrorKind::Config, first.to_string());
     Err(others.iter().fold(error, |error, other| error.cause(other.to_string())))

@@ -22,7 +22,7 @@ use super::start::{Base, Ended, connect, ending, listener};
 use crate::app::{About, App, Full, Mode};
 use crate::convert;
 use crate::desired::Desired;
-use crate::foreman::{self, Crew, Parts, Specs, pool_error, service_error};
+use crate::foreman::{self, Crew, Parts, Specs, pool_error};
 use crate::http::{self, Doors};
 use crate::recorder::{Events, recorder};
 
@@ -94,8 +94,11 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
     };
     let pools = Pools::start(parts, &mut tasks).await;
     let pools = pools.map_err(|error| DaemonError::Resume(pool_error(error)))?;
-    let applied = supervised.services.apply(specs.services, resting.services).await;
-    applied.map_err(|error| DaemonError::Resume(service_error(error)))?;
+    if let Err(error) = supervised.services.apply(specs.services, resting.services).await {
+        // A daemon that ends for it would end again and again; one that says so can be given a better configuration.
+        tracing::error!(%error, "can't go on with the services");
+        events.tell("daemon.resume_failed", "", error.to_string()).await;
+    }
     first_look(supervised.snapshot.clone(), &desired).await;
 
     let (end, ended) = watch::channel(false);

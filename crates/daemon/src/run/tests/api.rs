@@ -181,6 +181,36 @@ async fn nonsense_is_answered_not_served() {
 }
 
 #[tokio::test]
+async fn a_configuration_from_any_program_is_checked_before_it_is_stored() {
+    let folder =
+        Folder::new("[service.a]\ncommand = \"sleep 9\"\n[service.b]\ncommand = \"sleep 9\"\n");
+    let daemon = folder.daemon().await;
+    let refused = async |change: &dyn Fn(&mut serde_json::Value)| {
+        let mut request = folder.request();
+        change(&mut request.config);
+        let error = daemon.client.apply(&request).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Config);
+        error.message
+    };
+    let text = refused(&|c| {
+        c["services"]["a"]["depends_on"] = serde_json::json!({"b": "ready"});
+        c["services"]["b"]["depends_on"] = serde_json::json!({"a": "ready"});
+    });
+    assert_eq!(text.await, "services wait for each other: a → b → a");
+    let text = refused(&|c| {
+        let a = c["services"]["a"].clone();
+        c["services"]["../../etc"] = a;
+    });
+    assert_eq!(text.await, "service `../../etc`: this can't be a name");
+    let text = refused(&|c| c["services"]["a"]["command"] = serde_json::json!([]));
+    assert_eq!(text.await, "service `a`: it has nothing to run");
+    let text = refused(&|c| c["services"]["a"]["user"] = "no-such-user".into());
+    assert!(text.await.contains("there is no user `no-such-user`"));
+    daemon.lose().await;
+    assert!(folder.daemon().await.ps().await.is_empty());
+}
+
+#[tokio::test]
 async fn down_stops_everything_and_ends_the_daemon() {
     let folder = Folder::new(TWO);
     let daemon = folder.daemon().await;

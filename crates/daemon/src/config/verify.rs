@@ -1,0 +1,80 @@
+//! What must hold of a resolved configuration whoever made it: the API takes one from any program.
+
+use std::collections::BTreeSet;
+
+use super::checks::find_circle;
+use super::model::{Config, Program};
+use super::resolve::{REPLICAS_MAX, is_name};
+
+/// Everything that is wrong, in the words of one sentence each; nothing for what [`super::load`] has made.
+pub(crate) fn verify(config: &Config) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let services =
+        config.services.iter().map(|(name, s)| ("service", name, &s.program, s.replicas));
+    let pools = config.pools.iter().map(|(name, p)| ("pool", name, &p.program, p.workers.min));
+    for (kind, name, program, count) in services.chain(pools) {
+        wrong.extend(of_program(program).map(|why| format!("{kind} `{name}`: {why}")));
+        if !is_name(name) {
+            wrong.push(format!("{kind} `{name}`: this can't be a name"));
+        }
+        if count > REPLICAS_MAX {
+            wrong.push(format!("{kind} `{name}`: {count} instances are more than {REPLICAS_MAX}"));
+        }
+    }
+    wrong.extend(
+        config
+            .queues
+            .keys()
+            .filter(|n| !is_name(n))
+            .map(|n| format!("queue `{n}`: this can't be a name")),
+    );
+    wrong.extend(
+        config
+            .pools
+            .keys()
+            .filter(|name| config.services.contains_key(*name))
+            .map(|name| format!("`{name}` is the name of a service and of a pool")),
+    );
+    references(config, &mut wrong);
+    wrong
+}
+
+fn of_program(program: &Program) -> Option<String> {
+    let variables = || program.env.iter();
+    if program.command.first().is_none_or(String::is_empty) {
+        Some("it has nothing to run".to_owned())
+    } else if !program.cwd.is_absolute() {
+        Some(format!("its folder {} is not an absolute path", program.cwd.display()))
+    } else if program.command.iter().any(|argument| argument.contains('\0'))
+        || variables().any(|(name, value)| {
+            name.is_empty() || name.contains(['=', '\0']) || value.contains('\0')
+        })
+    {
+        Some("an argument or variable can't be passed to a program".to_owned())
+    } else {
+        None
+    }
+}
+
+fn references(config: &Config, wrong: &mut Vec<String>) {
+    for (name, pool) in &config.pools {
+        let missing = pool.queues.iter().filter(|queue| !config.queues.contains_key(*queue));
+        wrong.extend(missing.map(|queue| format!("pool `{name}`: there is no queue `{queue}`")));
+        if pool.queues.is_empty() {
+            wrong.push(format!("pool `{name}`: it takes from no queue"));
+        }
+    }
+    for (name, service) in &config.services {
+        let others = service.depends_on.keys();
+        let missing = others.filter(|other| !config.services.contains_key(*other));
+        wrong.extend(
+            missing.map(|other| format!("service `{name}`: there is no service `{other}`")),
+        );
+    }
+    let mut settled = BTreeSet::new();
+    for name in config.services.keys() {
+        if let Some(circle) = find_circle(name, config, &mut Vec::new(), &mut settled) {
+            wrong.push(format!("services wait for each other: {}", circle.join(" → ")));
+        }
+    }
+}
