@@ -3,14 +3,20 @@
 #
 #   ganger …          the release binary
 #   saw PATTERN ARG…  waits up to 20 s until `ganger ARG…`, which follows something, prints a line that matches
+#   needs PROGRAM     ends the script with exit code 77 (skipped, as automake has it) if PROGRAM is missing
 #   claim TEXT CMD…   runs CMD (its output is hidden unless it fails) and prints `ok TEXT`; ends the script if it fails
 
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
-(cd "$root" && cargo build --quiet --release --package ganger --bin ganger)
-GANGER=${CARGO_TARGET_DIR:-$root/target}/release/ganger
+# XTASK_GANGER names a binary to use instead of building one, as for `cargo xtask`.
+if [ -n "${XTASK_GANGER:-}" ]; then
+    GANGER=$XTASK_GANGER
+else
+    (cd "$root" && cargo build --quiet --release --package ganger --bin ganger)
+    GANGER=${CARGO_TARGET_DIR:-$root/target}/release/ganger
+fi
 [ -x "$GANGER" ] || { echo "no binary at $GANGER"; exit 1; }
 
 work=$(mktemp -d)
@@ -18,6 +24,12 @@ cp -R "$here/." "$work/"
 cd "$work"
 
 ganger() { "$GANGER" "$@"; }
+
+needs() {
+    command -v "$1" > /dev/null && return
+    echo "skipped: this example needs $1"
+    exit 77
+}
 
 saw() {
     pattern=$1

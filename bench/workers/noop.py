@@ -5,6 +5,12 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "sdk" / "python"))
 
-import ganger  # noqa: E402
+from ganger import worker  # noqa: E402
 
-ganger.worker(lambda payload, task: None)
+
+@worker.task()
+def noop(payload, task):
+    return None
+
+
+worker.run()

@@ -53,7 +53,7 @@ pub(crate) fn target_dir() -> Result<PathBuf> {
 }
 
 /// Names a binary that is used instead of building one: an installed package, or a build with other settings.
-const BINARY_ENV: &str = "XTASK_GANGER";
+pub(crate) const BINARY_ENV: &str = "XTASK_GANGER";
 
 /// Builds the binary `ganger` (cargo's progress is shown) and returns its path.
 pub(crate) fn ganger(release: bool) -> Result<PathBuf> {

@@ -42,7 +42,8 @@ enum Verb {
     },
     /// Install what the tests need (as root) and run them all.
     Test {
-        /// Run only these steps: format, lints, documentation, tests, sdk/node, sdk/python, kernel, quickstart, torture.
+        /// Run only these steps: format, lints, documentation, tests, sdk/node, sdk/python, kernel, quickstart,
+        /// examples, torture.
         only: Vec<String>,
     },
     /// Run the kernel-facing tests under an emulated Debian 6.1 kernel with cgroup v2.

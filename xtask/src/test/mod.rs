@@ -17,7 +17,7 @@ use crate::tally::Tally;
 type Step = fn(&needs::Machine) -> Result<Tally>;
 
 /// Name and work of each step, in order.
-const STEPS: [(&str, Step); 9] = [
+const STEPS: [(&str, Step); 10] = [
     ("format", steps::format),
     ("lints", steps::lints),
     ("documentation", steps::documentation),
@@ -26,6 +26,7 @@ const STEPS: [(&str, Step); 9] = [
     ("sdk/python", steps::sdk_python),
     ("kernel", steps::kernel),
     ("quickstart", steps::quickstart),
+    ("examples", steps::examples),
     ("torture", steps::torture),
 ];
 

@@ -1,7 +1,7 @@
 //! The steps of `cargo xtask test`, one function each. A step that runs no test runner counts as one.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
@@ -76,6 +76,35 @@ pub(crate) fn kernel(_: &Machine) -> Result<Tally> {
 pub(crate) fn quickstart(_: &Machine) -> Result<Tally> {
     let good = crate::quickstart::quickstart(None, true)?;
     Ok(one(good, "quickstart --exit"))
+}
+
+/// Every example's `run` but the quick start's, which is a step of its own.
+pub(crate) fn examples(_: &Machine) -> Result<Tally> {
+    /// How a `run` says that an interpreter is missing.
+    const SKIPPED: i32 = 77;
+    let binary = build::ganger(true)?;
+    let folder = build::root()?.join("examples");
+    let mut runs: Vec<PathBuf> = std::fs::read_dir(&folder)
+        .with_context(|| format!("could not list {}", folder.display()))?
+        .filter_map(|entry| Some(entry.ok()?.path().join("run")))
+        .filter(|run| run.is_file() && !run.parent().is_some_and(|f| f.ends_with("quickstart")))
+        .collect();
+    runs.sort();
+    let mut tally = Tally::default();
+    for run in runs {
+        let name = run.strip_prefix(&folder).unwrap_or(&run).display().to_string();
+        let out = sh::output(Command::new(&run).env(build::BINARY_ENV, &binary))?;
+        let said = String::from_utf8_lossy(&out.stdout);
+        match out.status.code() {
+            Some(0) => tally.passed += 1,
+            Some(SKIPPED) => tally.skip(format!("examples/{name}: {}", said.trim())),
+            _ => {
+                println!("{said}{}", String::from_utf8_lossy(&out.stderr));
+                tally.fail(format!("examples/{name}"));
+            }
+        }
+    }
+    Ok(tally)
 }
 
 pub(crate) fn torture(machine: &Machine) -> Result<Tally> {

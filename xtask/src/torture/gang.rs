@@ -18,6 +18,9 @@ use crate::{build, sh};
 /// After the last push: four workers do some 300 tasks a second, retries and a slow machine included.
 const DRAIN: &str = "300s";
 
+/// Pools of a gang, each of another kind.
+pub(crate) const POOLS: usize = 4;
+
 const NODE_SDK: &str = include_str!("workers/sdk.cjs");
 const NODE_RAW: &str = include_str!("workers/raw.cjs");
 const PYTHON_SDK: &str = include_str!("workers/sdk.py");
@@ -158,7 +161,7 @@ fn config(notes: &Path, ledger: &Path, fifo: &Path) -> Result<String> {
         own
     };
     let env = format!("env = {{ LEDGER = \"{ledger}\", SDK = \"{}\" }}", sdk.display());
-    let pools = [
+    let pools: [_; POOLS] = [
         ("node", or_lines(node, "Node", format!("command = [\"node\", \"sdk.cjs\"]\n{env}"))),
         (
             "raw",

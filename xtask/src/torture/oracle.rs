@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use super::Target;
-use super::gang::{Gang, Story};
+use super::gang::{Gang, POOLS, Story};
 use super::http::Http;
 use super::ledger::Ledger;
 use super::procs;
@@ -25,6 +25,12 @@ struct Task {
     state: String,
     #[serde(default)]
     result: serde_json::Value,
+    attempts: Vec<Attempt>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Attempt {
+    worker: Option<String>,
 }
 
 /// Checks everything while the gang is still up; ends its services to read their logs to the end.
@@ -120,8 +126,13 @@ fn tasks(gang: &Gang, story: &Story, verdict: &mut Verdict) -> Result<()> {
     let state_dir = gang.ganger.status()?.state_dir;
     let mut http = Http::connect(&state_dir)?;
     let (mut undone, mut wrong, mut unseen) = (Vec::new(), Vec::new(), Vec::new());
+    let mut by_pool: BTreeMap<String, u64> = BTreeMap::new();
     for task in &story.pushed.acknowledged {
         let told: Task = http.get(&format!("/tasks/{}", task.id))?;
+        if let Some(worker) = told.attempts.last().and_then(|a| a.worker.as_deref()) {
+            let pool = worker.split('#').next().unwrap_or(worker);
+            *by_pool.entry(pool.to_owned()).or_default() += 1;
+        }
         if told.state != "completed" {
             undone.push(format!("{} (n={}) is {}", task.id, task.n, told.state));
         } else if told.result["n"] != task.n || told.result["square"] != task.n * task.n {
@@ -133,6 +144,11 @@ fn tasks(gang: &Gang, story: &Story, verdict: &mut Verdict) -> Result<()> {
     let acknowledged = story.pushed.acknowledged.len();
     verdict.so("tasks were acknowledged", acknowledged > 0, "not one");
     verdict.claim(&format!("all {acknowledged} acknowledged tasks are completed"), &undone);
+    verdict.so(
+        "every kind of worker took part",
+        by_pool.len() == POOLS,
+        &format!("tasks by pool: {by_pool:?}"),
+    );
     verdict.claim("every result is right", &wrong);
     verdict.claim("every completed task was really done by a worker", &unseen);
     verdict.claim(

@@ -20,14 +20,23 @@ mod scene;
 mod worker;
 
 use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
 
 pub(crate) use args::Args;
 pub(crate) use worker::{VERB as WORKER_VERB, run as run_worker};
 
-use crate::error::CliError;
+use crate::error::{CliError, Kind};
 use crate::link;
 use crate::ui::Ui;
+use plan::Figure;
 use scene::Scene;
+
+/// A figure that takes longer hangs: its workers fail, say. A run is made 1.5 s long, and there are at most 100.
+const FIGURE_LIMIT: Duration = Duration::from_secs(600);
+/// The same with the usual five runs.
+const USUAL_LIMIT: Duration = Duration::from_secs(90);
 
 /// Runs what was asked for and prints one line (or one JSON document) per figure, as soon as it is known.
 pub(crate) fn run(args: &Args, ui: &Ui) -> Result<ExitCode, CliError> {
@@ -40,10 +49,10 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<ExitCode, CliError> {
         }
         let scene = Scene::start(args, pinned)?;
         let done = runtime.block_on(async {
-            for figure in &wanted {
-                report.add(measure::figure(&scene, figure, args.runs()).await?)?;
+            tokio::select! {
+                done = figures(&scene, &wanted, args.runs(), &mut report) => done,
+                () = interrupted() => Err(CliError::new(Kind::Failed, "interrupted")),
             }
-            Ok::<(), CliError>(())
         });
         // Also when a figure failed: nothing may be left running.
         let ended = scene.end();
@@ -52,4 +61,34 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<ExitCode, CliError> {
     }
     report.done()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Measures one after the other. A figure that hangs is an error that says where to look.
+async fn figures(
+    scene: &Scene,
+    wanted: &[Figure],
+    runs: u32,
+    report: &mut report::Report<'_>,
+) -> Result<(), CliError> {
+    /// Up to so many runs [`USUAL_LIMIT`] is plenty.
+    const FEW: u32 = 10;
+    let limit = if runs <= FEW { USUAL_LIMIT } else { FIGURE_LIMIT };
+    for figure in wanted {
+        let measured = tokio::time::timeout(limit, measure::figure(scene, figure, runs)).await;
+        let line = measured.unwrap_or_else(|_| Err(scene.hangs(figure, limit)))?;
+        report.add(line)?;
+    }
+    Ok(())
+}
+
+/// Ctrl-C or SIGTERM: the scene's daemon must not outlive the bench.
+async fn interrupted() {
+    let both = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    let (Ok(mut interrupt), Ok(mut terminate)) = both else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
 }

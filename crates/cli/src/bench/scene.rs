@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use ganger_api::Client;
 use rustix::thread::CpuSet;
 
 use super::args::Args;
-use super::plan::OWN;
+use super::plan::{Figure, OWN};
 use super::worker;
 use crate::error::{CliError, Kind};
 
@@ -72,6 +73,19 @@ impl Scene {
     /// This program, for workers run without ganger.
     pub(super) fn binary(&self) -> &Path {
         &self.binary
+    }
+
+    /// Why a figure may hang: the last words of the scene's workers.
+    pub(super) fn hangs(&self, figure: &Figure, after: Duration) -> CliError {
+        let said = Command::new(&self.binary)
+            .args(["events", "-n", "5"])
+            .current_dir(&self.folder)
+            .env_remove("GANGER_STATE_DIR")
+            .output();
+        let said = said.map(|out| String::from_utf8_lossy(&out.stdout).into_owned());
+        let said = said.unwrap_or_default();
+        CliError::new(Kind::Timeout, format!("{figure:?} was not measured within {after:?}"))
+            .help(format!("what happened last:\n{}", said.trim_end()))
     }
 
     /// Takes the daemon down and removes the folder.

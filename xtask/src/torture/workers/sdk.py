@@ -5,7 +5,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.environ["SDK"], "python"))
 
-import ganger  # noqa: E402
+from ganger import worker  # noqa: E402
 
 ledger = os.open(os.environ["LEDGER"], os.O_WRONLY | os.O_APPEND)
 
@@ -14,6 +14,7 @@ def note(what, n):
     os.write(ledger, f"{what} {n} {os.getpid()} {time.monotonic_ns()}\n".encode())
 
 
+@worker.task()
 def square(payload, task):
     n = payload["n"]
     note("S", n)
@@ -22,4 +23,4 @@ def square(payload, task):
     return {"n": n, "square": n * n}
 
 
-ganger.worker(square)
+worker.run()
