@@ -36,10 +36,13 @@ fn test_modules(files: &[PathBuf]) -> Vec<PathBuf> {
     found
 }
 
-/// A file that is compiled for tests only: below `tests/`, or (in) one of `modules`.
+/// A file that never ships: below `tests/` or a crate's `examples/` (its benches), or (in) one of `modules`.
 fn is_test_file(path: &Path, modules: &[PathBuf]) -> bool {
     let plain = path.with_extension("");
-    shown(path).contains("/tests/") || modules.iter().any(|module| plain.starts_with(module))
+    let place = shown(path);
+    place.contains("/tests/")
+        || place.contains("/examples/")
+        || modules.iter().any(|module| plain.starts_with(module))
 }
 
 fn rust_sources() -> Vec<Source> {
