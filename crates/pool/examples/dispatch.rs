@@ -137,7 +137,7 @@ fn start_worker(kind: &str, channel: OwnedFd) -> Option<std::process::Child> {
             format!("exec node -e \"require('{sdk}/node').worker(() => null)\" 3<&0 0</dev/null")
         }
         "python" => format!(
-            "PYTHONPATH={sdk}/python exec python3 -c 'import ganger; ganger.worker(lambda payload, task: None)' 3<&0 0</dev/null"
+            "PYTHONPATH={sdk}/python exec python3 -c 'from ganger import worker; worker.task()(lambda payload, task: None); worker.run()' 3<&0 0</dev/null"
         ),
         other => panic!("no worker of kind {other}"),
     };

@@ -16,6 +16,11 @@ use super::{DispatchStats, INBOX, Msg, TICK_MAX};
 use crate::attempt::Answers;
 use crate::tasks::{Ended, StoreReaders};
 
+/// Batches with the writer at a time. One: what arrives during its commit then shares the next. A second one would leave at once
+/// with the first message that comes and make the rest wait for two commits (measured: 7 % more CPU per task, not faster).
+const OUT_MAX: usize = 1;
+const _: () = assert!(OUT_MAX <= IN_FLIGHT_MAX, "the engine keeps track of so many");
+
 /// What a dispatcher is made of.
 #[derive(Debug)]
 pub(crate) struct DispatcherParts {
@@ -142,7 +147,7 @@ impl Dispatcher {
     }
 
     fn submit(&mut self) {
-        while self.out.len() < IN_FLIGHT_MAX {
+        while self.out.len() < OUT_MAX {
             let Some(batch) = self.engine.flush() else {
                 // Nothing waits for a commit, so what was answered is as durable as its queue promises.
                 let done = std::mem::take(&mut self.answered);
