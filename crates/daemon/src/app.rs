@@ -1,5 +1,6 @@
 //! What routes can reach: handles to owners and the views they publish. Cheap to clone, nothing in it changes.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use ganger_logs::LogReader;
 use ganger_pool::Tasks;
 use ganger_process::Processes;
 use ganger_store::{Readers, SqliteReader, Writer};
-use ganger_supervise::{Services, Snapshot};
+use ganger_supervise::{InstanceView, Services, Snapshot};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::desired::Desired;
@@ -138,6 +139,11 @@ impl App {
                 fix: only.why.hints.join("; "),
             });
         }
+        if let Mode::Full(full) = &self.0.mode {
+            let (services, workers) =
+                (full.services.borrow().clone(), full.workers.borrow().clone());
+            degraded.extend(of_instances(services.instances.iter().chain(&workers.instances)));
+        }
         degraded
     }
 
@@ -180,4 +186,22 @@ impl App {
             Mode::ApiOnly(only) => only.foreman.down().await,
         }
     }
+}
+
+/// What instances asked for and don't get, each thing once, with the names it concerns.
+fn of_instances<'a>(views: impl Iterator<Item = &'a Arc<InstanceView>>) -> Vec<Degraded> {
+    let mut all: BTreeMap<(&str, &str, &str), BTreeSet<&str>> = BTreeMap::new();
+    for view in views {
+        for item in &view.degraded {
+            let key = (item.what.as_str(), item.why.as_str(), item.fix.as_str());
+            all.entry(key).or_default().insert(&view.id.name);
+        }
+    }
+    all.into_iter()
+        .map(|((what, why, fix), names)| Degraded {
+            what: format!("{what} of {}", names.into_iter().collect::<Vec<_>>().join(", ")),
+            why: why.to_owned(),
+            fix: fix.to_owned(),
+        })
+        .collect()
 }

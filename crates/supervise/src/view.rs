@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ganger_core::{Event, InstanceId, InstanceKind, InstanceState};
 use ganger_process::ExitAck;
+use ganger_sandbox::Degraded;
 use serde::{Deserialize, Serialize};
 
 /// One instance at one moment.
@@ -31,6 +32,8 @@ pub struct InstanceView {
     pub next_try_ms: Option<u64>,
     /// Stopped by itself with exit code 0.
     pub completed: bool,
+    /// What its plan asked for and this machine doesn't give the living process.
+    pub degraded: Vec<Degraded>,
 }
 
 impl InstanceView {

@@ -66,6 +66,10 @@ impl Runner {
             (None, InstanceState::Stopped) => "waits for a task".into(),
             (None, _) => String::new(),
         };
+        let degraded = match &self.stage {
+            Stage::Running(running) => running.child.report().degraded.clone(),
+            Stage::Idle | Stage::Spawning(..) => Vec::new(),
+        };
         let view = InstanceView {
             id: self.id.clone(),
             kind: InstanceKind::Command,
@@ -78,6 +82,7 @@ impl Runner {
             reason,
             next_try_ms: None,
             completed: false,
+            degraded,
         };
         self.view.send_replace(Some(Arc::new(view)));
         // Full: a ring already waits.
