@@ -147,14 +147,14 @@ fn judge(unit: &Unit, rc: i32, left: u32, took: Duration, output: &[String], tal
     if left > 0 {
         failed.push(format!("{left} processes left behind"));
     }
-    tally.passed += if counts.is_libtest { counts.passed } else { u64::from(failed.is_empty()) };
+    let passed = if counts.is_libtest { counts.passed } else { u64::from(failed.is_empty()) };
+    tally.passed += passed;
     for skip in output.iter().filter_map(|line| skip_reason(line)) {
         tally.skip(format!("{name}: {skip}"));
     }
     let verdict = if failed.is_empty() { "ok" } else { "FAILED" };
     println!(
-        "  {verdict:6} {name}: {} passed, {} failed ({:.1} s)",
-        counts.passed,
+        "  {verdict:6} {name}: {passed} passed, {} failed ({:.1} s)",
         failed.len(),
         took.as_secs_f64()
     );

@@ -44,6 +44,25 @@ said "a service runs and its log is read"
 grep -q '"completed"' task.json || die "the task completed: $(cat task.json)"
 said "a task went through a command worker"
 
+pid_of() { "$GANGER" "$1" --json | tr '{' '\n' | grep "$2" | grep -o '"pid":[0-9]*' | head -n 1 | cut -d: -f2; }
+keeper=$("$GANGER" status --json | grep -o '"keeper":{"pid":[0-9]*' | cut -d: -f3)
+daemon=$("$GANGER" status --json | grep -o '"daemon":{"pid":[0-9]*' | cut -d: -f3)
+talker=$(pid_of ps '"name":"talker"')
+kill -9 "$daemon"
+"$GANGER" wait service:talker=ready --timeout 60s || die "a daemon is back"
+[ "$("$GANGER" status --json | grep -o '"daemon":{"pid":[0-9]*' | cut -d: -f3)" != "$daemon" ] || die "it is another daemon"
+[ "$(pid_of ps '"name":"talker"')" = "$talker" ] || die "talker kept its pid"
+"$GANGER" push words --payload '{"word":"on"}' --wait --json | grep -q '"completed"' || die "tasks go on"
+said "a killed daemon is not noticed"
+
+code=0
+"$GANGER" run --timeout 1s -- sh -c 'trap "" TERM; setsid sleep 1000 & sleep 1000' || code=$?
+[ "$code" = 124 ] || die "run with a timeout ends with 124, not $code"
+said "run ends its tree"
+
 "$GANGER" status
 "$GANGER" down || die "down"
+for pid in "$keeper" "$talker"; do
+    if kill -0 "$pid" 2> /dev/null; then die "pid $pid is left after down"; fi
+done
 said "down"

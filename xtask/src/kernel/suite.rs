@@ -7,15 +7,18 @@ use anyhow::Result;
 use crate::build;
 
 /// Crates whose tests meet the kernel: spawn, limits, tree kill, logs, takeover.
-const PACKAGES: [&str; 7] = [
-    "ganger-core",
+const PACKAGES: [&str; 8] = [
     "ganger-sys",
     "ganger-sandbox",
     "ganger-keeper",
     "ganger-logs",
     "ganger-process",
     "ganger-supervise",
+    "ganger-pool",
+    "ganger",
 ];
+/// Of these only what meets real processes: the programs below `tests/`.
+const REAL_ONLY: [&str; 2] = ["pool", "cli"];
 /// Emulation is 10 to 20 times slower than the machine; a program that takes longer than this hangs.
 const TIMEOUT_S: u32 = 240;
 const SMOKE: &str = include_str!("smoke.sh");
@@ -64,7 +67,8 @@ pub(crate) struct Suite {
 
 /// Builds the programs and lists the units whose name contains one of `only` (all, when it is empty).
 pub(crate) fn build(only: &[String]) -> Result<Suite> {
-    let programs = build::test_programs(&PACKAGES)?;
+    let mut programs = build::test_programs(&PACKAGES)?;
+    programs.retain(|program| !REAL_ONLY.contains(&program.name.as_str()));
     let helpers = build::binaries(&["ganger", "ganger-testkit"])?;
     let wanted = |name: &str| only.is_empty() || only.iter().any(|word| name.contains(word));
     let mut units = Vec::new();
