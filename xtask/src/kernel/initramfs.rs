@@ -22,11 +22,12 @@ const GROUP: &str = "root:x:0:\ntester:x:1000:\nnogroup:x:65534:\n";
 
 /// This machine's own programs that tests start, for busybox's differ in details (`ps -p`, `sh`). Those that are missing here
 /// are busybox's there.
-const PROGRAMS: [&str; 46] = [
+const PROGRAMS: [&str; 47] = [
     "awk", "bash", "cat", "chmod", "chown", "cp", "cut", "date", "dd", "env", "expr", "false",
     "grep", "head", "id", "kill", "ln", "ls", "mkdir", "mkfifo", "mktemp", "mount", "mv", "nice",
-    "nproc", "printf", "ps", "pwd", "readlink", "rm", "sed", "seq", "setsid", "sh", "sleep",
-    "sort", "stat", "tail", "tee", "timeout", "touch", "tr", "true", "umount", "unshare", "yes",
+    "nproc", "printf", "ps", "pwd", "readlink", "rm", "sed", "seq", "setpriv", "setsid", "sh",
+    "sleep", "sort", "stat", "tail", "tee", "timeout", "touch", "tr", "true", "umount", "unshare",
+    "yes",
 ];
 
 /// Folders that every machine has.

@@ -101,9 +101,14 @@ pub(crate) fn build(only: &[String]) -> Result<Suite> {
     Ok(Suite { units, programs: files, data, scripts })
 }
 
-/// The script that runs one unit: where, with which environment, what.
+/// The script that runs one unit: where, with which environment, what. `GANGER_TEST_EMULATED` tells tests of scale that they
+/// would take minutes here.
 pub(crate) fn script(unit: &Unit) -> String {
-    format!("cd {} || exit 99\nexport RUST_BACKTRACE=1\n{}\n", quoted(&unit.folder), unit.command)
+    format!(
+        "cd {} || exit 99\nexport RUST_BACKTRACE=1 GANGER_TEST_EMULATED=1\n{}\n",
+        quoted(&unit.folder),
+        unit.command
+    )
 }
 
 fn quoted(path: &Path) -> String {

@@ -227,6 +227,10 @@ async fn a_later_daemon_goes_on_where_the_former_stopped() {
 
 #[tokio::test(start_paused = true)]
 async fn a_thousand_start_at_once_and_snapshots_are_few() {
+    // Debian's soft limit is 1,024, and every scripted child is a socket.
+    let mut files = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    files.current = files.maximum;
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, files).unwrap();
     let rig = Rig::new(|_, _| Act { answers_after: SECOND / 10, ..Act::runs() });
     let Startup { services, mut snapshot, .. } = begin(&rig);
     let specs = (0..1_000).map(|n| service(&format!("s{n}"))).collect();
