@@ -60,6 +60,9 @@ impl Diagnostic {
     }
 }
 
+/// Findings shown to a person at a time: a generated file with one mistake a thousand times scrolls nothing away.
+const SHOWN_MAX: usize = 50;
+
 /// All findings of one file, in its order.
 #[derive(Debug, Clone)]
 pub struct ConfigErrors {
@@ -112,9 +115,12 @@ impl ConfigErrors {
         };
         let path = self.path.display().to_string();
         let mut text = String::new();
-        for diagnostic in &self.list {
+        for diagnostic in self.list.iter().take(SHOWN_MAX) {
             text.push_str(&renderer.render(&[self.group(diagnostic, &path)]));
             text.push_str("\n\n");
+        }
+        if self.list.len() > SHOWN_MAX {
+            text.push_str(&format!("… and {} more like these\n", self.list.len() - SHOWN_MAX));
         }
         text.truncate(text.trim_end().len());
         text

@@ -230,3 +230,18 @@ proptest::proptest! {
         let _ = toml(&text).findings("ganger.toml");
     }
 }
+
+#[test]
+fn a_thousand_mistakes_fit_a_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ganger.toml");
+    let mut text = "version = 1\n".to_owned();
+    for n in 0..1000 {
+        text.push_str(&format!("[service.s{n}]\ncommand = [\"true\"]\nreplicsa = 2\n"));
+    }
+    std::fs::write(&path, text).unwrap();
+    let errors = super::load(&path).unwrap_err();
+    assert_eq!(errors.list.len(), 1000);
+    assert_eq!(errors.render(false).matches("replicsa = 2").count(), 50);
+    assert!(errors.render(false).ends_with("… and 950 more like these"));
+}
