@@ -23,7 +23,13 @@ mount -t devtmpfs dev /dev
 mkdir -p /dev/pts /dev/shm
 mount -t devpts devpts /dev/pts
 mount -t tmpfs -o mode=1777 shm /dev/shm
-mount -t tmpfs -o mode=1777 tmp /tmp
+# A checkout below /tmp is part of this machine: its files go along into the new file system.
+mkdir /tmp.new
+mount -t tmpfs -o mode=1777 tmp /tmp.new
+cp -a /tmp/. /tmp.new/
+chmod 1777 /tmp.new
+mount --move /tmp.new /tmp
+rmdir /tmp.new
 mount -t tmpfs -o mode=755 run /run
 ln -sf /proc/self/fd /dev/fd
 chown 1000:1000 /home/tester
