@@ -139,3 +139,16 @@ pub(crate) fn cache_dir(name: &str) -> Result<PathBuf> {
     std::fs::create_dir_all(&dir).with_context(|| format!("could not make {}", dir.display()))?;
     Ok(dir)
 }
+
+/// A copy of this very program that no later build replaces: steps that run cargo may link `xtask` anew while it runs, and
+/// `current_exe` then names a deleted file.
+pub(crate) fn own_copy() -> Result<PathBuf> {
+    let folder = cache_dir("bin")?;
+    let (copy, fresh) =
+        (folder.join("xtask"), folder.join(format!("xtask.{}", std::process::id())));
+    std::fs::copy("/proc/self/exe", &fresh)
+        .with_context(|| format!("could not copy this program to {}", fresh.display()))?;
+    std::fs::rename(&fresh, &copy)
+        .with_context(|| format!("could not put this program at {}", copy.display()))?;
+    Ok(copy)
+}

@@ -71,11 +71,12 @@ impl End {
     }
 
     /// The code a shell would show: the exit code, 128 + signal, 124 for a timeout, 126/127 when it could not start,
-    /// 137 for a limit, 125 where nothing is known.
+    /// 137 for a limit, 125 where a step before the program failed or nothing is known.
     #[must_use]
     pub fn shell_code(&self) -> u8 {
         const ENOENT: i32 = 2;
         let code = match self {
+            Self::CouldNotSpawn { step, .. } if step != "execve" => 125,
             Self::CouldNotSpawn { errno, .. } if *errno == ENOENT => 127,
             Self::CouldNotSpawn { .. } => 126,
             Self::Exited { code } => *code,
@@ -211,6 +212,8 @@ mod tests {
         assert_eq!(killed.to_string(), "killed by SIGKILL from ganger");
         let missing = End::CouldNotSpawn { step: "execve".into(), errno: 2 };
         assert_eq!(missing.shell_code(), 127);
+        let refused = End::CouldNotSpawn { step: "cgroup".into(), errno: 13 };
+        assert_eq!(refused.shell_code(), 125);
         assert_eq!(missing.to_string(), "could not start: execve: No such file or directory");
         assert_eq!(signal_number("sigterm"), Some(15));
         assert_eq!(signal_number("KILL"), Some(9));

@@ -143,7 +143,7 @@ impl Gang {
 
 /// The configuration. Pools whose interpreter is missing are replaced by one that needs none, and that is said.
 fn config(notes: &Path, ledger: &Path, fifo: &Path) -> Result<String> {
-    let me = std::env::current_exe().context("who am I")?;
+    let me = build::own_copy()?;
     let sdk = build::root()?.join("sdk");
     let (me, notes, ledger, fifo) =
         (me.display(), notes.display(), ledger.display(), fifo.display());

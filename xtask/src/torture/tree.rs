@@ -22,7 +22,7 @@ pub(crate) fn run(binary: &Path, verdict: &mut Verdict) -> Result<()> {
         .prefix("tree-")
         .tempdir_in(build::cache_dir("torture")?)
         .context("could not make a folder")?;
-    let me = std::env::current_exe().context("who am I")?;
+    let me = build::own_copy()?;
     let (me, ledger) = (me.display(), folder.path().join("ledger"));
     // An ignored signal stays ignored through exec (signal(7)).
     let hydra = format!("trap \"\" TERM; exec {me} cast hydra");
