@@ -8,21 +8,31 @@ use ganger_daemon::config::Config;
 use crate::error::{CliError, Kind};
 use crate::ui::Ui;
 
-/// Variables of whoever started us: they would make a service believe that they are meant for it.
-const NOT_INHERITED: [&str; 5] =
-    ["NOTIFY_SOCKET", "LISTEN_", "NODE_CHANNEL_", "NODE_UNIQUE_ID", "GANGER_"];
+/// How to apply.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Ask {
+    /// Only say what would change.
+    pub(crate) dry_run: bool,
+    /// Also what runs already gets this environment.
+    pub(crate) update_env: bool,
+}
 
 /// Applies the config, or only asks what would change.
 pub(crate) async fn apply(
     client: &Client,
     config: &Config,
     ui: &Ui,
-    dry_run: bool,
+    ask: Ask,
 ) -> Result<Applied, CliError> {
-    let config = serde_json::to_value(config).map_err(|error| {
+    let config = serde_json::value::to_raw_value(config).map_err(|error| {
         CliError::new(Kind::Failed, format!("the config can't be written as JSON: {error}"))
     })?;
-    let request = ApplyRequest { config, environment: environment(ui), dry_run };
+    let request = ApplyRequest {
+        config,
+        environment: environment(ui),
+        update_environment: ask.update_env,
+        dry_run: ask.dry_run,
+    };
     Ok(client.apply(&request).await?)
 }
 
@@ -31,9 +41,7 @@ fn environment(ui: &Ui) -> BTreeMap<String, String> {
     for (name, value) in std::env::vars_os() {
         match (name.into_string(), value.into_string()) {
             (Ok(name), Ok(value)) => {
-                if !NOT_INHERITED.iter().any(|prefix| name.starts_with(prefix)) {
-                    kept.insert(name, value);
-                }
+                kept.insert(name, value);
             }
             (Ok(name), Err(_)) => {
                 ui.talk(&format!("warning: ${name} is not UTF-8; services start without it"));

@@ -17,6 +17,7 @@ use ganger_api::Client;
 use rustix::process::{PidfdFlags, Signal, getppid, pidfd_open, pidfd_send_signal};
 use tokio::net::UnixDatagram;
 
+use crate::apply::Ask;
 use crate::error::{CliError, Kind};
 use crate::gone::Keeper;
 use crate::grammar::Globals;
@@ -77,7 +78,7 @@ fn speak(place: &Place, ui: &Ui) -> Result<(), CliError> {
         if place.config.is_some() {
             let config = load_config(place, ui)?;
             let client = Client::new(&place.state_dir);
-            let applied = apply::apply(&client, &config, ui, false).await?;
+            let applied = apply::apply(&client, &config, ui, Ask::default()).await?;
             for warning in &applied.warnings {
                 ui.talk(&format!("warning: {warning}"));
             }

@@ -4,7 +4,7 @@
 //! | key | value |
 //! | --- | --- |
 //! | `config` | the applied [`Config`] as JSON |
-//! | `environment` | the environment of the `up` that applied it, as JSON |
+//! | `environments` | what each service and pool inherits ([`Environments`]) |
 //! | `stopped/NAME` | a person stopped this service or pool |
 //! | `scale/NAME` | its number of instances, where a person changed it |
 //! | `down` | a person said `down`: nothing is started until the next `up` |
@@ -16,9 +16,10 @@ use ganger_store::{Op, StoreError};
 use ganger_supervise::SlotResume;
 
 use crate::config::{Config, SourceFile};
+use crate::environments::Environments;
 
 const CONFIG: &str = "config";
-const ENVIRONMENT: &str = "environment";
+const ENVIRONMENTS: &str = "environments";
 const STOPPED: &str = "stopped/";
 const SCALE: &str = "scale/";
 const SLOT: &str = "slot/";
@@ -28,7 +29,7 @@ const DOWN: &str = "down";
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Desired {
     pub(crate) config: Config,
-    pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) environments: Environments,
     pub(crate) stopped: BTreeSet<String>,
     pub(crate) scale: BTreeMap<String, u32>,
     /// A person said `down`: nothing is to run until somebody applies a configuration.
@@ -64,7 +65,7 @@ impl Default for Desired {
         };
         Self {
             config,
-            environment: BTreeMap::new(),
+            environments: Environments::default(),
             stopped: BTreeSet::new(),
             scale: BTreeMap::new(),
             down: false,
@@ -83,8 +84,8 @@ impl Desired {
             let fail = |source| DesiredError::Row { key: key.clone(), source };
             if key == CONFIG {
                 desired.config = serde_json::from_slice(&value).map_err(fail)?;
-            } else if key == ENVIRONMENT {
-                desired.environment = serde_json::from_slice(&value).map_err(fail)?;
+            } else if key == ENVIRONMENTS {
+                desired.environments = serde_json::from_slice(&value).map_err(fail)?;
             } else if key == DOWN {
                 desired.down = true;
             } else if let Some(name) = key.strip_prefix(STOPPED) {
@@ -129,7 +130,7 @@ impl Desired {
 pub(crate) fn applied(old: &Desired, new: &Desired) -> Vec<Op> {
     let mut ops = vec![
         set(CONFIG, json(&new.config)),
-        set(ENVIRONMENT, json(&new.environment)),
+        set(ENVIRONMENTS, json(&new.environments)),
         down(new.down),
     ];
     ops.extend(old.scale.keys().filter(|n| !new.scale.contains_key(*n)).map(|n| scale(n, None)));

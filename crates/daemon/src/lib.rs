@@ -7,6 +7,7 @@ mod app;
 pub mod config;
 mod convert;
 mod desired;
+mod environments;
 mod foreman;
 mod http;
 mod recorder;

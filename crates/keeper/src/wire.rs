@@ -3,11 +3,14 @@
 //! Additive changes keep [`WIRE_VERSION`]: a reader ignores fields it doesn't know and every new field has a default.
 //! Versions N and N-1 understand each other; golden fixtures under `tests/fixtures` hold the shapes.
 
+mod env;
 mod event;
+
 mod plan;
 mod request;
 mod table;
 
+pub use env::Env;
 pub use event::{Event, ExitReport, Held};
 pub use plan::{ChannelPlan, Output, Plan, Stdin};
 pub use request::{Request, Scope};

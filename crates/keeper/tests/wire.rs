@@ -25,7 +25,7 @@ fn plan() -> Plan {
         kind: InstanceKind::Service,
         program: "/usr/bin/node".into(),
         argv: vec!["node".into(), "server.js".into()],
-        env: vec![("PORT".into(), "3000".into())],
+        env: [("PORT", "3000")].into_iter().collect(),
         cwd: "/srv".into(),
         stdin: Stdin::Pipe,
         stdout: Output::Log(target()),

@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ganger_core::{Durability, InstanceId, InstanceKind};
-use ganger_keeper::wire::{Output, Plan, Stdin};
+use ganger_keeper::wire::{Env, Output, Plan, Stdin};
 use ganger_logs::read::LogReader;
 use ganger_pool::{Parts, PoolParts, PoolSpec, Pools, Tasks};
 use ganger_process::{Inherited, Link, Processes};
@@ -188,7 +188,7 @@ fn plan() -> Plan {
         kind: InstanceKind::Worker,
         program: "/bin/true".into(),
         argv: vec!["true".into()],
-        env: vec![],
+        env: Env::default(),
         cwd: "/".into(),
         stdin: Stdin::Null,
         stdout: Output::Null,

@@ -8,8 +8,8 @@ use std::time::Duration;
 use ganger_core::logwire::LogTarget;
 use ganger_core::{End, InstanceId, InstanceKind, SpawnId, StateId, Stream, Usage};
 use ganger_keeper::wire::{
-    ChannelPlan, ChildRow, Event, ExitReport, Held, HeldRow, Output, Plan, Request, Scope, Stdin,
-    Table, WIRE_VERSION, decode, encode,
+    ChannelPlan, ChildRow, Env, Event, ExitReport, Held, HeldRow, Output, Plan, Request, Scope,
+    Stdin, Table, WIRE_VERSION, decode, encode,
 };
 use ganger_sys::frame::{FrameReader, FrameWriter};
 use ganger_testkit::{Act, FakeKeeper};
@@ -25,7 +25,7 @@ fn plan(name: &str) -> Plan {
         kind: InstanceKind::Service,
         program: "/bin/true".into(),
         argv: vec!["true".into()],
-        env: vec![],
+        env: Env::default(),
         cwd: "/".into(),
         stdin: Stdin::Null,
         stdout: Output::Null,

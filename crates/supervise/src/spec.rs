@@ -158,8 +158,7 @@ impl ServiceSpec {
         }
         if let Some(base) = self.port {
             let port = u32::from(base).saturating_add(slot.saturating_sub(1));
-            plan.env.retain(|(name, _)| name != "PORT");
-            plan.env.push(("PORT".into(), port.to_string()));
+            plan.env.set("PORT", port.to_string());
         }
         spec
     }

@@ -68,7 +68,7 @@ pub(crate) fn plan(name: &str, slot: u32) -> Plan {
         kind: InstanceKind::Service,
         program: "/bin/sleep".into(),
         argv: vec!["sleep".into(), "1000".into()],
-        env: vec![("PATH".into(), "/bin".into())],
+        env: [("PATH", "/bin")].into_iter().collect(),
         cwd: "/".into(),
         stdin: Stdin::Null,
         stdout: Output::Null,

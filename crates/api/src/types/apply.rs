@@ -3,16 +3,20 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::V1;
 
 /// A resolved configuration to make real.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ApplyRequest {
     /// `ganger_daemon::config::Config` as JSON.
-    pub config: serde_json::Value,
-    /// The environment of the caller: what services inherit.
+    pub config: Box<RawValue>,
+    /// The environment of the caller: what services inherit that are new or run something else than before.
     pub environment: BTreeMap<String, String>,
+    /// Give it to all services and workers, by a restart.
+    #[serde(default)]
+    pub update_environment: bool,
     /// Only say what would change.
     #[serde(default)]
     pub dry_run: bool,

@@ -9,7 +9,6 @@ mod service;
 
 use identity::IdentityError;
 
-pub(crate) use plan::Surroundings;
 pub(crate) use pool::pool_spec;
 pub(crate) use queue::queue_config;
 pub(crate) use service::service_spec;

@@ -1,25 +1,14 @@
 //! The plan of one program: environment, identity, limits, logs.
 
-use std::collections::BTreeMap;
-
 use ganger_core::logwire::LogTarget;
 use ganger_core::{InstanceId, InstanceKind};
-use ganger_keeper::wire::{Output, Plan, Stdin};
+use ganger_keeper::wire::{Env, Output, Plan, Stdin};
 use ganger_sandbox::{Limits, Profile};
 
 use super::identity::{self, IdentityError};
 use crate::config::{LogRules, Program, find_executable};
+use crate::environments::Variables;
 
-/// What a configuration is made real in.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Surroundings<'a> {
-    /// The environment of the `up` that applied it.
-    pub(crate) environment: &'a BTreeMap<String, String>,
-}
-
-/// Variables that mean ganger or its own starter, never a child.
-const NEVER_INHERITED: [&str; 5] =
-    ["NOTIFY_SOCKET", "LISTEN_", "NODE_CHANNEL_", "NODE_UNIQUE_ID", "GANGER_"];
 /// Least bytes kept of one stream, or rotation would drop nearly all of it.
 const STREAM_MIN: u64 = 128 << 10;
 
@@ -29,23 +18,20 @@ pub(crate) fn plan(
     kind: InstanceKind,
     program: &Program,
     instances: u32,
-    around: Surroundings<'_>,
+    inherited: Variables,
 ) -> Result<Plan, IdentityError> {
-    let mut env: BTreeMap<&str, String> = around
-        .environment
-        .iter()
-        .filter(|(key, _)| !NEVER_INHERITED.iter().any(|prefix| key.starts_with(prefix)))
-        .map(|(key, value)| (key.as_str(), value.clone()))
-        .collect();
+    let mut env = Env::inheriting(inherited);
     let user = program.user.as_deref().map(identity::look_up).transpose()?;
     if let Some((user_name, home)) = user.as_ref().and_then(|user| user.entry.as_ref()) {
         // What login(1) sets: a program run as somebody looks for its files in that somebody's home.
-        env.insert("USER", user_name.clone());
-        env.insert("LOGNAME", user_name.clone());
-        env.insert("HOME", home.clone());
+        env.set("USER", user_name);
+        env.set("LOGNAME", user_name);
+        env.set("HOME", home);
     }
-    env.extend(program.env.iter().map(|(key, value)| (key.as_str(), value.clone())));
-    let path = env.get("PATH").map_or("", String::as_str);
+    for (name, value) in &program.env {
+        env.set(name, value);
+    }
+    let path = env.get("PATH").unwrap_or_default();
     let first = program.command.first().map_or("", String::as_str);
     // One that is not there now is left to exec, whose answer becomes the instance's reason.
     let executable =
@@ -56,7 +42,7 @@ pub(crate) fn plan(
         kind,
         program: executable.display().to_string(),
         argv: program.command.clone(),
-        env: env.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+        env,
         cwd: program.cwd.display().to_string(),
         stdin: Stdin::Null,
         stdout: output.clone(),

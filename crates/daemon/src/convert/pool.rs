@@ -4,10 +4,11 @@ use ganger_core::InstanceKind;
 use ganger_pool::template::Template;
 use ganger_pool::{PoolSpec, WORKERS_MAX};
 
-use super::plan::{Surroundings, plan};
+use super::plan::plan;
 use super::service::instance_spec;
 use super::{ConvertError, Why};
 use crate::config::{Pool, Protocol};
+use crate::environments::Variables;
 
 /// The spec of a pool as the pool crate has it.
 pub(crate) fn pool_spec(
@@ -15,10 +16,10 @@ pub(crate) fn pool_spec(
     pool: &Pool,
     workers: u32,
     stopped: bool,
-    around: Surroundings<'_>,
+    inherited: Variables,
 ) -> Result<PoolSpec, ConvertError> {
     let fail = |why: Why| ConvertError { kind: "pool", name: name.to_owned(), why };
-    let plan = plan(name, InstanceKind::Worker, &pool.program, workers, around);
+    let plan = plan(name, InstanceKind::Worker, &pool.program, workers, inherited);
     let plan = plan.map_err(|error| fail(error.into()))?;
     if workers > WORKERS_MAX {
         return Err(fail(Why::TooMany { asked: workers, max: WORKERS_MAX }));

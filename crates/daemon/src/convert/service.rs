@@ -7,8 +7,9 @@ use ganger_supervise::{
 };
 
 use super::ConvertError;
-use super::plan::{Surroundings, plan};
+use super::plan::plan;
 use crate::config::{self, DependsOn, Kill, Program, ReadyCheck, RestartOn, Service};
+use crate::environments::Variables;
 
 /// The spec of a service as supervision has it.
 pub(crate) fn service_spec(
@@ -16,12 +17,12 @@ pub(crate) fn service_spec(
     service: &Service,
     replicas: u32,
     stopped: bool,
-    around: Surroundings<'_>,
+    inherited: Variables,
 ) -> Result<ServiceSpec, ConvertError> {
     let mut plan =
-        plan(name, InstanceKind::Service, &service.program, replicas, around).map_err(|error| {
-            ConvertError { kind: "service", name: name.to_owned(), why: error.into() }
-        })?;
+        plan(name, InstanceKind::Service, &service.program, replicas, inherited).map_err(
+            |error| ConvertError { kind: "service", name: name.to_owned(), why: error.into() },
+        )?;
     let ready = service.ready.as_ref().map(ready);
     if matches!(&ready, Some(Ready { by: ReadyBy::Channel, .. })) {
         plan.channel = Some(ChannelPlan::default());

@@ -8,6 +8,7 @@ use ganger_supervise::ServiceSpec;
 
 use super::crew::Specs;
 use crate::config::{Config, Program, Queue, find_executable};
+use crate::environments::Environments;
 
 /// What differs between two configurations with their specs, by kind and name.
 pub(super) fn changes(
@@ -50,13 +51,13 @@ fn compare<T: PartialEq>(
 }
 
 /// What was applied but can't start as things are now.
-pub(super) fn warnings(config: &Config, environment: &BTreeMap<String, String>) -> Vec<String> {
+pub(super) fn warnings(config: &Config, environments: &Environments) -> Vec<String> {
     let services = config.services.iter().map(|(name, s)| ("service", name, &s.program));
     let pools = config.pools.iter().map(|(name, p)| ("pool", name, &p.program));
     let warn = |(kind, name, program): (&str, &String, &Program)| {
         let first = program.command.first()?;
-        let path = program.env.get("PATH").or_else(|| environment.get("PATH"));
-        let path = path.map_or("", String::as_str);
+        let path = environments.of(name);
+        let path = program.env.get("PATH").or_else(|| path.get("PATH")).map_or("", String::as_str);
         let why = find_executable(first, &program.cwd, path).err()?;
         Some(format!("{kind} `{name}`: `{first}`: {why}"))
     };

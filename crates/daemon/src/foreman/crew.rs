@@ -8,7 +8,7 @@ use ganger_supervise::{ServiceSpec, Services};
 
 use super::handle::{Target, Verb};
 use crate::config::{Config, Queue};
-use crate::convert::{self, ConvertError, Surroundings};
+use crate::convert::{self, ConvertError};
 use crate::desired::Desired;
 
 /// Handles to the owners of everything that runs.
@@ -30,7 +30,6 @@ impl Specs {
     /// What a desired state comes to, and what of it can't be had on this machine (a user that does not exist, …). After
     /// a `down` that is nothing.
     pub(crate) fn of(desired: &Desired) -> (Self, Vec<ConvertError>) {
-        let around = Surroundings { environment: &desired.environment };
         let wanted =
             |name: &str| (desired.replicas(name).unwrap_or(0), desired.stopped.contains(name));
         let (mut specs, mut faults) = (Self::default(), Vec::new());
@@ -39,14 +38,20 @@ impl Specs {
         }
         for (name, service) in &desired.config.services {
             let (replicas, stopped) = wanted(name);
-            match convert::service_spec(name, service, replicas, stopped, around) {
+            match convert::service_spec(
+                name,
+                service,
+                replicas,
+                stopped,
+                desired.environments.of(name),
+            ) {
                 Ok(spec) => specs.services.push(spec),
                 Err(fault) => faults.push(fault),
             }
         }
         for (name, pool) in &desired.config.pools {
             let (workers, stopped) = wanted(name);
-            match convert::pool_spec(name, pool, workers, stopped, around) {
+            match convert::pool_spec(name, pool, workers, stopped, desired.environments.of(name)) {
                 Ok(spec) => specs.pools.push(spec),
                 Err(fault) => faults.push(fault),
             }

@@ -26,6 +26,14 @@ pub(crate) enum Verb {
     Scale(u32),
 }
 
+/// Whose environment new services inherit.
+#[derive(Debug, Default)]
+pub(crate) struct Caller {
+    pub(crate) environment: BTreeMap<String, String>,
+    /// Give it to all, not only to what is new or runs something else than before.
+    pub(crate) update: bool,
+}
+
 pub(super) type Reply<T> = oneshot::Sender<Result<T, ApiError>>;
 
 /// What the foreman is told.
@@ -33,7 +41,7 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, ApiError>>;
 pub(super) enum Order {
     Apply {
         config: Box<Config>,
-        environment: BTreeMap<String, String>,
+        caller: Caller,
         dry_run: bool,
         reply: Reply<Applied>,
     },
@@ -66,11 +74,11 @@ impl Foreman {
     pub(crate) async fn apply(
         &self,
         config: Config,
-        environment: BTreeMap<String, String>,
+        caller: Caller,
         dry_run: bool,
     ) -> Result<Applied, ApiError> {
         let config = Box::new(config);
-        self.order(|reply| Order::Apply { config, environment, dry_run, reply }).await
+        self.order(|reply| Order::Apply { config, caller, dry_run, reply }).await
     }
 
     /// Does something with a service or pool and waits until it is done.

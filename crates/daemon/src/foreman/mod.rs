@@ -15,5 +15,5 @@ mod task;
 
 pub(crate) use crew::{Crew, Specs, pool_error};
 pub(crate) use down::api_only;
-pub(crate) use handle::{Foreman, Target, Verb};
+pub(crate) use handle::{Caller, Foreman, Target, Verb};
 pub(crate) use task::{Parts, spawn};

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::crew::{Crew, Specs, Wait};
-use super::handle::{Foreman, Order, Target, Verb};
+use super::handle::{Caller, Foreman, Order, Target, Verb};
 use super::{apply, down};
 use crate::config::Config;
 use crate::desired::{self, Desired};
@@ -48,8 +48,8 @@ impl Task {
     async fn run(mut self, mut inbox: mpsc::Receiver<Order>) {
         while let Some(order) = inbox.recv().await {
             match order {
-                Order::Apply { config, environment, dry_run, reply } => {
-                    let applied = self.apply(*config, environment, dry_run).await;
+                Order::Apply { config, caller, dry_run, reply } => {
+                    let applied = self.apply(*config, caller, dry_run).await;
                     drop(reply.send(applied));
                 }
                 Order::Verb { target, verb, reply } => {
@@ -68,15 +68,23 @@ impl Task {
     async fn apply(
         &mut self,
         config: Config,
-        environment: BTreeMap<String, String>,
+        caller: Caller,
         dry_run: bool,
     ) -> Result<Applied, ApiError> {
         refuse(&crate::config::verify(&config))?;
         let old = &self.parts.desired;
+        let empty = Desired::default();
+        let before = if old.down { &empty } else { old };
+        let environments = before.environments.next(
+            &before.config,
+            &config,
+            caller.environment.clone(),
+            caller.update,
+        );
         // `up` is a person's latest word: what was stopped or scaled by hand is as configured again.
         let new = Desired {
             config,
-            environment,
+            environments,
             stopped: BTreeSet::new(),
             scale: BTreeMap::new(),
             down: false,
@@ -85,13 +93,10 @@ impl Task {
         refuse(&faults)?;
         // What the machine no longer offers (a removed user) must not keep a new configuration out.
         let (old_specs, _) = Specs::of(old);
-        let empty = Desired::default();
-        let before = if old.down { &empty.config } else { &old.config };
-        let applied = Applied {
-            v: V1,
-            changes: apply::changes((before, &old_specs), (&new.config, &new_specs)),
-            warnings: apply::warnings(&new.config, &new.environment),
-        };
+        let mut warnings = apply::warnings(&new.config, &new.environments);
+        warnings.extend(new.environments.differing(caller.environment));
+        let changes = apply::changes((&before.config, &old_specs), (&new.config, &new_specs));
+        let applied = Applied { v: V1, changes, warnings };
         if dry_run {
             return Ok(applied);
         }

@@ -8,15 +8,17 @@ use super::error::{Answer, usage};
 use super::extract::Body;
 use crate::app::App;
 use crate::config::Config;
+use crate::foreman::Caller;
 
 pub(crate) async fn apply(
     State(app): State<App>,
     Body(request): Body<ApplyRequest>,
 ) -> Answer<Applied> {
     let full = app.full()?;
-    let config: Config = serde_json::from_value(request.config)
+    let config: Config = serde_json::from_str(request.config.get())
         .map_err(|e| usage(format!("this is not a resolved configuration: {e}")))?;
-    let applied = full.foreman.apply(config, request.environment, request.dry_run).await?;
+    let caller = Caller { environment: request.environment, update: request.update_environment };
+    let applied = full.foreman.apply(config, caller, request.dry_run).await?;
     Ok(Json(applied))
 }
 

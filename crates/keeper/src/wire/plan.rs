@@ -17,7 +17,7 @@ pub struct Plan {
     /// Arguments, the zeroth included.
     pub argv: Vec<String>,
     /// The whole environment; the keeper adds only its own variables.
-    pub env: Vec<(String, String)>,
+    pub env: super::Env,
     /// Absolute working directory.
     pub cwd: String,
     /// Descriptor 0.

@@ -251,7 +251,7 @@ fn plan(name: &str, program: &str, argv: &[&str]) -> Plan {
         kind: InstanceKind::Service,
         program: program.into(),
         argv: argv.iter().map(|&arg| arg.into()).collect(),
-        env: vec![("PATH".into(), "/usr/bin:/bin".into())],
+        env: [("PATH", "/usr/bin:/bin")].into_iter().collect(),
         cwd: "/".into(),
         stdin: Stdin::Null,
         stdout: Output::Pipe,

@@ -55,8 +55,7 @@ pub(crate) fn plan(
         ("GANGER_FENCE", attempt.token.to_string()),
     ];
     for (name, value) in given {
-        plan.env.retain(|(have, _)| have != name);
-        plan.env.push((name.to_owned(), value));
+        plan.env.set(name, value);
     }
     let note = Note { task: attempt.id, token: attempt.token };
     plan.blob = serde_json::to_string(&note).expect("ids and tokens are JSON");

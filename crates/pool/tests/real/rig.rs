@@ -266,7 +266,7 @@ pub(crate) fn pool(argv: &[&str]) -> PoolSpec {
         kind: InstanceKind::Worker,
         program: which(argv[0]).unwrap_or_else(|| argv[0].to_owned()),
         argv: argv.iter().map(|a| (*a).to_owned()).collect(),
-        env: vec![("PATH".into(), std::env::var("PATH").unwrap_or_default())],
+        env: [("PATH", std::env::var("PATH").unwrap_or_default())].into_iter().collect(),
         cwd: "/".into(),
         stdin: Stdin::Null,
         stdout: log("w"),

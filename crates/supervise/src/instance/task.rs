@@ -307,8 +307,7 @@ impl Task {
             self.open_notify().await?;
             if let Some(socket) = &self.notify {
                 socket.forget();
-                plan.env.retain(|(name, _)| name != "NOTIFY_SOCKET");
-                plan.env.push(("NOTIFY_SOCKET".into(), socket.name().to_owned()));
+                plan.env.set("NOTIFY_SOCKET", socket.name());
             }
         }
         Ok(plan)

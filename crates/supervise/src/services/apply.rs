@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::fd::OwnedFd;
 
 use ganger_core::{InstanceId, InstanceKind};
-use ganger_keeper::wire::{Output, Plan, Stdin};
+use ganger_keeper::wire::{Env, Output, Plan, Stdin};
 use ganger_process::Child;
 use ganger_sandbox::Profile;
 
@@ -238,7 +238,7 @@ fn unknown_plan(id: &InstanceId) -> Plan {
         kind: InstanceKind::Service,
         program: String::new(),
         argv: vec![],
-        env: vec![],
+        env: Env::default(),
         cwd: "/".into(),
         stdin: Stdin::Null,
         stdout: Output::Null,

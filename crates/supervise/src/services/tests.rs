@@ -56,7 +56,7 @@ async fn apply_starts_adjusts_replaces_removes_and_leaves_alone() {
 
     let mut next = three();
     next.remove(2);
-    next[1].instance.plan.env.push(("NEW".into(), "1".into()));
+    next[1].instance.plan.env.set("NEW", "1");
     next.push(service("d"));
     let applied = services.apply(next.clone(), vec![]).await.unwrap();
     assert_eq!(
@@ -156,7 +156,7 @@ async fn a_persons_words_reach_slots() {
     within(services.start("web", None).await.unwrap().done()).await.unwrap();
     within(services.stop("web", Some(2)).await.unwrap().done()).await.unwrap();
     assert_eq!(rig.keeper.lives("web", 2).await.now, 0);
-    assert!(rig.keeper.lives("web", 2).await.env.contains(&("PORT".into(), "5001".into())));
+    assert!(rig.keeper.lives("web", 2).await.env.get("PORT") == Some("5001"));
     within(services.restart("web", None).await.unwrap().done()).await.unwrap();
     assert_eq!(rig.keeper.lives("web", 1).await.started, 2);
     assert_eq!(rig.keeper.lives("web", 2).await.now, 1, "a restart starts what is stopped");

@@ -143,7 +143,7 @@ fn service(name: &str, program: &str, args: &[&str]) -> ServiceSpec {
         kind: InstanceKind::Service,
         program: program.into(),
         argv,
-        env: vec![("PATH".into(), "/bin:/usr/bin".into())],
+        env: [("PATH", "/bin:/usr/bin")].into_iter().collect(),
         cwd: "/".into(),
         stdin: Stdin::Null,
         stdout: log(),

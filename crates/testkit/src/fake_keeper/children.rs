@@ -19,7 +19,7 @@ pub struct Lives {
     /// The newest note.
     pub blob: String,
     /// The newest environment.
-    pub env: Vec<(String, String)>,
+    pub env: ganger_keeper::wire::Env,
     /// When each start was asked for, in tokio's time.
     pub asked_at: Vec<Instant>,
 }

@@ -10,6 +10,7 @@ use ganger_daemon::config::Config;
 
 use self::scene::{Scene, Stage, instances};
 use super::validate;
+use crate::apply::Ask;
 use crate::error::{CliError, Kind};
 use crate::gone::Keeper;
 use crate::interrupts::Interrupts;
@@ -40,6 +41,9 @@ pub(crate) struct Args {
     /// Only show what would change
     #[arg(long)]
     dry_run: bool,
+    /// Give this shell's environment also to what runs already, by a restart
+    #[arg(long)]
+    update_env: bool,
 }
 
 pub(crate) fn run(args: &Args, ui: &Ui) -> Result<ExitCode, CliError> {
@@ -64,7 +68,12 @@ async fn up(args: &Args, place: &Place, config: &Config, ui: &Ui) -> Result<Exit
     let mut interrupts = Interrupts::new()?;
     let client = Client::new(&place.state_dir);
     if args.dry_run {
-        let applied = apply::apply(&client, config, ui, true).await?;
+        let applied =
+            apply::apply(&client, config, ui, Ask { dry_run: true, update_env: args.update_env })
+                .await?;
+        for warning in &applied.warnings {
+            ui.talk(&format!("warning: {warning}"));
+        }
         show_changes(&applied.changes, ui)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -77,7 +86,9 @@ async fn up(args: &Args, place: &Place, config: &Config, ui: &Ui) -> Result<Exit
         let follow = EventQuery { follow: true, after: None, limit: Some(0) };
         let events = client.events(&follow).await?;
         let tail = if args.detach { None } else { Some(Tail::start(place, ui)?) };
-        let applied = apply::apply(&client, config, ui, false).await?;
+        let applied =
+            apply::apply(&client, config, ui, Ask { dry_run: false, update_env: args.update_env })
+                .await?;
         Ok((status, events, tail, applied))
     };
     let (status, events, tail, applied) = match applied.await {

@@ -169,12 +169,16 @@ async fn other_users_are_refused_everything() {
     assert_eq!(answer.status(), 403);
 }
 
+fn raw(value: &serde_json::Value) -> Box<serde_json::value::RawValue> {
+    serde_json::value::to_raw_value(value).unwrap()
+}
+
 #[tokio::test]
 async fn nonsense_is_answered_not_served() {
     let folder = Folder::new(TWO);
     let daemon = folder.daemon().await;
     let mut request = folder.request();
-    request.config = serde_json::json!({"services": 1});
+    request.config = raw(&serde_json::json!({"services": 1}));
     assert_eq!(daemon.client.apply(&request).await.unwrap_err().kind, ErrorKind::Usage);
     let wait = WaitRequest { conditions: vec![], timeout_s: Some(ganger_api::Seconds(-1.0)) };
     assert_eq!(daemon.client.wait(&wait).await.unwrap_err().kind, ErrorKind::Usage);
@@ -187,7 +191,9 @@ async fn a_configuration_from_any_program_is_checked_before_it_is_stored() {
     let daemon = folder.daemon().await;
     let refused = async |change: &dyn Fn(&mut serde_json::Value)| {
         let mut request = folder.request();
-        change(&mut request.config);
+        let mut config = serde_json::from_str(request.config.get()).unwrap();
+        change(&mut config);
+        request.config = raw(&config);
         let error = daemon.client.apply(&request).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Config);
         error.message

@@ -49,8 +49,8 @@ impl Folder {
     fn request(&self) -> ApplyRequest {
         let env = BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]);
         let loaded = crate::config::load_with(&self.file(), &env).unwrap_or_else(|e| panic!("{e}"));
-        let config = serde_json::to_value(&loaded.config).unwrap();
-        ApplyRequest { config, environment: env, dry_run: false }
+        let config = serde_json::value::to_raw_value(&loaded.config).unwrap();
+        ApplyRequest { config, environment: env, update_environment: false, dry_run: false }
     }
 
     async fn daemon(&self) -> Daemon {

@@ -93,7 +93,7 @@ pub(crate) fn hygiene() {
     let plan = Plan {
         channel: Some(ChannelPlan::default()),
         inherit: vec![("listener".into(), 3)],
-        env: vec![("LISTEN_FDS".into(), "1".into()), ("GANGER_SPAWN".into(), "forged".into())],
+        env: [("LISTEN_FDS", "1"), ("GANGER_SPAWN", "forged")].into_iter().collect(),
         ..hostile("report", &["report"])
     };
     let (pid, fds) = daemon.spawn(1, &plan);

@@ -168,12 +168,12 @@ async fn a_restart_replaces_and_a_new_spec_is_used() {
     let (web, mut notices, _tasks) = begin(&rig, spec("web"));
     web.start().await.done().await.unwrap();
     let mut newer = spec("web");
-    newer.plan.env.push(("NEW".into(), "1".into()));
+    newer.plan.env.set("NEW", "1");
     web.replace(newer, false).await;
     web.restart().await.done().await.unwrap();
     let lives = rig.keeper.lives("web", 1).await;
     assert_eq!((lives.started, lives.now, lives.most_at_once), (2, 1, 1));
-    assert!(lives.env.contains(&("NEW".into(), "1".into())));
+    assert!(lives.env.get("NEW") == Some("1"));
     while let Ok((_, notice)) = notices.try_recv() {
         if let InstanceNotice::State(view) = notice {
             assert!(view.restarts <= 1);

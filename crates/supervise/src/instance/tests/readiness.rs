@@ -85,13 +85,7 @@ async fn notify_makes_it_ready_and_the_keeper_holds_the_socket() {
     let path = rig.dir.path().join("web.1.notify");
     let name = path.to_string_lossy().into_owned();
     within(async {
-        while !rig
-            .keeper
-            .lives("web", 1)
-            .await
-            .env
-            .contains(&("NOTIFY_SOCKET".into(), name.clone()))
-        {
+        while rig.keeper.lives("web", 1).await.env.get("NOTIFY_SOCKET") != Some(&*name) {
             tokio::task::yield_now().await;
         }
     })
@@ -178,7 +172,7 @@ fn fingerprints_differ_where_processes_would() {
     other.plan.blob = "a note".into();
     other.restart = crate::policy::Restart::Always;
     assert_eq!(fingerprint(&other), plain, "rules are not the process");
-    other.plan.env.push(("A".into(), String::new()));
+    other.plan.env.set("A", "");
     assert_ne!(fingerprint(&other), plain);
     assert_ne!(fingerprint(&ready(ReadyBy::Notify)), plain);
     assert_eq!(Blob::read("not json"), Blob::default());
