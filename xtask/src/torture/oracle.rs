@@ -155,7 +155,14 @@ fn tasks(gang: &Gang, story: &Story, verdict: &mut Verdict) -> Result<()> {
         &format!("no attempt overlaps another of its task ({} attempts)", ledger.attempts()),
         &ledger.overlaps(),
     );
-    verdict.claim("every push was acknowledged, also those during a kill", &story.pushed.failed);
+    let everything_died = story.kills.iter().any(|kill| kill.target == Target::Both);
+    let failed = story.pushed.failed.iter();
+    // Who pushes while keeper and daemon are both dead is told so, and nothing of it was acknowledged.
+    let failed: Vec<String> = failed
+        .filter(|failed| !(everything_died && failed.nobody_there))
+        .map(|failed| failed.said.clone())
+        .collect();
+    verdict.claim("every push was acknowledged, also those during a kill", &failed);
     let counts = gang.ganger.queue("work")?;
     let ended = counts.completed + counts.discarded + counts.cancelled;
     verdict.so(

@@ -1,7 +1,7 @@
 //! Pushes tasks all the time and notes which were acknowledged.
 
 use std::io::Write;
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
@@ -15,6 +15,8 @@ use crate::ganger::Ganger;
 const BATCH: u64 = 100;
 /// Between two pushes: about what four workers do meanwhile (4 / 12.5 ms), so that the queue is never long nor empty.
 const PAUSE: Duration = Duration::from_millis(250);
+/// Exit code of a verb that found no daemon.
+const NO_DAEMON: i32 = 5;
 
 /// An acknowledged task.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,12 +25,27 @@ pub(crate) struct Acknowledged {
     pub(crate) id: String,
 }
 
+/// What `push --json` says of each task.
+#[derive(Debug, Deserialize)]
+struct Id {
+    id: String,
+}
+
 /// What became of the pushes.
 #[derive(Debug, Default)]
 pub(crate) struct Pushed {
     pub(crate) acknowledged: Vec<Acknowledged>,
-    /// Pushes that were refused or cut off, with what was said.
-    pub(crate) failed: Vec<String>,
+    /// Pushes that were refused or cut off.
+    pub(crate) failed: Vec<Failed>,
+}
+
+/// A push that was not acknowledged.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    /// It was answered "no daemon": an honest refusal while keeper and daemon are dead.
+    pub(crate) nobody_there: bool,
+    /// What was said.
+    pub(crate) said: String,
 }
 
 /// Pushes at least `tasks` tasks and goes on until `enough` is set. `stop`'s other end is closed when
@@ -48,7 +65,7 @@ pub(crate) fn push_all(
         n += BATCH;
         match batch(ganger, &numbers, &mut random) {
             Ok(acknowledged) => pushed.acknowledged.extend(acknowledged),
-            Err(error) => pushed.failed.push(format!("{error:#}")),
+            Err(failed) => pushed.failed.push(failed),
         }
         if stop.recv_timeout(PAUSE) == Err(RecvTimeoutError::Disconnected) {
             break;
@@ -61,11 +78,28 @@ fn batch(
     ganger: &Ganger,
     numbers: &[u64],
     random: &mut fastrand::Rng,
-) -> Result<Vec<Acknowledged>> {
-    #[derive(Deserialize)]
-    struct Id {
-        id: String,
+) -> Result<Vec<Acknowledged>, Failed> {
+    let out = push(ganger, numbers, random)
+        .map_err(|error| Failed { nobody_there: false, said: format!("{error:#}") })?;
+    let ids: Vec<String> = String::from_utf8_lossy(&out.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Id>(line).ok())
+        .map(|line| line.id)
+        .collect();
+    if out.status.success() && ids.len() == numbers.len() {
+        return Ok(numbers.iter().zip(ids).map(|(n, id)| Acknowledged { n: *n, id }).collect());
     }
+    let said = format!(
+        "push of {} tasks: {}, {} ids: {}",
+        numbers.len(),
+        out.status,
+        ids.len(),
+        String::from_utf8_lossy(&out.stderr).trim()
+    );
+    Err(Failed { nobody_there: out.status.code() == Some(NO_DAEMON), said })
+}
+
+fn push(ganger: &Ganger, numbers: &[u64], random: &mut fastrand::Rng) -> Result<Output> {
     let priority = ["high", "normal", "low"][random.usize(..3)];
     let mut push = ganger.verb(&["push", "work", "--lines", "-", "--priority", priority, "--json"]);
     let mut child = push
@@ -82,19 +116,5 @@ fn batch(
     // A push that fails closes its stdin; what it says is what counts.
     let _ = stdin.write_all(text.as_bytes());
     drop(stdin);
-    let out = child.wait_with_output().context("could not wait for `ganger push`")?;
-    let ids: Vec<String> = String::from_utf8_lossy(&out.stdout)
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Id>(line).ok())
-        .map(|line| line.id)
-        .collect();
-    anyhow::ensure!(
-        out.status.success() && ids.len() == numbers.len(),
-        "push of {} tasks: {}, {} ids: {}",
-        numbers.len(),
-        out.status,
-        ids.len(),
-        String::from_utf8_lossy(&out.stderr).trim()
-    );
-    Ok(numbers.iter().zip(ids).map(|(n, id)| Acknowledged { n: *n, id }).collect())
+    child.wait_with_output().context("could not wait for `ganger push`")
 }
