@@ -9,7 +9,7 @@ use super::fault::{classify, now_ms};
 use crate::error::{OpenError, StoreError};
 
 /// Schema versions in order; version 1 is the first. Old ones stay as they are.
-const SCHEMAS: &[&str] = &[include_str!("schema/v1.sql")];
+const SCHEMAS: &[&str] = &[include_str!("schema/v1.sql"), include_str!("schema/v2.sql")];
 /// Page cache of the writer: the hot tables of a normal day fit, and it counts towards the daemon's memory.
 const CACHE_KIB: i64 = 16 * 1024;
 /// A reader walks indexes that the writer and the page cache keep warm.
@@ -131,20 +131,23 @@ fn migrate(conn: &mut Connection, path: &Path) -> Result<(), OpenError> {
     if found > known {
         return Err(OpenError::TooNew { path: path.to_owned(), found, known });
     }
+    if found == known {
+        return Ok(());
+    }
+    // All steps in one transaction: a crash, or a backup taken meanwhile, has the old schema or the new one, never
+    // one in between.
+    let tx =
+        conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(fail)?;
     for (version, schema) in (1..=known).zip(SCHEMAS).skip(found as usize) {
-        let tx = conn
-            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
-            .map_err(fail)?;
         tx.execute_batch(schema).map_err(fail)?;
         tx.execute(
             "INSERT INTO migration VALUES (?1, ?2, ?3)",
             (version, now_ms(), concat!("ganger ", env!("CARGO_PKG_VERSION"))),
         )
         .map_err(fail)?;
-        tx.pragma_update(None, "user_version", version).map_err(fail)?;
-        tx.commit().map_err(fail)?;
     }
-    Ok(())
+    tx.pragma_update(None, "user_version", known).map_err(fail)?;
+    tx.commit().map_err(fail)
 }
 
 /// Durable before anything is claimed: tokens of this opening beat all earlier ones.

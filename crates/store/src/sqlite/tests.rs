@@ -75,6 +75,29 @@ fn unbox(op: Op) -> crate::batch::Outcome {
     *outcome
 }
 
+/// What a released version left is brought to our schema in one transaction: when a step fails, it is as it was.
+#[test]
+fn a_failed_migration_leaves_the_old_schema() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.db");
+    let conn = rusqlite::Connection::open(&path).unwrap();
+    conn.execute_batch(include_str!("../../tests/fixtures/v1.sql")).unwrap();
+    conn.execute_batch("CREATE TABLE keep (in_the_way INTEGER)").unwrap();
+    let version = |conn: &rusqlite::Connection| -> (u32, u32, u32) {
+        let sql = "SELECT (SELECT user_version FROM pragma_user_version), \
+                   (SELECT max(version) FROM migration), \
+                   (SELECT count(*) FROM pragma_table_info('done') WHERE name = 'bytes')";
+        conn.query_row(sql, [], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?))).unwrap()
+    };
+    let error = SqliteStore::open(SqliteOptions::new(&path)).unwrap_err();
+    assert!(matches!(error, OpenError::Failed { step: "migrating the schema", .. }), "{error}");
+    assert_eq!(version(&conn), (1, 1, 0));
+    conn.execute_batch("DROP TABLE keep").unwrap();
+    drop(conn);
+    let store = open(dir.path());
+    assert_eq!(version(&store.conn), (2, 2, 1));
+}
+
 #[test]
 fn the_fixture_is_what_the_schema_makes() {
     let shape = |conn: &rusqlite::Connection| -> Vec<(String, String)> {
