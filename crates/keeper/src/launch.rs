@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use ganger_core::{SpawnId, StateId};
 use ganger_sandbox::cgroup::{Driver, Tree};
@@ -146,15 +147,30 @@ fn start(
 
 fn detail(plan: &Plan, error: &ganger_sys::spawn::SpawnError) -> String {
     use ganger_sys::spawn::Step;
-    let on = match error.step {
-        Step::Execve => plan.program.clone(),
+    match error.step {
+        Step::Execve => refused(plan, io::Error::from_raw_os_error(error.errno).kind()),
         Step::Chdir => plan.cwd.clone(),
         Step::Setuid | Step::Setgid | Step::Setgroups => {
             plan.profile.identity.as_ref().map_or(String::new(), |who| format!("uid {}", who.uid))
         }
-        _ => plan.instance.to_string(),
-    };
-    format!("{on}: {error}")
+        _ => error.to_string(),
+    }
+}
+
+/// Why a program could not be executed; whoever reads it has its path already.
+fn refused(plan: &Plan, kind: io::ErrorKind) -> String {
+    let there = Path::new(&plan.program).exists();
+    match (kind, plan.argv.first().filter(|name| !name.contains('/'))) {
+        (io::ErrorKind::NotFound, _) if there => {
+            "it is there, but its interpreter (named in its first line) or its loader is not".into()
+        }
+        (io::ErrorKind::NotFound, Some(name)) => format!("no `{name}` on PATH"),
+        (io::ErrorKind::NotFound, None) => "check the path, or install it".into(),
+        (io::ErrorKind::PermissionDenied, _) => {
+            "make it executable for this user with chmod, or move it off a noexec mount".into()
+        }
+        _ => "is it a program of this machine, or a script with `#!` in its first line?".into(),
+    }
 }
 
 /// What the plan says, less what would be misread, plus the keeper's own.

@@ -83,7 +83,7 @@ impl NewTask {
 pub enum PushError {
     /// A payload is over the queue's bound.
     #[error(
-        "task {index} of the request for queue `{queue}` has a payload of {len} bytes, the bound is {max}: store the data elsewhere and push a reference, or raise `payload_max` of the queue"
+        "task {index} of the request for queue `{queue}` has a payload of {len} bytes, the bound is {max}: store the data elsewhere and push a reference, or raise `max_payload` of the queue"
     )]
     PayloadTooLarge {
         /// The queue.
@@ -97,7 +97,7 @@ pub enum PushError {
     },
     /// The queue is full.
     #[error(
-        "queue `{queue}` is full: {len} unfinished tasks and {more} new ones, the bound is {max}; push later or raise `max_len`"
+        "queue `{queue}` is full: {len} unfinished tasks and {more} new ones, the bound is {max}; push later or raise `max_length`"
     )]
     QueueFull {
         /// The queue.

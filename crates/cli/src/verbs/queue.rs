@@ -27,6 +27,7 @@ enum QueueVerb {
     #[command(visible_alias = "ls")]
     List(Json),
     /// Show one queue
+    #[command(visible_alias = "show")]
     Get {
         /// The queue
         queue: String,

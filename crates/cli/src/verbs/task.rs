@@ -30,6 +30,7 @@ enum TaskVerb {
     #[command(visible_alias = "ls")]
     List(List),
     /// Show one task with its attempts
+    #[command(visible_alias = "show")]
     Get {
         /// The task's id
         id: TaskId,

@@ -36,8 +36,8 @@ pub(crate) fn judge(end: &End, stdout: Option<OwnedFd>, cap: u64) -> How {
         let limit = End::LimitHit { limit: "output".into(), peak: len };
         let cap = Size(cap);
         return failed(format!(
-            "the command wrote more than {cap} to stdout ({limit}): print less, store the data elsewhere and print a \
-             reference, or raise `output_max` of the pool"
+            "the command wrote more than {cap} to stdout ({limit}): print less, or store the data elsewhere and print \
+             a reference"
         ));
     }
     match end {
@@ -102,6 +102,6 @@ mod tests {
         );
         assert!(matches!(judge(&End::Lost, None, 10), How::Lost(_)));
         let over = judge(&End::Exited { code: 0 }, file(b"0123456789"), 10);
-        assert!(matches!(over, How::Error { error, .. } if error.message.contains("output_max")));
+        assert!(matches!(over, How::Error { error, .. } if error.message.contains("print less")));
     }
 }

@@ -64,7 +64,8 @@ impl Worker {
         let too_many = process.garbage.since_answer >= GARBAGE_MAX;
         let text = garbage.last().map(ToString::to_string).unwrap_or_default();
         if first {
-            self.tell("worker.garbage", text.clone());
+            let word = format!("{text}; what is meant for people belongs on stderr");
+            self.tell("worker.garbage", word);
         } else {
             tracing::debug!(worker = %self.id, text, "garbage");
         }

@@ -24,7 +24,10 @@ pub(crate) struct Args {
     #[arg(short, long)]
     kind: Option<String>,
     /// The payload: any JSON, or - for stdin [default: null]
-    #[arg(short, long, value_name = "JSON", conflicts_with = "lines")]
+    #[arg(value_name = "PAYLOAD", conflicts_with = "lines")]
+    given: Option<String>,
+    /// The payload, named
+    #[arg(short, long, value_name = "JSON", conflicts_with_all = ["lines", "given"])]
     payload: Option<String>,
     /// One task per line of a file, each line a JSON payload; - for stdin
     #[arg(short, long, value_name = "FILE")]

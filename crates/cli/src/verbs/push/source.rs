@@ -34,7 +34,7 @@ impl Source {
             };
             return Ok(Self::Lines { reader, at: 0, name: path.display().to_string() });
         }
-        let text = match args.payload.as_deref() {
+        let text = match args.given.as_deref().or(args.payload.as_deref()) {
             None => return Ok(Self::One(None, false)),
             Some("-") => io::read_to_string(io::stdin()).map_err(|error| {
                 CliError::new(Kind::Failed, format!("can't read the payload from stdin: {error}"))
@@ -118,6 +118,7 @@ mod tests {
         Args {
             queue: "q".into(),
             kind: None,
+            given: None,
             payload: None,
             lines: None,
             text,

@@ -118,7 +118,7 @@ pub(crate) fn commands() {
     let (_, text) = ask(&daemon, "once", task("die"));
     assert!(text.contains("killed by SIGKILL"), "{text}");
     let (_, text) = ask(&daemon, "once", task("much"));
-    assert!(text.contains("output_max"), "{text}");
+    assert!(text.contains("print less"), "{text}");
     let (_, text) = ask(&daemon, "quick", task("long"));
     assert!(text.contains("timed out after 300ms"), "{text}");
     let (_, text) = ask(&daemon, "q", "{\"do\":\"echo\"}");
