@@ -48,6 +48,7 @@
 pub mod actions;
 pub mod config;
 pub mod engine;
+pub mod schedule;
 
 pub use actions::{
     Actions, Attempt, Cancelling, Done, Expired, Failure, Finished, Loaded, Read, Reply, Returned,

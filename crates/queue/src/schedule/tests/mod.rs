@@ -1,0 +1,4 @@
+mod calendar;
+mod machine;
+mod model;
+mod words;
