@@ -56,6 +56,31 @@ fn status() {
 }
 
 #[test]
+fn store() {
+    let file = String::from("/app/.ganger/state.db");
+    let (bytes, unfinished, finished) = (4_096, 3, 2);
+    shape("store-backup", &StoreBackup { v: V1, file: file.clone(), bytes, unfinished, finished });
+    let aside = Some("/app/.ganger/state.db.before-restore-1".into());
+    let restored =
+        StoreRestore { v: V1, file: file.clone(), aside, unfinished, finished, epoch: 9 };
+    shape("store-restore", &restored);
+    let problem = StoreProblem { what: "a".into(), remedy: "recount".into(), fix: "b".into() };
+    let check = StoreCheck {
+        v: V1,
+        file,
+        ok: false,
+        bytes,
+        free_bytes: 0,
+        log_bytes: 7,
+        unfinished,
+        finished,
+        problems: vec![problem],
+    };
+    shape("store-check", &check);
+    shape("store-vacuum", &StoreVacuum { v: V1, before: 8_192, after: 4_096 });
+}
+
+#[test]
 fn ps() {
     shape("ps", &Instances { v: V1, instances: vec![instance()] });
 }

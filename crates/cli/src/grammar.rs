@@ -77,7 +77,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("Daily", &["ps", "status", "logs", "events", "start", "stop", "restart", "scale", "wait"]),
     ("Tasks", &["push", "task", "queue"]),
     ("One-off", &["run", "bench"]),
-    ("About", &["config", "version"]),
+    ("About", &["config", "store", "version"]),
 ];
 
 /// Reads the command line. Help, version and usage errors are printed here; their exit code comes back.

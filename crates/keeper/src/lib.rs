@@ -40,3 +40,4 @@ pub use error::KeeperError;
 pub use oneshot::{OneShot, OneShotEnd, oneshot};
 pub use options::{Helper, KeeperOptions};
 pub use start::run;
+pub use state_dir::lock as lock_state;

@@ -29,8 +29,11 @@ pub(crate) fn make(path: &Path) -> Result<PathBuf, KeeperError> {
     fs::canonicalize(path).map_err(fail)
 }
 
-/// Takes the folder's lock, which lives as long as any copy of the descriptor.
-pub(crate) fn lock(dir: &Path) -> Result<OwnedFd, KeeperError> {
+/// Takes the folder's lock, which lives as long as any copy of the descriptor. No keeper starts while it is held.
+///
+/// # Errors
+/// [`KeeperError::Locked`] when a keeper or daemon lives; [`KeeperError::State`] when the folder can't be used.
+pub fn lock(dir: &Path) -> Result<OwnedFd, KeeperError> {
     let path = dir.join("lock");
     let fail = |source| KeeperError::State { path: path.clone(), source };
     let file = File::options().create(true).append(true).open(&path).map_err(fail)?;

@@ -39,9 +39,10 @@ pub use bytes::Bytes;
 pub use error::{OpenError, StoreError};
 pub use readers::Readers;
 pub use rows::{
-    AttemptRow, Counts, Cursor, Due, DueRow, Page, QueueRow, ReadyRow, RunningRow, TaskQuery,
-    TaskRow,
+    AttemptRow, Counts, Cursor, Due, DueRow, Page, QueueRow, ReadyRow, RunningRow, StoreSize,
+    TaskQuery, TaskRow,
 };
+pub use sqlite::upkeep;
 pub use sqlite::{SqliteOptions, SqliteReader, SqliteStore};
 pub use store::{Store, StoreRead};
 pub use writer::{COMMIT_BUCKETS_US, Settled, Writer, WriterStats, WriterThread};

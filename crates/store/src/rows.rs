@@ -162,6 +162,17 @@ impl Counts {
     }
 }
 
+/// Sizes of a store's files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StoreSize {
+    /// Bytes of the database file.
+    pub bytes: u64,
+    /// Of these, bytes that hold nothing and are used next.
+    pub free_bytes: u64,
+    /// Bytes of the write-ahead log's file.
+    pub log_bytes: u64,
+}
+
 /// Which tasks to list.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TaskQuery {

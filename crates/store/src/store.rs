@@ -6,7 +6,7 @@ use ganger_core::{Event, Priority, TaskId};
 
 use crate::batch::{Applied, Batch};
 use crate::error::StoreError;
-use crate::rows::{Due, Page, QueueRow, ReadyRow, RunningRow, TaskQuery, TaskRow};
+use crate::rows::{Due, Page, QueueRow, ReadyRow, RunningRow, StoreSize, TaskQuery, TaskRow};
 
 /// Most rows of one page: keeps a read short enough not to hold back the checkpoints.
 pub const PAGE_MAX: usize = 1_000;
@@ -95,6 +95,9 @@ pub trait StoreRead: Send + 'static {
 
     /// Ids an idempotency key stands for.
     fn pushed_under(&mut self, queue: &str, key: &str) -> Result<Option<Vec<TaskId>>, StoreError>;
+
+    /// How much room it takes.
+    fn size(&mut self) -> Result<StoreSize, StoreError>;
 
     /// The highest id ever drawn, for [`ganger_core::TaskIdSource::new`].
     fn id_floor(&mut self) -> Result<Option<TaskId>, StoreError>;

@@ -19,6 +19,7 @@ mod queue;
 mod run;
 mod scale;
 mod status;
+mod store;
 mod task;
 mod up;
 mod validate;
@@ -73,6 +74,8 @@ pub(crate) enum Verb {
     Run(run::Args),
     /// Show the config as ganger reads it, or its JSON Schema
     Config(config::Args),
+    /// Back up, restore, check and shrink the state database
+    Store(store::Args),
     /// Show the version
     Version(version::Args),
 }
@@ -110,6 +113,7 @@ pub(crate) fn run(verb: Verb, ui: &Ui) -> Result<ExitCode, CliError> {
         Verb::Bench(args) => crate::bench::run(&args, ui),
         Verb::Run(args) => run::run(&args, ui),
         Verb::Config(args) => config::run(&args, ui),
+        Verb::Store(args) => store::run(&args, ui),
         Verb::Version(args) => version::run(&args, ui),
     }
 }

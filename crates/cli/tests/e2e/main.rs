@@ -6,6 +6,7 @@ mod exit_codes;
 mod failures;
 mod run;
 mod services;
+mod store;
 mod tasks;
 
 use std::time::Duration;

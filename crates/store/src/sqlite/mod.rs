@@ -13,6 +13,7 @@ mod read;
 mod tend;
 #[cfg(test)]
 mod tests;
+pub mod upkeep;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

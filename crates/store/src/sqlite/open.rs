@@ -10,6 +10,9 @@ use crate::error::{OpenError, StoreError};
 
 /// Schema versions in order; version 1 is the first. Old ones stay as they are.
 const SCHEMAS: &[&str] = &[include_str!("schema/v1.sql"), include_str!("schema/v2.sql")];
+/// The newest of them.
+pub(super) const SCHEMA: u32 = 2;
+const _: () = assert!(SCHEMAS.len() == SCHEMA as usize, "each schema has a number");
 /// Page cache of the writer: the hot tables of a normal day fit, and it counts towards the daemon's memory.
 const CACHE_KIB: i64 = 16 * 1024;
 /// A reader walks indexes that the writer and the page cache keep warm.
@@ -127,7 +130,7 @@ fn migrate(conn: &mut Connection, path: &Path) -> Result<(), OpenError> {
         source: classify("migration", &e),
     };
     let found: u32 = conn.query_row("PRAGMA user_version", [], |r| r.get(0)).map_err(fail)?;
-    let known = u32::try_from(SCHEMAS.len()).unwrap_or(u32::MAX);
+    let known = SCHEMA;
     if found > known {
         return Err(OpenError::TooNew { path: path.to_owned(), found, known });
     }

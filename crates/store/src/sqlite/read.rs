@@ -1,7 +1,7 @@
 //! The read side: point lookups and the reads of the ready window. Lists are in `list`.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ganger_core::ids::TASK_ID_ORIGIN_MS;
@@ -12,7 +12,9 @@ use super::apply::ids_from_blob;
 use super::fault::classify;
 use super::{damaged, int, open, options_of, state_of};
 use crate::error::StoreError;
-use crate::rows::{Counts, Due, DueRow, Page, QueueRow, ReadyRow, RunningRow, TaskQuery, TaskRow};
+use crate::rows::{
+    Counts, Due, DueRow, Page, QueueRow, ReadyRow, RunningRow, StoreSize, TaskQuery, TaskRow,
+};
 use crate::store::{PAGE_MAX, StoreRead};
 
 /// Columns of a [`ReadyRow`], from `task`.
@@ -25,6 +27,7 @@ const READY: &str = "id, priority, seq, kind, \
 pub struct SqliteReader {
     pub(super) conn: Connection,
     names: HashMap<i64, Arc<str>>,
+    path: PathBuf,
 }
 
 impl SqliteReader {
@@ -33,7 +36,7 @@ impl SqliteReader {
     /// # Errors
     /// When it can't be opened.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        Ok(Self { conn: open::open_reader(path)?, names: HashMap::new() })
+        Ok(Self { conn: open::open_reader(path)?, names: HashMap::new(), path: path.to_owned() })
     }
 
     /// A queue's name by its number.
@@ -210,6 +213,20 @@ fn ready_row(r: &Row<'_>) -> rusqlite::Result<ReadyRow> {
     })
 }
 
+/// Sizes of the database's files.
+pub(super) fn size_of(conn: &Connection, path: &Path) -> rusqlite::Result<StoreSize> {
+    let number = |sql: &str| conn.query_row(sql, [], |r| r.get::<_, i64>(0)).map(i64::unsigned_abs);
+    let page = number("PRAGMA page_size")?;
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    Ok(StoreSize {
+        bytes: number("PRAGMA page_count")? * page,
+        free_bytes: number("PRAGMA freelist_count")? * page,
+        // No log is an empty one.
+        log_bytes: std::fs::metadata(log).map_or(0, |m| m.len()),
+    })
+}
+
 pub(super) fn task_id(raw: i64) -> rusqlite::Result<TaskId> {
     TaskId::from_raw(raw).ok_or_else(|| damaged(format!("{raw} is no task id")))
 }
@@ -316,6 +333,10 @@ impl StoreRead for SqliteReader {
             Ok(ids.map(|ids| ids_from_blob(&ids)))
         };
         reading!("reading an idempotency key", read())
+    }
+
+    fn size(&mut self) -> Result<StoreSize, StoreError> {
+        reading!("reading the size", size_of(&self.conn, &self.path))
     }
 
     fn id_floor(&mut self) -> Result<Option<TaskId>, StoreError> {
