@@ -11,6 +11,7 @@
 //! | `slot/NAME#N` | what supervision needs to go on with a resting instance ([`SlotResume`]) |
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use ganger_store::{Op, StoreError};
 use ganger_supervise::SlotResume;
@@ -28,7 +29,8 @@ const DOWN: &str = "down";
 /// Everything desired, in memory; the store has the same.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Desired {
-    pub(crate) config: Config,
+    /// Shared: with a thousand services it is over a megabyte.
+    pub(crate) config: Arc<Config>,
     pub(crate) environments: Environments,
     pub(crate) stopped: BTreeSet<String>,
     pub(crate) scale: BTreeMap<String, u32>,
@@ -64,7 +66,7 @@ impl Default for Desired {
             pools: BTreeMap::new(),
         };
         Self {
-            config,
+            config: Arc::new(config),
             environments: Environments::default(),
             stopped: BTreeSet::new(),
             scale: BTreeMap::new(),
@@ -83,7 +85,7 @@ impl Desired {
         for (key, value) in rows {
             let fail = |source| DesiredError::Row { key: key.clone(), source };
             if key == CONFIG {
-                desired.config = serde_json::from_slice(&value).map_err(fail)?;
+                desired.config = Arc::new(serde_json::from_slice(&value).map_err(fail)?);
             } else if key == ENVIRONMENTS {
                 desired.environments = serde_json::from_slice(&value).map_err(fail)?;
             } else if key == DOWN {
@@ -129,7 +131,7 @@ impl Desired {
 /// Rows for an applied configuration. What a person had scaled or stopped is as configured again.
 pub(crate) fn applied(old: &Desired, new: &Desired) -> Vec<Op> {
     let mut ops = vec![
-        set(CONFIG, json(&new.config)),
+        set(CONFIG, json(&*new.config)),
         set(ENVIRONMENTS, json(&new.environments)),
         down(new.down),
     ];

@@ -17,7 +17,7 @@ fn config(text: &str) -> Config {
 }
 
 fn nothing() -> Config {
-    crate::desired::Desired::default().config
+    (*crate::desired::Desired::default().config).clone()
 }
 
 const ONE: &str = "[service.a]\ncommand = \"sleep 1\"\n";

@@ -1,26 +1,34 @@
 //! Comparing what is with what shall be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ganger_api::{Change, ChangeAction};
 use ganger_pool::PoolSpec;
 use ganger_supervise::ServiceSpec;
 
 use super::crew::Specs;
-use crate::config::{Config, Program, Queue, find_executable};
+use crate::config::{Config, Program, find_executable};
+use crate::desired::Desired;
 use crate::environments::Environments;
 
-/// What differs between two configurations with their specs, by kind and name.
-pub(super) fn changes(
-    (old, old_specs): (&Config, &Specs),
-    (new, new_specs): (&Config, &Specs),
-) -> Vec<Change> {
+/// What differs between two desired states, by kind and name; `specs` is what the new one comes to.
+///
+/// Specs of the old one are made one at a time: of a thousand services they would be megabytes.
+pub(super) fn changes(old: &Desired, new: &Desired, specs: &Specs) -> Vec<Change> {
     let mut list = Vec::new();
-    let services = |specs| by_name(specs, |spec: &ServiceSpec| spec.name.as_str());
-    compare("service", &services(&old_specs.services), &services(&new_specs.services), &mut list);
-    compare("queue", &queues(old), &queues(new), &mut list);
-    let pools = |specs| by_name(specs, |spec: &PoolSpec| spec.name.as_str());
-    compare("pool", &pools(&old_specs.pools), &pools(&new_specs.pools), &mut list);
+    let now = by_name(&specs.services, |spec: &ServiceSpec| spec.name.as_str());
+    compare("service", &old.config.services, &now, &mut list, |name, now| {
+        // What the machine no longer offers (a removed user) must not keep a new configuration out.
+        Specs::service(old, name).and_then(Result::ok).as_ref() == Some(now)
+    });
+    let now = new.config.queues.iter().map(|(name, queue)| (name.as_str(), queue)).collect();
+    compare("queue", &old.config.queues, &now, &mut list, |name, now| {
+        old.config.queues.get(name) == Some(now)
+    });
+    let now = by_name(&specs.pools, |spec: &PoolSpec| spec.name.as_str());
+    compare("pool", &old.config.pools, &now, &mut list, |name, now| {
+        Specs::pool(old, name).and_then(Result::ok).as_ref() == Some(now)
+    });
     list
 }
 
@@ -28,25 +36,22 @@ fn by_name<S>(specs: &[S], name: impl Fn(&S) -> &str) -> BTreeMap<&str, &S> {
     specs.iter().map(|spec| (name(spec), spec)).collect()
 }
 
-fn queues(config: &Config) -> BTreeMap<&str, &Queue> {
-    config.queues.iter().map(|(name, queue)| (name.as_str(), queue)).collect()
-}
-
-fn compare<T: PartialEq>(
+fn compare<O, N>(
     kind: &str,
-    old: &BTreeMap<&str, &T>,
-    new: &BTreeMap<&str, &T>,
+    old: &BTreeMap<String, O>,
+    new: &BTreeMap<&str, &N>,
     list: &mut Vec<Change>,
+    same: impl Fn(&str, &N) -> bool,
 ) {
-    let names: std::collections::BTreeSet<_> = old.keys().chain(new.keys()).collect();
+    let names: BTreeSet<&str> = old.keys().map(String::as_str).chain(new.keys().copied()).collect();
     for name in names {
-        let action = match (old.get(*name), new.get(*name)) {
-            (None, _) => ChangeAction::Add,
-            (_, None) => ChangeAction::Remove,
-            (Some(old), Some(new)) if old == new => ChangeAction::Keep,
-            _ => ChangeAction::Change,
+        let action = match new.get(name) {
+            Some(_) if !old.contains_key(name) => ChangeAction::Add,
+            None => ChangeAction::Remove,
+            Some(now) if same(name, now) => ChangeAction::Keep,
+            Some(_) => ChangeAction::Change,
         };
-        list.push(Change { action, kind: kind.to_owned(), name: (*name).to_owned() });
+        list.push(Change { action, kind: kind.to_owned(), name: name.to_owned() });
     }
 }
 

@@ -30,33 +30,47 @@ impl Specs {
     /// What a desired state comes to, and what of it can't be had on this machine (a user that does not exist, …). After
     /// a `down` that is nothing.
     pub(crate) fn of(desired: &Desired) -> (Self, Vec<ConvertError>) {
-        let wanted =
-            |name: &str| (desired.replicas(name).unwrap_or(0), desired.stopped.contains(name));
         let (mut specs, mut faults) = (Self::default(), Vec::new());
         if desired.down {
             return (specs, faults);
         }
-        for (name, service) in &desired.config.services {
-            let (replicas, stopped) = wanted(name);
-            match convert::service_spec(
-                name,
-                service,
-                replicas,
-                stopped,
-                desired.environments.of(name),
-            ) {
-                Ok(spec) => specs.services.push(spec),
-                Err(fault) => faults.push(fault),
+        for name in desired.config.services.keys() {
+            match Self::service(desired, name) {
+                Some(Ok(spec)) => specs.services.push(spec),
+                Some(Err(fault)) => faults.push(fault),
+                None => {}
             }
         }
-        for (name, pool) in &desired.config.pools {
-            let (workers, stopped) = wanted(name);
-            match convert::pool_spec(name, pool, workers, stopped, desired.environments.of(name)) {
-                Ok(spec) => specs.pools.push(spec),
-                Err(fault) => faults.push(fault),
+        for name in desired.config.pools.keys() {
+            match Self::pool(desired, name) {
+                Some(Ok(spec)) => specs.pools.push(spec),
+                Some(Err(fault)) => faults.push(fault),
+                None => {}
             }
         }
         (specs, faults)
+    }
+
+    /// What one service of a desired state comes to.
+    pub(super) fn service(
+        desired: &Desired,
+        name: &str,
+    ) -> Option<Result<ServiceSpec, ConvertError>> {
+        let service = desired.config.services.get(name)?;
+        let replicas = desired.replicas(name).unwrap_or(0);
+        let (stopped, inherited) = (desired.stopped.contains(name), desired.environments.of(name));
+        Some(convert::service_spec(name, service, replicas, stopped, inherited))
+    }
+
+    /// What one pool of a desired state comes to.
+    pub(super) fn pool(
+        desired: &Desired,
+        name: &str,
+    ) -> Option<Result<ganger_pool::PoolSpec, ConvertError>> {
+        let pool = desired.config.pools.get(name)?;
+        let workers = desired.replicas(name).unwrap_or(0);
+        let (stopped, inherited) = (desired.stopped.contains(name), desired.environments.of(name));
+        Some(convert::pool_spec(name, pool, workers, stopped, inherited))
     }
 }
 

@@ -83,7 +83,7 @@ impl Task {
         );
         // `up` is a person's latest word: what was stopped or scaled by hand is as configured again.
         let new = Desired {
-            config,
+            config: Arc::new(config),
             environments,
             stopped: BTreeSet::new(),
             scale: BTreeMap::new(),
@@ -91,11 +91,9 @@ impl Task {
         };
         let (new_specs, faults) = Specs::of(&new);
         refuse(&faults)?;
-        // What the machine no longer offers (a removed user) must not keep a new configuration out.
-        let (old_specs, _) = Specs::of(old);
         let mut warnings = apply::warnings(&new.config, &new.environments);
         warnings.extend(new.environments.differing(caller.environment));
-        let changes = apply::changes((&before.config, &old_specs), (&new.config, &new_specs));
+        let changes = apply::changes(before, &new, &new_specs);
         let applied = Applied { v: V1, changes, warnings };
         if dry_run {
             return Ok(applied);
@@ -103,7 +101,7 @@ impl Task {
         self.commit(desired::applied(old, &new)).await?;
         let old = std::mem::replace(&mut self.parts.desired, new);
         self.publish();
-        let config = self.parts.desired.config.clone();
+        let config = Arc::clone(&self.parts.desired.config);
         self.parts.crew.apply(&old.config, &config, new_specs).await?;
         let file = self.parts.desired.file().map(|file| file.path.display().to_string());
         self.parts.events.tell("config.applied", "", file.unwrap_or_default()).await;
