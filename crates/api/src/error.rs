@@ -76,18 +76,28 @@ pub struct ApiError {
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hints: Vec<String>,
+    /// Which line of the request's body (or which task of its list, from 1) it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
 }
 
 impl ApiError {
     /// A failure with no causes and no hints yet.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), chain: Vec::new(), hints: Vec::new() }
+        Self { kind, message: message.into(), chain: Vec::new(), hints: Vec::new(), line: None }
     }
 
     /// Adds what to do.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
+        self
+    }
+
+    /// Says which line of the request it is about.
+    #[must_use]
+    pub const fn at_line(mut self, line: u64) -> Self {
+        self.line = Some(line);
         self
     }
 

@@ -102,7 +102,9 @@ fn service() {
 
 #[test]
 fn push() {
-    shape("pushed", &Pushed { v: V1, ids: vec![id()] });
+    shape("pushed", &Pushed { v: V1, ids: vec![id()], duplicate: false, refused: vec![] });
+    let refused = vec![RefusedTask { line: 7, error: "why".into() }];
+    shape("pushed_some", &Pushed { v: V1, ids: vec![id()], duplicate: true, refused });
     let result = StreamResult {
         v: V1,
         id: id(),

@@ -1,5 +1,6 @@
 //! Workers: dispatch, reuse, takeover.
 mod attempt;
+mod bulk;
 mod command;
 mod dispatcher;
 mod error;
@@ -13,6 +14,7 @@ mod tasks;
 pub mod template;
 mod worker;
 
+pub use bulk::Group;
 pub use dispatcher::DispatchStats;
 pub use error::{PoolError, TaskError};
 pub use ganger_queue::Finished;

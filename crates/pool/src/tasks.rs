@@ -258,14 +258,16 @@ impl Tasks {
         answer.await.map_err(|_| TaskError::ShuttingDown)?
     }
 
-    async fn tell(&self, msg: Msg) -> Result<(), TaskError> {
+    pub(crate) async fn tell(&self, msg: Msg) -> Result<(), TaskError> {
         self.inbox.send(msg).await.map_err(|_| TaskError::ShuttingDown)
     }
 }
 
 /// Every payload must be JSON before it is acknowledged: no worker could be given another.
-pub(crate) fn check_payloads(tasks: &[NewTask]) -> Result<(), TaskError> {
-    for (index, task) in tasks.iter().enumerate() {
+pub(crate) fn check_payloads<'a>(
+    tasks: impl IntoIterator<Item = &'a NewTask>,
+) -> Result<(), TaskError> {
+    for (index, task) in tasks.into_iter().enumerate() {
         if let Err(error) = serde_json::from_slice::<&serde_json::value::RawValue>(&task.payload) {
             return Err(TaskError::NotJson { index, why: error.to_string() });
         }

@@ -10,8 +10,8 @@ use super::sse::Sse;
 use super::{Client, Connection};
 use crate::{
     ApiError, Applied, ApplyRequest, ErrorKind, EventLine, Instances, LogLine, NDJSON, NewTask,
-    Pushed, Queue, Queues, ScaleRequest, Service, Status, Task, TaskPage, TaskQuery, VerbAnswer,
-    WaitRequest, Waited,
+    OnError, PushQuery, Pushed, Queue, Queues, ScaleRequest, Service, Status, Task, TaskPage,
+    TaskQuery, VerbAnswer, WaitRequest, Waited,
 };
 use ganger_core::TaskId;
 
@@ -140,6 +140,20 @@ impl Client {
     /// The same from lines of JSON, as they are.
     pub async fn push_lines(&self, queue: &str, lines: Bytes) -> Result<Pushed, ApiError> {
         self.push_call(queue, lines, NDJSON).await
+    }
+
+    /// The same, with a key of the caller's for the whole request and what one bad line does to the others.
+    pub async fn push_batch(
+        &self,
+        queue: &str,
+        lines: Bytes,
+        key: Option<String>,
+        on_error: OnError,
+    ) -> Result<Pushed, ApiError> {
+        let mut call = self.push_of(queue, lines, NDJSON);
+        call.path.push_str(&query_text(&PushQuery { on_error })?);
+        call.key = key.or(call.key);
+        self.call(&call).await
     }
 
     async fn push_call(

@@ -27,15 +27,6 @@ pub struct NewTask {
     pub key: Option<String>,
 }
 
-/// Answer of a push: the ids in the order of the tasks, after they are as durable as the queue promises.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pushed {
-    /// Version of the shape.
-    pub v: V1,
-    /// One per task.
-    pub ids: Vec<TaskId>,
-}
-
 /// One finished task, a line of the duplex stream and of `push --wait --json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StreamResult {

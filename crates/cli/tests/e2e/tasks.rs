@@ -79,3 +79,42 @@ fn many_lines_a_pause_and_a_key() {
         it.ganger(&["task", "list", "-n", "10", "--after", after, "--json"]).with_code(0).json();
     assert_eq!(page["tasks"].as_array().unwrap().len(), 10);
 }
+
+#[test]
+fn a_bulk_file_with_bad_lines_and_a_second_run() {
+    let it = up(WORDS);
+    let _ = it.ganger(&["queue", "pause", "words"]).with_code(0);
+    let available = || {
+        let queue = it.ganger(&["queue", "get", "words", "--json"]).with_code(0).json();
+        queue["counts"]["available"].as_u64().unwrap()
+    };
+    let mut lines: Vec<String> = (0..2_500).map(|n| format!("{{\"payload\":{n}}}\n")).collect();
+    lines[2_100] = "{\"payload\": oops}\n".into();
+    it.write("tasks.jsonl", &lines.concat());
+    let push = ["push", "words", "--lines", "tasks.jsonl", "--envelope", "--key", "run-1"];
+    let said = it.ganger(&push).with_code(2);
+    assert!(said.err.contains("tasks.jsonl:2101 is not a task"), "{}", said.err);
+    assert!(said.err.contains("lines 1 to 2000 are pushed"), "{}", said.err);
+    assert_eq!((said.out.lines().count(), available()), (2_000, 2_000));
+    lines[2_100] = "{\"payload\":2100,\"priority\":\"high\"}\n".into();
+    it.write("tasks.jsonl", &lines.concat());
+    let said = it.ganger(&push).with_code(0);
+    assert!(
+        said.err.contains("pushed 2,500 tasks on words (2000 of them by an earlier run)")
+            || said.err.contains("(2000 of them by an earlier run)"),
+        "{}",
+        said.err
+    );
+    assert_eq!((said.out.lines().count(), available()), (2_500, 2_500));
+    // A payload that only the daemon can refuse is told by its line of the file too.
+    it.write("big.jsonl", &format!("1\n\nno\n\"{}\"\n5\n", "x".repeat(1_100_000)));
+    let said =
+        it.ganger(&["push", "words", "--lines", "big.jsonl", "--on-error", "skip"]).with_code(8);
+    assert!(said.err.contains("big.jsonl:3 is not JSON"), "{}", said.err);
+    assert!(said.err.contains("big.jsonl:4 its payload has 1100002 bytes"), "{}", said.err);
+    assert_eq!((said.out.lines().count(), available()), (2, 2_502));
+    it.write("big.jsonl", &format!("1\n\n\"{}\"\n5\n", "x".repeat(1_100_000)));
+    let said = it.ganger(&["push", "words", "--lines", "big.jsonl"]).with_code(2);
+    assert!(said.err.contains("big.jsonl:3: ") && said.err.contains("1100002"), "{}", said.err);
+    assert_eq!(available(), 2_502);
+}

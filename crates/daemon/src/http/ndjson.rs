@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ganger_api::{ApiError, ErrorKind, Timestamp};
+use ganger_api::{ApiError, ErrorKind, RefusedTask, Timestamp};
 use ganger_core::{Dur, Priority};
 use ganger_queue::NewTask;
 use serde::Deserialize;
@@ -35,6 +35,8 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 pub(crate) struct Parsed {
     pub(crate) task: NewTask,
     pub(crate) key: Option<Box<str>>,
+    /// Its line in the body, or its place in the list; from 1.
+    pub(crate) line: u64,
 }
 
 /// Turns lines into tasks; remembers what neighbours share.
@@ -51,15 +53,40 @@ impl Parser {
     /// # Errors
     /// The first line that is not a task: its number and what is wrong. Tasks before it are in `into`.
     pub(crate) fn lines(&mut self, text: &[u8], into: &mut Vec<Parsed>) -> Result<(), ApiError> {
+        self.each_line(text, into, |line, error| Err(bad_line(line, error)))
+    }
+
+    /// The same, but lines that are not tasks are only noted.
+    pub(crate) fn good_lines(
+        &mut self,
+        text: &[u8],
+        into: &mut Vec<Parsed>,
+        bad: &mut Vec<RefusedTask>,
+    ) {
+        let note = |line, error: &serde_json::Error| {
+            bad.push(RefusedTask { line, error: format!("it is not a task: {error}") });
+            Ok(())
+        };
+        // Noting never fails.
+        let _ = self.each_line(text, into, note);
+    }
+
+    fn each_line(
+        &mut self,
+        text: &[u8],
+        into: &mut Vec<Parsed>,
+        mut wrong: impl FnMut(u64, &serde_json::Error) -> Result<(), ApiError>,
+    ) -> Result<(), ApiError> {
         let now = Timestamp::now().0;
         for line in text.split(|byte| *byte == b'\n') {
             self.line += 1;
             if line.trim_ascii().is_empty() {
                 continue;
             }
-            let read = serde_json::from_slice::<Line<'_>>(line);
-            let read = read.map_err(|e| bad_line(self.line, &e))?;
-            into.push(self.task(read, now));
+            match serde_json::from_slice::<Line<'_>>(line) {
+                Ok(read) => into.push(self.task(read, now)),
+                Err(error) => wrong(self.line, &error)?,
+            }
         }
         // What follows the last line feed is no line of its own.
         self.line -= 1;
@@ -77,9 +104,14 @@ impl Parser {
         let now = Timestamp::now().0;
         if body.trim_ascii_start().starts_with(b"[") {
             let lines: Vec<Line<'_>> = serde_json::from_slice(body).map_err(fail)?;
-            Ok(lines.into_iter().map(|line| self.task(line, now)).collect())
+            let count = |line| {
+                self.line += 1;
+                self.task(line, now)
+            };
+            Ok(lines.into_iter().map(count).collect())
         } else {
             let line = serde_json::from_slice(body).map_err(fail)?;
+            self.line = 1;
             Ok(vec![self.task(line, now)])
         }
     }
@@ -95,7 +127,7 @@ impl Parser {
             payload: Bytes::copy_from_slice(payload.as_bytes()),
             options: None,
         };
-        Parsed { task, key: line.key.map(|key| key.0.into()) }
+        Parsed { task, key: line.key.map(|key| key.0.into()), line: self.line }
     }
 
     /// Neighbours mostly have the same kind: one allocation for all of them.
@@ -115,7 +147,8 @@ const SHAPE: &str =
     r#"a task is {"kind"?,"payload","priority"?,"delay"?,"key"?}; the payload is any JSON"#;
 
 fn bad_line(line: u64, error: &serde_json::Error) -> ApiError {
-    ApiError::new(ErrorKind::Usage, format!("line {line} is not a task: {error}")).hint(SHAPE)
+    let message = format!("line {line} is not a task: {error}");
+    ApiError::new(ErrorKind::Usage, message).hint(SHAPE).at_line(line)
 }
 
 #[cfg(test)]

@@ -50,6 +50,12 @@ type Answer<T> = oneshot::Sender<Result<T, TaskError>>;
 #[derive(Debug)]
 pub(crate) enum Msg {
     Push(Pushing),
+    /// Several pushes that share a commit: all of them are taken, or none.
+    PushAll {
+        queue: Arc<str>,
+        groups: Vec<crate::bulk::Group>,
+        reply: Answer<crate::bulk::GroupAnswers>,
+    },
     Cancel {
         id: TaskId,
         reply: Answer<()>,

@@ -1,5 +1,7 @@
 //! What users ask: pushes, cancels, looks, watches and streams.
 
+use std::sync::Arc;
+
 use ganger_core::{Durability, TaskId, TaskState};
 use ganger_queue::{Done, Failure, Finished, QueueIx, Reply};
 use ganger_store::{Page, QueueRow};
@@ -7,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::run::{Dispatcher, now};
 use super::{Msg, Pushing, WATCHERS_MAX};
+use crate::bulk::{Group, GroupAnswers};
 use crate::error::TaskError;
 use crate::stream::StreamRoom;
 use crate::tasks::{Ended, Pushed, QueueLook};
@@ -31,6 +34,9 @@ impl Dispatcher {
         match msg {
             Msg::Worker(note) => self.on_worker(note),
             Msg::Push(push) => self.on_push(push),
+            Msg::PushAll { queue, groups, reply } => {
+                answer(reply, self.on_push_all(&queue, groups));
+            }
             Msg::Cancel { id, reply } => {
                 let req = self.expect(ReplyTo::Plain(reply));
                 self.engine.cancel(req, id, now());
@@ -105,6 +111,24 @@ impl Dispatcher {
         {
             self.push_failed(reply, stream, error.into());
         }
+    }
+
+    /// One message is one tick's, and so all of it is in one batch.
+    fn on_push_all(
+        &mut self,
+        queue: &Arc<str>,
+        groups: Vec<Group>,
+    ) -> Result<GroupAnswers, TaskError> {
+        let ix = self.queue_ix(queue)?;
+        let n = groups.iter().map(|group| group.tasks.len()).sum();
+        self.engine.may_push(ix, n, groups.iter().flat_map(|group| &group.tasks))?;
+        let push = |Group { key, tasks }: Group| {
+            let (reply, answer) = oneshot::channel();
+            let queue = Arc::clone(queue);
+            self.on_push(Pushing { queue, key, tasks, reply, stream: None });
+            answer
+        };
+        Ok(groups.into_iter().map(push).collect())
     }
 
     fn push_failed(

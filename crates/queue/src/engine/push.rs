@@ -33,18 +33,35 @@ impl Engine {
     }
 
     fn check(&self, ix: QueueIx, tasks: &[NewTask]) -> Result<(), PushError> {
+        self.may_push(ix, tasks.len(), tasks.iter())
+    }
+
+    /// Whether a push of these would be taken: for callers that push several times and want all or nothing. What is
+    /// said holds until the engine is told something else.
+    ///
+    /// # Errors
+    /// [`PushError`]
+    pub fn may_push<'a>(
+        &self,
+        ix: QueueIx,
+        n: usize,
+        mut tasks: impl Iterator<Item = &'a NewTask>,
+    ) -> Result<(), PushError> {
         let row = self.row(ix);
         let queue = || row.name.clone();
-        if tasks.is_empty() {
+        if n == 0 {
             return Err(PushError::Nothing { queue: queue() });
         }
         let max = row.config.payload_max;
-        if let Some(index) = tasks.iter().position(|task| task.payload.len() > max) {
-            let len = tasks[index].payload.len();
+        let long = |(index, task): (usize, &NewTask)| {
+            let len = task.payload.len();
+            (len > max).then_some((index, len))
+        };
+        if let Some((index, len)) = tasks.by_ref().enumerate().find_map(long) {
             return Err(PushError::PayloadTooLarge { queue: queue(), index, len, max });
         }
         let bound = row.config.max_len.or(row.is_memory().then_some(MEMORY_LEN_MAX));
-        let (len, more) = (row.unfinished(), tasks.len() as u64);
+        let (len, more) = (row.unfinished(), n as u64);
         match bound {
             Some(max) if len + more > max => {
                 Err(PushError::QueueFull { queue: queue(), len, more, max })

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use ganger_api::{Client, StreamResult};
+use ganger_api::{Client, NewTask, OnError, StreamResult};
 use ganger_core::{Dur, Priority, TaskState};
 use serde::Serialize;
 
@@ -13,6 +13,7 @@ use crate::link;
 use crate::text;
 use crate::ui::{Out, Ui};
 
+mod bulk;
 mod source;
 
 /// `push`
@@ -35,14 +36,21 @@ pub(crate) struct Args {
     /// The lines are text, not JSON: each payload is a string
     #[arg(long, requires = "lines")]
     text: bool,
+    /// The lines are tasks, not payloads: {"payload", "kind"?, "priority"?, "delay"?, "key"?}
+    #[arg(long, requires = "lines", conflicts_with = "text")]
+    envelope: bool,
+    /// What a bad line does: stop (nothing of its batch of 1,000 is pushed), or skip (it is told and left out)
+    #[arg(long, requires = "lines", value_name = "WHAT", value_parser = on_error, default_value = "stop")]
+    on_error: OnError,
     /// high, normal, low or 0-255
     #[arg(long)]
     priority: Option<Priority>,
     /// Not before this long from now
     #[arg(long, value_name = "TIME")]
     delay: Option<Dur>,
-    /// A key of your own: pushing the same again gives the first task's id
-    #[arg(long, conflicts_with = "lines")]
+    /// A key of your own: pushing the same again within a day gives the first task's id. With --lines: of the whole
+    /// run; run it again after a crash and only what is missing is pushed
+    #[arg(long)]
     key: Option<String>,
     /// Wait for the results and print them; exit 0 if all completed
     #[arg(short, long)]
@@ -58,7 +66,19 @@ struct Id {
     id: ganger_core::TaskId,
 }
 
+fn on_error(text: &str) -> Result<OnError, String> {
+    match text {
+        "stop" => Ok(OnError::Stop),
+        "skip" => Ok(OnError::Skip),
+        _ => Err("it is stop or skip".into()),
+    }
+}
+
 pub(crate) fn run(args: &Args, ui: &Ui) -> Result<ExitCode, CliError> {
+    if args.wait && args.lines.is_some() && args.key.is_some() {
+        return Err(CliError::new(Kind::Usage, "--key of a file can't be waited for")
+            .help("push with --key, then `ganger wait queue:NAME=empty`"));
+    }
     let mut source = Source::open(args)?;
     link::session(ui, async |client| {
         if args.wait {
@@ -75,36 +95,27 @@ async fn push(
     source: &mut Source,
     ui: &Ui,
 ) -> Result<ExitCode, CliError> {
+    if args.lines.is_some() {
+        return bulk::run(args, client, source, ui).await;
+    }
+    let batch = source.batch(args)?;
     let mut out = ui.out();
-    let mut pushed = 0;
-    loop {
-        let batch = source.batch(args).map_err(|error| so_far(error, pushed))?;
-        if batch.is_empty() {
-            break;
-        }
-        let answer = client.push(&args.queue, &batch).await;
-        let answer = answer.map_err(|error| so_far(error.into(), pushed))?;
-        pushed += answer.ids.len();
-        for id in answer.ids {
-            if args.json { out.json_line(&Id { v: 1, id })? } else { out.line(&id.to_string())? }
-        }
-        out.flush()?;
+    for id in client.push(&args.queue, &batch.tasks).await?.ids {
+        if args.json { out.json_line(&Id { v: 1, id })? } else { out.line(&id.to_string())? }
     }
-    if source.is_many() && !args.json {
-        ui.talk(&format!("pushed {} on {}", text::count(pushed, "task"), args.queue));
-    }
+    out.done()?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// A failure in the middle says what is already safe.
-fn so_far(error: CliError, pushed: usize) -> CliError {
-    if pushed == 0 {
-        return error;
+impl Args {
+    /// What the command line says of every task; a line's own words win.
+    fn fill(&self, task: &mut NewTask) {
+        if task.kind.is_empty() {
+            task.kind = self.kind.clone().unwrap_or_default();
+        }
+        task.priority = task.priority.or(self.priority);
+        task.delay = task.delay.or(self.delay);
     }
-    error.help(format!(
-        "{} before it are pushed; their ids are on stdout",
-        text::count(pushed, "task")
-    ))
 }
 
 /// Tasks go in while results come out, so a file of any length needs no memory.
@@ -116,7 +127,7 @@ async fn wait(
 ) -> Result<ExitCode, CliError> {
     let (sink, mut results) = client.stream(&args.queue).await?;
     let mut sink = Some(sink);
-    let mut next = source.batch(args)?;
+    let mut next = good(source.batch(args)?, ui);
     let (mut done, mut failed) = (0usize, 0usize);
     let mut out = ui.out();
     loop {
@@ -132,7 +143,7 @@ async fn wait(
         tokio::select! {
             fed = feed => {
                 fed?;
-                next = source.batch(args)?;
+                next = good(source.batch(args)?, ui);
             }
             result = results.next() => {
                 let Some(result) = result? else { break };
@@ -145,6 +156,14 @@ async fn wait(
     }
     out.done()?;
     finish(done, failed)
+}
+
+/// The tasks of a batch; bad lines are told.
+fn good(batch: source::Batch, ui: &Ui) -> Vec<NewTask> {
+    for (line, why) in &batch.bad {
+        ui.talk(&format!("line {line} {}", text::printable(why)));
+    }
+    batch.tasks
 }
 
 fn show(result: &StreamResult, json: bool, out: &mut Out, ui: &Ui) -> Result<(), CliError> {

@@ -383,9 +383,7 @@ impl World {
                 }
             }
         }
-        for attempt in actions.send {
-            self.sent(attempt);
-        }
+        // Before what is sent: one commit can cancel a task, bring it back and claim it.
         for finished in actions.finished {
             let known = self.by_id.get(&finished.id).map(|n| &mut self.tasks[*n]);
             if let Some(known) = known {
@@ -393,6 +391,9 @@ impl World {
                 assert_eq!(known.live, None, "it ended while an attempt ran");
                 known.finished = true;
             }
+        }
+        for attempt in actions.send {
+            self.sent(attempt);
         }
         for expired in actions.expired {
             let at = self.held.iter().position(|h| h.attempt.token == expired.token).unwrap();
