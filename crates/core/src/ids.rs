@@ -41,6 +41,12 @@ impl TaskId {
     pub const fn raw(self) -> i64 {
         self.0
     }
+
+    /// When it was drawn; wall clock, milliseconds since 1970.
+    #[must_use]
+    pub const fn drawn_at_ms(self) -> u64 {
+        TASK_ID_ORIGIN_MS + (self.0.unsigned_abs() >> (NODE_BITS + SEQ_BITS))
+    }
 }
 
 impl fmt::Display for TaskId {

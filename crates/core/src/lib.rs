@@ -8,6 +8,7 @@ pub mod event;
 pub mod ids;
 pub mod logwire;
 pub mod priority;
+pub mod task_backoff;
 pub mod units;
 pub mod words;
 
@@ -16,5 +17,6 @@ pub use end::{End, SignalSource, Usage};
 pub use event::Event;
 pub use ids::{InstanceId, SpawnId, StateId, TaskId, TaskIdSource, Token};
 pub use priority::Priority;
+pub use task_backoff::TaskBackoff;
 pub use units::{Dur, DurRange, Size, UnitError};
 pub use words::{Durability, InstanceKind, InstanceState, Stream, TaskState};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ganger_core::{Priority, TaskId, TaskState, Token};
-use ganger_store::{AttemptError, Due, ReadyRow, RefusedWhy, StoreError};
+use ganger_store::{AttemptError, DeadReason, Due, ReadyRow, RefusedWhy, StoreError};
 
 /// Everything to do since the last look. Order inside one list is the order in which it happened.
 #[derive(Debug, Default)]
@@ -126,6 +126,8 @@ pub struct Finished {
     pub result: Option<Bytes>,
     /// When discarded.
     pub error: Option<Box<AttemptError>>,
+    /// Why it was discarded.
+    pub reason: Option<DeadReason>,
     /// Its last attempt's number; 0 when none was made.
     pub attempt: u32,
 }

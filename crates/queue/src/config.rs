@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ganger_core::{Backoff, Durability, Priority};
+use ganger_core::{Durability, Priority};
 use ganger_store::TaskOptions;
 use serde::{Deserialize, Serialize};
+
+use crate::retry::RetryRules;
 
 /// The rules of one queue.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,21 +39,6 @@ impl Default for QueueConfig {
             payload_max: PAYLOAD_MAX,
             max_len: None,
         }
-    }
-}
-
-/// When a failed task runs again.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct RetryRules {
-    /// Attempts in all, at least 1.
-    pub max: u32,
-    /// Wait between them.
-    pub backoff: Backoff,
-}
-
-impl Default for RetryRules {
-    fn default() -> Self {
-        Self { max: 5, backoff: Backoff::TASK }
     }
 }
 

@@ -48,13 +48,15 @@
 pub mod actions;
 pub mod config;
 pub mod engine;
+pub mod retry;
 pub mod schedule;
 
 pub use actions::{
     Actions, Attempt, Cancelling, Done, Expired, Failure, Finished, Loaded, Read, Reply, Returned,
 };
-pub use config::{NewTask, PushError, QueueConfig, RetryRules};
+pub use config::{NewTask, PushError, QueueConfig};
 pub use engine::{Engine, EngineOptions, EngineStats, Finish, How, Now, QueueIx, Stale, Worker};
+pub use retry::{ClassRule, OnClass, RetryRules};
 
 /// Batches that may be with the writer at a time: one commits while the next is filled.
 pub const IN_FLIGHT_MAX: usize = 2;

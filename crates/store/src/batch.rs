@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ganger_core::{Backoff, Event, Priority, TaskId, TaskState, Token};
+use ganger_core::{Event, Priority, TaskBackoff, TaskId, TaskState, Token};
 use serde::{Deserialize, Serialize};
 
 pub use crate::applied::{Applied, Cancelled, Duplicate, Refused, RefusedWhy, Revived};
-pub use crate::attempt::{AttemptError, AttemptWord, UnknownAttemptWord};
+pub use crate::attempt::{
+    AttemptError, AttemptWord, DeadReason, UnknownAttemptWord, UnknownDeadReason,
+};
 
 /// Operations that become durable in one commit, applied in order.
 ///
@@ -88,8 +90,12 @@ pub enum Op {
     Retry {
         /// The task.
         id: TaskId,
-        /// Its place among those of the same queue and priority.
+        /// Its place among those of the same queue and priority, drawn now.
         seq: i64,
+        /// Only if this is still its last attempt: a task that came back and died again meanwhile is another dead letter.
+        attempt: Option<u32>,
+        /// In place of its payload.
+        payload: Option<Bytes>,
         /// The submitter's tag, handed back.
         req: u64,
     },
@@ -157,7 +163,16 @@ pub struct TaskOptions {
     pub timeout: Option<Duration>,
     /// Wait between attempts.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub backoff: Option<Backoff>,
+    pub backoff: Option<TaskBackoff>,
+    /// No further attempt once it is older than this.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub max_age: Option<Duration>,
+    /// Ends by crash or timeout after which it is quarantined.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub crash_limit: Option<u32>,
+    /// When it was brought back last, from where its age counts; milliseconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub revived_at_ms: Option<u64>,
 }
 
 /// A worker gets a task.
@@ -223,8 +238,8 @@ pub enum Next {
         /// Its place among those of the same queue and priority.
         seq: i64,
     },
-    /// `discarded`: a dead letter.
-    Discarded,
+    /// `discarded`: a dead letter, and why.
+    Discarded(DeadReason),
     /// `cancelled` while it ran.
     Cancelled,
 }
@@ -240,7 +255,7 @@ impl Outcome {
             }
             Next::RetryAt { .. } => TaskState::Retryable,
             Next::Available { .. } => TaskState::Available,
-            Next::Discarded => TaskState::Discarded,
+            Next::Discarded(_) => TaskState::Discarded,
             Next::Cancelled => TaskState::Cancelled,
         }
     }

@@ -32,8 +32,8 @@ pub mod writer;
 mod writer_tests;
 
 pub use batch::{
-    Applied, AttemptError, AttemptWord, Batch, Cancelled, Claim, Duplicate, Enqueue, Next, Op,
-    Outcome, Push, Refused, RefusedWhy, Revived, TaskOptions,
+    Applied, AttemptError, AttemptWord, Batch, Cancelled, Claim, DeadReason, Duplicate, Enqueue,
+    Next, Op, Outcome, Push, Refused, RefusedWhy, Revived, TaskOptions,
 };
 pub use bytes::Bytes;
 pub use error::{OpenError, StoreError};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ganger_core::{Priority, TaskId, TaskState, Token};
 
-use crate::batch::{AttemptError, AttemptWord, TaskOptions};
+use crate::batch::{AttemptError, AttemptWord, DeadReason, TaskOptions};
 
 /// A task that can be claimed, with all a worker needs.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,9 +24,9 @@ pub struct ReadyRow {
     pub payload: Bytes,
     /// Number of its last attempt; 0 when none was made.
     pub attempt: u32,
-    /// Attempts made before the last manual retry: they don't count against the maximum.
+    /// Attempts that don't count against the maximum: those before the last manual retry, and snoozed ones.
     pub base: u32,
-    /// Ends by crash so far.
+    /// Ends by crash or timeout since it was pushed or brought back.
     pub crashes: u32,
     /// What differs from the queue's configuration.
     pub options: Option<Box<TaskOptions>>,
@@ -94,6 +94,10 @@ pub struct TaskRow {
     pub result: Option<Bytes>,
     /// Why its last attempt failed.
     pub error: Option<AttemptError>,
+    /// Why it was given up, when `discarded`; `None` for those of before such reasons were kept.
+    pub reason: Option<DeadReason>,
+    /// Ends by crash or timeout since it was pushed or brought back.
+    pub crashes: u32,
     /// Number of its last attempt.
     pub attempt: u32,
     /// Its attempts, oldest first. Empty in lists.

@@ -17,6 +17,7 @@ mod procfile;
 mod program;
 mod raw;
 mod resolve;
+mod retry;
 mod schema;
 mod values;
 mod verify;
@@ -30,7 +31,7 @@ pub use checks::{NotExecutable, find_executable};
 pub use diagnostic::{ConfigErrors, Diagnostic, Severity};
 pub use model::{
     Config, DependsOn, Kill, Limits, LogRules, Pool, Program, Protocol, Queue, Ready, ReadyCheck,
-    Restart, RestartOn, Retry, Service, SourceFile, Stop, Workers,
+    Restart, RestartOn, Retry, RetryOn, Service, SourceFile, Stop, Workers,
 };
 pub(crate) use resolve::REPLICAS_MAX;
 pub use schema::schema;

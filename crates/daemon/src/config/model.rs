@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use ganger_core::{Backoff, Dur, Durability, Size};
+use ganger_core::{Backoff, Dur, Durability, Size, TaskBackoff};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -103,12 +103,45 @@ pub struct Queue {
 }
 
 /// `retry`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Retry {
     /// Attempts in all.
     pub max: u32,
     /// The waits between them.
-    pub backoff: Backoff,
+    pub backoff: TaskBackoff,
+    /// No further attempt would begin later than this after the push.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<Dur>,
+    /// Attempts that may end by crash or timeout; 0: no limit but `max`.
+    #[serde(default = "crash_limit")]
+    pub crash_limit: u32,
+    /// Classes of errors after which no attempt is made; `*` stands for any text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub non_retryable: Vec<String>,
+    /// What is different, by class of error.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub on: BTreeMap<String, RetryOn>,
+}
+
+/// `retry.on.CLASS`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RetryOn {
+    /// Attempts in all; `None`: the queue's.
+    pub max: Option<u32>,
+    /// The waits between them; `None`: the queue's.
+    pub backoff: Option<TaskBackoff>,
+}
+
+const fn crash_limit() -> u32 {
+    ganger_queue::retry::CRASH_LIMIT
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        let ganger_queue::RetryRules { max, backoff, crash_limit, .. } = Default::default();
+        let (max_age, non_retryable, on) = Default::default();
+        Self { max, backoff, max_age, crash_limit, non_retryable, on }
+    }
 }
 
 /// `[pool.NAME]`.

@@ -1,9 +1,10 @@
 //! The sections of `ganger.toml` as they are written. The doc comments are the JSON Schema's descriptions.
 
 use super::model::{Kill, Protocol};
+use super::retry::RawRetry;
 use super::values::{
     Bytes, Command, Cores, Dependencies, DurabilityWord, EnvText, OneOrMany, Restart, ShellText,
-    Signal, Time, Times, Workers,
+    Signal, Time, Workers,
 };
 use super::walk::{At, Key, Named, section};
 
@@ -72,23 +73,13 @@ section! {
 }
 
 section! {
-    /// What happens after a failed attempt.
-    struct Retry in "`retry`" {
-        /// Attempts in all. Default: 5.
-        max: u32,
-        /// The waits: first..longest, doubling, with jitter. Default: "1s..10m".
-        backoff: Times,
-    }
-}
-
-section! {
     /// Where tasks wait.
     struct Queue in "[queue.*]" {
         /// What an acknowledgement promises: "fsync" survives power loss, "relaxed" any crash of ganger, "memory"
         /// nothing. Default: "fsync".
         durability: DurabilityWord,
         /// What happens after a failed attempt.
-        retry: Retry,
+        retry: RawRetry,
         /// An attempt that takes longer is ended and failed. Default: "10m".
         timeout: Time,
         /// Pushes beyond so many open tasks are refused. Default: no bound.

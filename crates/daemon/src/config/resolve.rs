@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
-use ganger_core::{Backoff, Dur, Durability, Size};
+use ganger_core::{Dur, Durability, Size};
 
 use super::model::{
-    Config, DependsOn, Pool, Protocol, Queue, Ready, ReadyCheck, Retry, Service, SourceFile,
+    Config, DependsOn, Pool, Protocol, Queue, Ready, ReadyCheck, Service, SourceFile,
     Workers as WorkerCount,
 };
 use super::program::program;
@@ -21,8 +21,6 @@ pub(crate) const REPLICAS_MAX: u32 = 10_000;
 const CONCURRENCY_MAX: u32 = 1_024;
 /// Buffered attempts have to be handed back when a worker dies.
 const PREFETCH_MAX: u32 = 1_024;
-/// Attempts are numbered in a small column, and nobody retries more often by hand.
-const ATTEMPTS_MAX: u32 = 1_000;
 /// A payload passes through memory several times; larger things belong into files.
 const PAYLOAD_MAX: Size = Size(64 << 20);
 /// Directory entries are at most 255 bytes (limits.h); the name also prefixes every log line.
@@ -33,7 +31,6 @@ const OWN_NAME: &str = "ganger";
 const PAYLOAD_DEFAULT: Size = Size(1 << 20);
 const TASK_TIMEOUT: Dur = Dur(std::time::Duration::from_secs(600));
 const READY_TIMEOUT: Dur = Dur(std::time::Duration::from_secs(30));
-const ATTEMPTS: u32 = 5;
 const PREFETCH: u32 = 16;
 
 /// Where a dependency is written: the name, and what must be so.
@@ -122,11 +119,7 @@ pub(super) fn is_name(text: &str) -> bool {
 }
 
 fn resolve_queue(queue: &raw::Queue, walk: &mut Walk<'_>) -> Queue {
-    let retry = queue.retry.get();
-    let backoff = retry.and_then(|retry| retry.backoff.get()).map_or(Backoff::TASK, |times| {
-        Backoff { base: times.0.from.0, max: times.0.to.0, ..Backoff::TASK }
-    });
-    let max = retry.map_or(ATTEMPTS, |r| in_range(&r.max, ATTEMPTS, 1, ATTEMPTS_MAX, walk));
+    let retry = super::retry::retry(queue.retry.get(), walk);
     let payload = queue.max_payload.get().map_or(PAYLOAD_DEFAULT, |bytes| bytes.0);
     if payload > PAYLOAD_MAX {
         walk.error(queue.max_payload.span().unwrap_or_default(), format!("{payload} is too large"))
@@ -138,7 +131,7 @@ fn resolve_queue(queue: &raw::Queue, walk: &mut Walk<'_>) -> Queue {
     not_zero(&queue.timeout.span(), timeout, walk);
     Queue {
         durability: queue.durability.get().map_or(Durability::Fsync, |word| word.0),
-        retry: Retry { max, backoff },
+        retry,
         timeout,
         max_length: queue.max_length.get().copied(),
         max_payload: payload,

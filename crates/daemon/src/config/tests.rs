@@ -75,6 +75,57 @@ fn every_mistake_in_one_pass() {
 }
 
 #[test]
+fn retry_rules_as_written() {
+    let folder = toml(
+        r#"
+        [queue.mail.retry]
+        max = 8
+        curve = "linear"
+        backoff = "5s..1m"
+        jitter = "equal"
+        max_age = "1d"
+        crash_limit = 2
+        non_retryable = ["ValidationError", "http.4*"]
+        on."http.*" = { curve = "fixed", backoff = "30s", jitter = "none" }
+        on.ConnectionError = { max = 20 }
+        [queue.old]
+        retry = { max = 25, curve = "sidekiq" }
+        [queue.poly]
+        retry = { curve = "polynomial", power = 4, backoff = "1s..1h" }
+        "#,
+    );
+    let queues = folder.load("ganger.toml").unwrap().config.queues;
+    insta::assert_json_snapshot!(
+        "retry",
+        queues.iter().map(|(name, queue)| (name, &queue.retry)).collect::<BTreeMap<_, _>>()
+    );
+}
+
+#[test]
+fn retry_rules_that_contradict_themselves() {
+    let folder = toml(
+        r#"
+        [queue.a.retry]
+        curve = "oban"
+        backoff = "1s..5s"
+        jitter = "none"
+        factor = 3
+        [queue.b.retry]
+        curve = "fixd"
+        power = 200
+        max_age = "0"
+        [queue.c.retry]
+        curve = "fixed"
+        backoff = "1s..5s"
+        non_retryable = ["", "X"]
+        on.X = { max = 0 }
+        on.Y = { retries = 1 }
+        "#,
+    );
+    insta::assert_snapshot!(folder.findings("ganger.toml"));
+}
+
+#[test]
 fn references() {
     insta::assert_snapshot!(
         toml(include_str!("../../tests/config/references.toml")).findings("ganger.toml")

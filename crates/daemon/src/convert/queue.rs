@@ -1,16 +1,32 @@
 //! A queue's rules.
 
-use ganger_queue::{QueueConfig, RetryRules};
+use ganger_queue::{ClassRule, OnClass, QueueConfig, RetryRules};
 
-use crate::config::Queue;
+use crate::config::{Queue, Retry};
 
 /// The rules as the queue crate has them.
 pub(crate) fn queue_config(queue: &Queue) -> QueueConfig {
     QueueConfig {
         durability: queue.durability,
-        retry: RetryRules { max: queue.retry.max, backoff: queue.retry.backoff },
+        retry: retry_rules(&queue.retry),
         timeout: queue.timeout.0,
         payload_max: usize::try_from(queue.max_payload.0).unwrap_or(usize::MAX),
         max_len: queue.max_length,
+    }
+}
+
+fn retry_rules(retry: &Retry) -> RetryRules {
+    let rule = |class: &String, then| ClassRule { class: class.clone(), then };
+    let never = retry.non_retryable.iter().map(|class| rule(class, OnClass::Discard));
+    let others = retry
+        .on
+        .iter()
+        .map(|(class, on)| rule(class, OnClass::Retry { max: on.max, backoff: on.backoff }));
+    RetryRules {
+        max: retry.max,
+        backoff: retry.backoff,
+        max_age: retry.max_age.map(|age| age.0),
+        crash_limit: retry.crash_limit,
+        classes: never.chain(others).collect(),
     }
 }

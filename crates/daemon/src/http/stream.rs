@@ -190,6 +190,7 @@ mod tests {
             state: TaskState::Completed,
             result: Some(Bytes::from_static(b"{\"a\":[1]}")),
             error: None,
+            reason: None,
             attempt: 1,
         };
         let failed = Finished {

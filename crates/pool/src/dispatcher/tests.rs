@@ -30,7 +30,8 @@ struct Rig {
 }
 
 fn queues() -> Vec<(String, QueueConfig)> {
-    let retry = RetryRules { max: 3, backoff: Backoff { base: Duration::ZERO, ..Backoff::TASK } };
+    let backoff = Backoff { base: Duration::ZERO, ..Backoff::TASK }.into();
+    let retry = RetryRules { max: 3, backoff, ..RetryRules::default() };
     let mem = QueueConfig { durability: Durability::Memory, retry, ..QueueConfig::default() };
     let disk = QueueConfig { durability: Durability::Fsync, ..mem.clone() };
     vec![("mem".into(), mem), ("disk".into(), disk)]

@@ -226,7 +226,7 @@ fn hear_envelope(
 /// An error as the task's own code told it.
 pub(crate) fn error_of(failure: TaskFailure) -> How {
     let TaskFailure { message, class, stack, is_final, retry_after } = failure;
-    let error = Box::new(AttemptError { message, class, stack, stderr: Vec::new() });
+    let error = Box::new(AttemptError { message, class, stack, ..AttemptError::default() });
     How::Error { error, retryable: !is_final, retry_after }
 }
 

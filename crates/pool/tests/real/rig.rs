@@ -236,9 +236,11 @@ fn queues() -> Vec<(String, QueueConfig)> {
             factor: 1.0,
             max: Duration::from_millis(10),
             jitter: false,
-        },
+        }
+        .into(),
+        ..RetryRules::default()
     };
-    let disk = QueueConfig { retry, ..QueueConfig::default() };
+    let disk = QueueConfig { retry: retry.clone(), ..QueueConfig::default() };
     let quick = QueueConfig { timeout: Duration::from_millis(300), ..disk.clone() };
     let once = QueueConfig { retry: RetryRules { max: 1, ..retry }, ..disk.clone() };
     let mem = QueueConfig { durability: Durability::Memory, ..disk.clone() };

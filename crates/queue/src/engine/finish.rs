@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ganger_core::TaskState;
-use ganger_store::{AttemptError, AttemptRow, AttemptWord, Next, Op, Outcome, ReadyRow};
+use ganger_store::{
+    AttemptError, AttemptRow, AttemptWord, DeadReason, Next, Op, Outcome, ReadyRow,
+};
 
 use super::lane::Waiting;
 use super::row::DoneTask;
-use super::rules::{Case, Then, Verdict, decide};
 use super::{Engine, Finish, Now, Phase, QueueIx, Running, Stale};
 use crate::actions::Finished;
+use crate::retry::decide::{Case, Then, Verdict, decide};
 
 impl Engine {
     /// An attempt ended; the rules decide what becomes of the task.
@@ -26,17 +28,15 @@ impl Engine {
         };
         run.phase = Phase::Ending;
         run.pid = pid.unwrap_or(run.pid);
-        let (ix, cancel) = (run.ix, run.cancel);
-        let options = run.row.options.as_deref();
-        let (own_max, own_backoff) =
-            (options.and_then(|o| o.max_attempts), options.and_then(|o| o.backoff));
-        let made = run.row.attempt.saturating_sub(run.row.base);
-        let rules = self.row(ix).config.retry;
+        let ix = run.ix;
         let case = Case {
-            made,
-            max: own_max.unwrap_or(rules.max),
-            backoff: own_backoff.unwrap_or(rules.backoff),
-            cancel,
+            rules: &self.queues[ix.0 as usize].config.retry,
+            options: run.row.options.as_deref(),
+            attempt: run.row.attempt,
+            made: run.row.attempt.saturating_sub(run.row.base),
+            crashes: run.row.crashes,
+            age: age(&run.row, now),
+            cancel: run.cancel,
             unit: self.random.f64(),
         };
         let verdict = decide(how, case);
@@ -56,7 +56,10 @@ impl Engine {
         self.stats.crashed += u64::from(verdict.word.is_crash());
         match verdict.then {
             Then::Completed(_) => self.stats.completed += 1,
-            Then::Discarded => self.stats.discarded += 1,
+            Then::Discarded(why) => {
+                self.stats.discarded += 1;
+                self.stats.quarantined += u64::from(why == DeadReason::Quarantined);
+            }
             Then::Again | Then::After(_) if verdict.word != AttemptWord::Released => {
                 self.stats.retried += 1;
             }
@@ -79,7 +82,7 @@ impl Engine {
             Then::Again => Next::Available { seq: again },
             Then::Back => Next::Available { seq: run.row.seq },
             Then::After(wait) => Next::RetryAt { at_ms: after(now, wait) },
-            Then::Discarded => Next::Discarded,
+            Then::Discarded(why) => Next::Discarded(why),
             Then::Cancelled => Next::Cancelled,
         };
         let outcome = Outcome {
@@ -106,6 +109,7 @@ impl Engine {
             row.attempt -= 1;
         } else {
             row.crashes += u32::from(word.is_crash());
+            row.base += u32::from(word == AttemptWord::Snoozed);
             history.push(AttemptRow {
                 n: row.attempt,
                 worker: run.worker_name,
@@ -133,15 +137,15 @@ impl Engine {
                 queue.admit(Waiting { row, history, birth: None }, true);
             }
             Then::Completed(result) => {
-                let end = (TaskState::Completed, Some(result), None);
+                let end = End { result: Some(result), ..End::of(TaskState::Completed) };
                 self.bury(ix, row, history, end, TaskState::Running, now);
             }
-            Then::Discarded => {
-                let end = (TaskState::Discarded, None, error);
+            Then::Discarded(why) => {
+                let end = End { error, reason: Some(why), ..End::of(TaskState::Discarded) };
                 self.bury(ix, row, history, end, TaskState::Running, now);
             }
             Then::Cancelled => {
-                let end = (TaskState::Cancelled, None, error);
+                let end = End { error, ..End::of(TaskState::Cancelled) };
                 self.bury(ix, row, history, end, TaskState::Running, now);
             }
         }
@@ -153,11 +157,11 @@ impl Engine {
         ix: QueueIx,
         row: ReadyRow,
         history: Vec<AttemptRow>,
-        end: (TaskState, Option<bytes::Bytes>, Option<Box<AttemptError>>),
+        end: End,
         from: TaskState,
         now: Now,
     ) {
-        let (state, result, error) = end;
+        let End { state, result, error, reason } = end;
         let queue = self.row_mut(ix);
         queue.moved(Some(from), Some(state));
         let finished = Finished {
@@ -166,12 +170,34 @@ impl Engine {
             state,
             result: result.clone(),
             error: error.clone(),
+            reason,
             attempt: row.attempt,
         };
         let ended_at_ms = now.wall_ms;
-        queue.remember_done(DoneTask { row, history, state, result, error, ended_at_ms });
+        queue.remember_done(DoneTask { row, history, state, result, error, reason, ended_at_ms });
         self.actions.finished.push(finished);
     }
+}
+
+/// How a task of a memory queue ended.
+pub(super) struct End {
+    state: TaskState,
+    result: Option<bytes::Bytes>,
+    error: Option<Box<AttemptError>>,
+    reason: Option<DeadReason>,
+}
+
+impl End {
+    pub(super) const fn of(state: TaskState) -> Self {
+        Self { state, result: None, error: None, reason: None }
+    }
+}
+
+/// Since it was pushed or brought back.
+fn age(row: &ReadyRow, now: Now) -> Duration {
+    let revived = row.options.as_ref().and_then(|options| options.revived_at_ms);
+    let since = revived.unwrap_or_else(|| row.id.drawn_at_ms());
+    Duration::from_millis(now.wall_ms.saturating_sub(since))
 }
 
 fn after(now: Now, wait: Duration) -> u64 {

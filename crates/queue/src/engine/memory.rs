@@ -105,6 +105,7 @@ fn done_row(queue: &Arc<str>, done: &DoneTask) -> TaskRow {
         ended_at_ms: Some(done.ended_at_ms),
         result: done.result.clone(),
         error: done.error.as_deref().cloned(),
+        reason: done.reason,
         ..task_row(queue, &done.row, &done.history, done.state)
     }
 }
@@ -125,6 +126,8 @@ fn task_row(queue: &Arc<str>, row: &ReadyRow, history: &[AttemptRow], state: Tas
         ended_at_ms: None,
         result: None,
         error,
+        reason: None,
+        crashes: row.crashes,
         attempt: row.attempt,
         attempts: history.to_vec(),
     }

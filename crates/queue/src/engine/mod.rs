@@ -1,6 +1,6 @@
 //! The engine: what it holds and how it is set up. The rest is split by what happens:
 //!
-//! - `push`: new tasks · `take`: claims · `finish`: ends of attempts, by the rules in `rules`
+//! - `push`: new tasks · `take`: claims · `finish`: ends of attempts, by the rules in [`crate::retry`]
 //! - `settle`: answers of the writer · `failed`: commits that did not happen
 //! - `reads`: refills and due tasks · `clock`: deadlines · `request`: cancel, retry, pause
 //! - `memory`: tasks that live here only · `lane`, `row`: the waiting tasks of a queue
@@ -21,7 +21,6 @@ mod push;
 mod reads;
 mod request;
 mod row;
-mod rules;
 mod settle;
 mod take;
 #[cfg(test)]

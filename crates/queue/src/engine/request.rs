@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ganger_core::{TaskId, TaskState};
 use ganger_store::{Op, RefusedWhy};
 
+use super::finish::End;
 use super::lane::Waiting;
 use super::{Engine, Now, Phase, QueueIx};
 use crate::actions::{Cancelling, Done, Failure};
@@ -48,7 +49,7 @@ impl Engine {
         from: TaskState,
         now: Now,
     ) {
-        let end = (TaskState::Cancelled, None, None);
+        let end = End::of(TaskState::Cancelled);
         self.bury(ix, waiting.row, waiting.history, end, from, now);
         self.reply(req, Ok(Done::Cancelled));
     }
@@ -69,7 +70,7 @@ impl Engine {
             }
             None if self.has_durable() => {
                 self.batch.sync = true;
-                self.batch.ops.push(Op::Retry { id, seq, req });
+                self.batch.ops.push(Op::Retry { id, seq, attempt: None, payload: None, req });
             }
             None => {
                 let why = RefusedWhy::NotFound;
@@ -83,7 +84,9 @@ impl Engine {
         let Some((done, queue)) = found else { return };
         let mut row = done.row;
         row.seq = seq;
-        row.base = row.attempt;
+        (row.base, row.crashes) = (row.attempt, 0);
+        let revived_at_ms = TaskId::from_raw(seq).map(TaskId::drawn_at_ms);
+        row.options.get_or_insert_default().revived_at_ms = revived_at_ms;
         queue.moved(Some(done.state), Some(TaskState::Available));
         queue.admit(Waiting { row, history: done.history, birth: None }, true);
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ganger_core::{Durability, Priority, TaskId, TaskState};
-use ganger_store::{AttemptError, AttemptRow, Counts, ReadyRow};
+use ganger_store::{AttemptError, AttemptRow, Counts, DeadReason, ReadyRow};
 
 use super::lane::{Lane, Waiting};
 use crate::config::QueueConfig;
@@ -52,6 +52,7 @@ pub(crate) struct DoneTask {
     pub(crate) state: TaskState,
     pub(crate) result: Option<Bytes>,
     pub(crate) error: Option<Box<AttemptError>>,
+    pub(crate) reason: Option<DeadReason>,
     pub(crate) ended_at_ms: u64,
 }
 

@@ -182,17 +182,19 @@ impl Engine {
         let (ix, mut row) = (run.ix, run.row);
         let queue = self.row_mut(ix);
         queue.moved(Some(TaskState::Running), Some(state));
-        let result = match outcome.next {
+        let (result, reason) = match outcome.next {
             Next::RetryAt { at_ms } => return self.due.lower(at_ms),
             Next::Available { seq } => {
                 row.seq = seq;
                 row.attempt -= u32::from(outcome.word == AttemptWord::Released);
                 row.crashes += u32::from(outcome.word.is_crash());
+                row.base += u32::from(outcome.word == AttemptWord::Snoozed);
                 queue.admit(Waiting::stored(row), true);
                 return self.refill(ix);
             }
-            Next::Completed { result } => Some(result),
-            Next::Discarded | Next::Cancelled => None,
+            Next::Completed { result } => (Some(result), None),
+            Next::Discarded(reason) => (None, Some(reason)),
+            Next::Cancelled => (None, None),
         };
         let finished = Finished {
             id: outcome.id,
@@ -200,6 +202,7 @@ impl Engine {
             state,
             result,
             error: outcome.error,
+            reason,
             attempt: row.attempt,
         };
         self.actions.finished.push(finished);
@@ -231,6 +234,7 @@ impl Engine {
             state: TaskState::Cancelled,
             result: None,
             error: None,
+            reason: None,
             attempt: cancelled.attempt,
         });
     }

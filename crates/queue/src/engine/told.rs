@@ -100,11 +100,20 @@ pub enum How {
         error: Box<AttemptError>,
         /// False: no further attempt makes sense, `discarded` at once.
         retryable: bool,
-        /// The wait before the next attempt, instead of the backoff.
+        /// The wait before the next attempt, instead of the backoff; then this one is free.
         retry_after: Option<Duration>,
     },
     /// The process ended while the attempt ran.
     Crash(Box<AttemptError>),
+    /// Ganger ended the process for another reason: a stop, a restart, a takeover. Charged, but not held against the task.
+    Interrupted(Box<AttemptError>),
+    /// The process ended, but part of what it started could not be proven dead. No further attempt: it might run beside that.
+    Stuck {
+        /// Which processes.
+        error: Box<AttemptError>,
+        /// Its time was over; else it crashed.
+        timed_out: bool,
+    },
     /// Its time was over and it was ended.
     Timeout(Box<AttemptError>),
     /// Nobody knows how it ended, only that nothing of it runs any more.
@@ -115,6 +124,21 @@ pub enum How {
     Released,
     /// It was stopped because of a cancel request.
     Cancelled,
+}
+
+impl How {
+    /// The error of a failure.
+    pub fn error_mut(&mut self) -> Option<&mut AttemptError> {
+        match self {
+            Self::Error { error, .. }
+            | Self::Crash(error)
+            | Self::Timeout(error)
+            | Self::Interrupted(error)
+            | Self::Lost(error)
+            | Self::Stuck { error, .. } => Some(error),
+            Self::Completed(_) | Self::Snooze(_) | Self::Released | Self::Cancelled => None,
+        }
+    }
 }
 
 /// A word about an attempt that is not the task's (any more).
@@ -138,9 +162,11 @@ pub struct EngineStats {
     pub completed: u64,
     /// Tasks discarded.
     pub discarded: u64,
+    /// Of these, tasks that crashed too often.
+    pub quarantined: u64,
     /// Attempts that failed and will be tried again.
     pub retried: u64,
-    /// Attempts that ended by crash.
+    /// Attempts that ended by crash or timeout.
     pub crashed: u64,
     /// Words about stale attempts, refused here or by the store.
     pub stale: u64,

@@ -15,7 +15,8 @@ macro_rules! conformance {
     ($open:expr) => {
         $crate::conformance::conformance!($open;
             life_of_a_task, a_claim_rides_along, stale_words_are_refused, failures_leave_a_history,
-            uncharged_return_reuses_the_number, dead_letters_come_back, cancelling,
+            uncharged_return_reuses_the_number, snoozed_attempts_are_told_and_free,
+            a_replay_is_fenced_and_may_change_the_payload, dead_letters_come_back, cancelling,
             keys_add_nothing_twice, due_tasks, refill_goes_forward, pages_meet_every_task_once,
             claims_survive_and_epochs_rise, counts_agree_with_rows, desired_state_and_events,
             large_payloads, pausing

@@ -96,7 +96,7 @@ pub(crate) fn stale_words_are_refused<S: Store>(open: &dyn Fn() -> S) {
         vec![
             completed(1, old),
             Op::Started { id: id(1), token: old, at_ms: 5, pid: Some(9) },
-            outcome(1, old, AttemptWord::Error, Next::Discarded),
+            outcome(1, old, AttemptWord::Error, Next::Discarded(DeadReason::Attempts)),
             outcome(1, old, AttemptWord::Released, Next::Available { seq: 10 }),
             Op::Claim(claim(1, new, 3)),
             completed(77, new),
@@ -132,7 +132,7 @@ pub(crate) fn failures_leave_a_history<S: Store>(open: &dyn Fn() -> S) {
         let (word, next) = match n {
             1 => (AttemptWord::Error, Next::RetryAt { at_ms: 5_000 }),
             2 => (AttemptWord::Crash, Next::RetryAt { at_ms: 6_000 }),
-            _ => (AttemptWord::Timeout, Next::Discarded),
+            _ => (AttemptWord::Timeout, Next::Discarded(DeadReason::Attempts)),
         };
         clean(&mut store, vec![outcome(1, held, word, next)]);
         if n < 3 {
@@ -147,6 +147,57 @@ pub(crate) fn failures_leave_a_history<S: Store>(open: &dyn Fn() -> S) {
     let words: Vec<_> = row.attempts.iter().filter_map(|a| a.outcome).collect();
     assert_eq!(words, [AttemptWord::Error, AttemptWord::Crash, AttemptWord::Timeout]);
     assert_eq!(row.error.unwrap().message, "timeout");
+    assert_eq!((row.reason, row.crashes), (Some(DeadReason::Attempts), 2));
+}
+
+pub(crate) fn snoozed_attempts_are_told_and_free<S: Store>(open: &dyn Fn() -> S) {
+    let mut store = open();
+    let held = token(store.epoch(), 1);
+    clean(&mut store, vec![push(vec![task(1)]), Op::Claim(claim(1, held, 1))]);
+    let later = Next::RetryAt { at_ms: 9_000 };
+    clean(&mut store, vec![outcome(1, held, AttemptWord::Snoozed, later)]);
+    assert_eq!(state(&store, 1), TaskState::Retryable);
+    let due = store.reader().unwrap().due(9_000, 10).unwrap();
+    let row = &due.rows[0].row;
+    assert_eq!((row.attempt, row.base, row.crashes), (1, 1, 0), "made, and not charged");
+    let row = store.reader().unwrap().task(id(1)).unwrap().unwrap();
+    assert_eq!(row.attempts[0].outcome, Some(AttemptWord::Snoozed));
+    check_counts(&store);
+}
+
+pub(crate) fn a_replay_is_fenced_and_may_change_the_payload<S: Store>(open: &dyn Fn() -> S) {
+    let mut store = open();
+    let (first, second) = (token(store.epoch(), 1), token(store.epoch(), 2));
+    clean(&mut store, vec![push(vec![task(1)]), Op::Claim(claim(1, first, 1))]);
+    let quarantined = Next::Discarded(DeadReason::Quarantined);
+    clean(&mut store, vec![outcome(1, first, AttemptWord::Crash, quarantined.clone())]);
+    let row = store.reader().unwrap().task(id(1)).unwrap().unwrap();
+    assert_eq!((row.reason, row.crashes), (Some(DeadReason::Quarantined), 1));
+    let seq = 5 << 22;
+    let replay = |attempt, payload: Option<Vec<u8>>| {
+        let payload = payload.map(Into::into);
+        vec![Op::Retry { id: id(1), seq, attempt: Some(attempt), payload, req: 3 }]
+    };
+    let applied = one(&mut store, replay(2, None));
+    assert_eq!(applied.refused[0].why, RefusedWhy::Stale(TaskState::Discarded));
+    let long = vec![b'1'; 5_000];
+    let applied = one(&mut store, replay(1, Some(long.clone())));
+    let row = &applied.revived[0].row;
+    assert_eq!((row.crashes, row.base, &row.payload[..]), (0, 1, &long[..]));
+    let revived_at = row.options.as_ref().and_then(|options| options.revived_at_ms);
+    assert_eq!(revived_at, Some(ganger_core::ids::TASK_ID_ORIGIN_MS + 5));
+    check_counts(&store);
+    // It dies again: another dead letter than the one that was seen before.
+    let crash = outcome(1, second, AttemptWord::Crash, quarantined);
+    clean(&mut store, vec![Op::Claim(claim(1, second, 2)), crash]);
+    let applied = one(&mut store, replay(1, None));
+    assert_eq!(applied.refused[0].why, RefusedWhy::Stale(TaskState::Discarded));
+    let applied = one(&mut store, replay(2, Some(b"7".to_vec())));
+    assert_eq!(applied.revived[0].row.payload, "7");
+    let lanes =
+        store.reader().unwrap().refill("q", ganger_core::Priority::NORMAL, 0, 9, 99).unwrap();
+    assert_eq!((&lanes.0[0].payload[..], lanes.0[0].attempt), (&b"7"[..], 2));
+    check_counts(&store);
 }
 
 pub(crate) fn uncharged_return_reuses_the_number<S: Store>(open: &dyn Fn() -> S) {
@@ -169,17 +220,29 @@ pub(crate) fn dead_letters_come_back<S: Store>(open: &dyn Fn() -> S) {
     let mut store = open();
     let (first, second) = (token(store.epoch(), 1), token(store.epoch(), 2));
     clean(&mut store, vec![push(vec![task(1)]), Op::Claim(claim(1, first, 1))]);
-    clean(&mut store, vec![outcome(1, first, AttemptWord::Error, Next::Discarded)]);
-    let applied = one(&mut store, vec![Op::Retry { id: id(1), seq: 60, req: 3 }]);
+    clean(
+        &mut store,
+        vec![outcome(1, first, AttemptWord::Error, Next::Discarded(DeadReason::Attempts))],
+    );
+    let applied = one(
+        &mut store,
+        vec![Op::Retry { id: id(1), seq: 60, attempt: None, payload: None, req: 3 }],
+    );
     let revived = &applied.revived[0];
     assert_eq!((revived.row.attempt, revived.row.base, revived.row.seq), (1, 1, 60));
     assert_eq!((&*revived.queue, &revived.row.payload[..]), ("q", &b"{\"n\":1}"[..]));
-    let applied = one(&mut store, vec![Op::Retry { id: id(1), seq: 61, req: 3 }]);
+    let applied = one(
+        &mut store,
+        vec![Op::Retry { id: id(1), seq: 61, attempt: None, payload: None, req: 3 }],
+    );
     assert_eq!(applied.refused[0].why, RefusedWhy::State(TaskState::Available));
     clean(&mut store, vec![Op::Claim(claim(1, second, 2)), completed(1, second)]);
     let row = store.reader().unwrap().task(id(1)).unwrap().unwrap();
     assert_eq!(row.attempts.iter().map(|a| a.n).collect::<Vec<_>>(), [1, 2]);
-    let applied = one(&mut store, vec![Op::Retry { id: id(1), seq: 62, req: 3 }]);
+    let applied = one(
+        &mut store,
+        vec![Op::Retry { id: id(1), seq: 62, attempt: None, payload: None, req: 3 }],
+    );
     assert_eq!(applied.refused[0].why, RefusedWhy::State(TaskState::Completed));
     check_counts(&store);
 }
@@ -336,7 +399,7 @@ pub(crate) fn counts_agree_with_rows<S: Store>(open: &dyn Fn() -> S) {
                 2 => completed(m, was),
                 3 => outcome(m, was, AttemptWord::Released, Next::Available { seq: m }),
                 4 => Op::Cancel { id: id(m), at_ms: 1, req: 0 },
-                5 => Op::Retry { id: id(m), seq: 20_000 + m, req: 0 },
+                5 => Op::Retry { id: id(m), seq: 20_000 + m, attempt: None, payload: None, req: 0 },
                 _ => outcome(m, was, AttemptWord::Crash, Next::RetryAt { at_ms: 1 }),
             };
             ops.push(op);
@@ -406,9 +469,15 @@ pub(crate) fn large_payloads<S: Store>(open: &dyn Fn() -> S) {
     let wanted = large.payload.clone();
     clean(&mut store, vec![push(vec![large]), Op::Claim(claim(1, held, 1))]);
     assert_eq!(store.reader().unwrap().running().unwrap()[0].row.payload, wanted);
-    clean(&mut store, vec![outcome(1, held, AttemptWord::Error, Next::Discarded)]);
+    clean(
+        &mut store,
+        vec![outcome(1, held, AttemptWord::Error, Next::Discarded(DeadReason::Attempts))],
+    );
     assert_eq!(store.reader().unwrap().task(id(1)).unwrap().unwrap().payload, wanted);
-    let applied = one(&mut store, vec![Op::Retry { id: id(1), seq: 9, req: 0 }]);
+    let applied = one(
+        &mut store,
+        vec![Op::Retry { id: id(1), seq: 9, attempt: None, payload: None, req: 0 }],
+    );
     assert_eq!(applied.revived[0].row.payload, wanted);
     let (rows, _) = store.reader().unwrap().refill("q", Priority::NORMAL, -1, 5, 1).unwrap();
     assert_eq!(rows[0].payload, wanted);

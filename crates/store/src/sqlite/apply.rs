@@ -9,10 +9,11 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::fault::now_ms;
 use super::hot::{Hot, Names};
 use super::int;
+use super::revive::Return;
 use crate::batch::{Applied, Batch, Claim, Duplicate, Enqueue, Op, Push, Refused, RefusedWhy};
 
 /// Longest payload that stays in the task's row: short enough that rewriting the row at a claim stays cheap.
-const INLINE_MAX: usize = 1024;
+pub(super) const INLINE_MAX: usize = 1024;
 
 /// One transaction under way.
 pub(super) struct Tx<'c> {
@@ -107,13 +108,16 @@ impl<'c> Tx<'c> {
                 }
                 Err(why) => Some((*id, why)),
             },
-            Op::Retry { id, seq, .. } => match self.revive(at, *id, *seq)? {
-                Ok(revived) => {
-                    applied.revived.push(revived);
-                    None
+            Op::Retry { id, seq, attempt, payload, .. } => {
+                let (seq, attempt, payload) = (*seq, *attempt, payload.as_ref());
+                match self.revive(at, &Return { id: *id, seq, attempt, payload })? {
+                    Ok(revived) => {
+                        applied.revived.push(revived);
+                        None
+                    }
+                    Err(why) => Some((*id, why)),
                 }
-                Err(why) => Some((*id, why)),
-            },
+            }
             Op::Pause { queue, paused, .. } => {
                 let no = self.queue_no(queue)?;
                 self.conn
@@ -334,7 +338,9 @@ impl<'c> Tx<'c> {
     }
 }
 
-fn options_text(options: Option<&crate::batch::TaskOptions>) -> rusqlite::Result<Option<String>> {
+pub(super) fn options_text(
+    options: Option<&crate::batch::TaskOptions>,
+) -> rusqlite::Result<Option<String>> {
     options.map(serde_json::to_string).transpose().map_err(super::unencodable)
 }
 

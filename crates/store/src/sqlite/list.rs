@@ -8,7 +8,7 @@ use rusqlite::{OptionalExtension, Row, params_from_iter};
 
 use super::read::{SqliteReader, task_id};
 use super::{damaged, state_of};
-use crate::batch::{AttemptError, AttemptWord};
+use crate::batch::{AttemptError, AttemptWord, DeadReason, UnknownDeadReason};
 use crate::rows::{AttemptRow, Cursor, Page, TaskQuery, TaskRow};
 use crate::store::PAGE_MAX;
 
@@ -19,10 +19,12 @@ const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Columns of an unfinished task.
 const TASK: &str = "id, queue, state, priority, kind, attempt, pid, worker, started_at, \
-    coalesce(payload, (SELECT bytes FROM body WHERE body.id = task.id)), run_at, NULL, NULL, NULL";
+    coalesce(payload, (SELECT bytes FROM body WHERE body.id = task.id)), run_at, NULL, NULL, NULL, \
+    NULL, crashes";
 /// The same of a finished one.
 const DONE: &str = "id, queue, state, priority, kind, attempt, pid, worker, started_at, \
-    coalesce(payload, (SELECT bytes FROM body WHERE body.id = done.id)), 0, ended_at, result, error";
+    coalesce(payload, (SELECT bytes FROM body WHERE body.id = done.id)), 0, ended_at, result, error, \
+    reason, crashes";
 
 /// A task and the attempt that its own row tells of.
 struct Found {
@@ -59,10 +61,16 @@ fn found(r: &Row<'_>) -> rusqlite::Result<Found> {
         ended_at_ms,
         result: r.get::<_, Option<Vec<u8>>>(12)?.map(Into::into),
         error,
+        reason: reason_of(r.get(14)?)?,
+        crashes: r.get(15)?,
         attempt: own.n,
         attempts: Vec::new(),
     };
     Ok(Found { queue: r.get(1)?, task, own })
+}
+
+fn reason_of(text: Option<String>) -> rusqlite::Result<Option<DeadReason>> {
+    text.map(|text| text.parse()).transpose().map_err(|e: UnknownDeadReason| damaged(e.to_string()))
 }
 
 fn error_of(text: Option<String>) -> rusqlite::Result<Option<AttemptError>> {

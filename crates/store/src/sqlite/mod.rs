@@ -10,6 +10,7 @@ mod list;
 mod open;
 mod outcome;
 mod read;
+mod revive;
 mod tend;
 #[cfg(test)]
 mod tests;

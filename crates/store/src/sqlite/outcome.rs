@@ -1,13 +1,11 @@
 //! How attempts and tasks end. Every statement about an attempt is fenced by its token.
 
-use std::sync::Arc;
-
-use ganger_core::{Priority, TaskId, TaskState};
+use ganger_core::{TaskId, TaskState};
 use rusqlite::{OptionalExtension, params};
 
 use super::apply::Tx;
 use super::int;
-use crate::batch::{AttemptWord, Cancelled, Next, Outcome, RefusedWhy, Revived};
+use crate::batch::{AttemptWord, Cancelled, DeadReason, Next, Outcome, RefusedWhy};
 
 type Refusal = Option<(TaskId, RefusedWhy)>;
 
@@ -19,7 +17,8 @@ impl Tx<'_> {
             Next::Completed { result } => self.complete(queue, outcome, result)?,
             Next::RetryAt { at_ms } => self.again(queue, outcome, int(*at_ms), 0)?,
             Next::Available { seq } => self.again(queue, outcome, 0, *seq)?,
-            Next::Discarded | Next::Cancelled => self.bury(queue, outcome)?,
+            Next::Discarded(why) => self.bury(queue, outcome, Some(*why))?,
+            Next::Cancelled => self.bury(queue, outcome, None)?,
         };
         if !held {
             return self.stale(outcome.id);
@@ -65,7 +64,7 @@ impl Tx<'_> {
             .conn
             .prepare_cached(
                 "UPDATE task SET state = ?5, run_at = ?6, seq = ?7, attempt = attempt - ?8, \
-                 crashes = crashes + ?9, epoch = 0, counter = 0, pid = 0, claimed_at = 0, \
+                 crashes = crashes + ?9, base = base + ?10, epoch = 0, counter = 0, pid = 0, claimed_at = 0, \
                  started_at = NULL, worker = NULL \
                  WHERE id = ?1 AND state = 2 AND epoch = ?2 AND counter = ?3 AND queue = ?4",
             )?
@@ -79,19 +78,29 @@ impl Tx<'_> {
                 seq,
                 i64::from(!charged),
                 i64::from(outcome.word.is_crash()),
+                i64::from(outcome.word == AttemptWord::Snoozed),
             ])?;
         Ok(changed == 1)
     }
 
     /// `discarded` or `cancelled` from `running`.
-    fn bury(&mut self, queue: i64, outcome: &Outcome) -> rusqlite::Result<bool> {
+    fn bury(
+        &mut self,
+        queue: i64,
+        outcome: &Outcome,
+        why: Option<DeadReason>,
+    ) -> rusqlite::Result<bool> {
         if !self.record(queue, outcome)? {
             return Ok(false);
         }
-        let error = error_text(outcome)?;
-        let crash = i64::from(outcome.word.is_crash());
-        let state = outcome.state();
-        self.move_to_done(outcome.id, state, int(outcome.ended_at_ms), error, crash)?;
+        let end = End {
+            state: outcome.state(),
+            at: int(outcome.ended_at_ms),
+            error: error_text(outcome)?,
+            crash: i64::from(outcome.word.is_crash()),
+            why,
+        };
+        self.move_to_done(outcome.id, end)?;
         Ok(true)
     }
 
@@ -118,22 +127,22 @@ impl Tx<'_> {
         Ok(written == 1)
     }
 
-    fn move_to_done(
-        &mut self,
-        id: TaskId,
-        state: TaskState,
-        ended_at: i64,
-        error: Option<String>,
-        crash: i64,
-    ) -> rusqlite::Result<()> {
+    fn move_to_done(&mut self, id: TaskId, end: End) -> rusqlite::Result<()> {
         self.conn
             .prepare_cached(
                 "INSERT INTO done (id, queue, state, priority, attempt, base, crashes, pid, \
-                 started_at, ended_at, worker, kind, options, payload, error) \
+                 started_at, ended_at, worker, kind, options, payload, error, reason) \
                  SELECT id, queue, ?2, priority, attempt, base, crashes + ?5, pid, started_at, ?3, \
-                 worker, kind, options, payload, ?4 FROM task WHERE id = ?1",
+                 worker, kind, options, payload, ?4, ?6 FROM task WHERE id = ?1",
             )?
-            .execute(params![id.raw(), state as i64, ended_at, error, crash])?;
+            .execute(params![
+                id.raw(),
+                end.state as i64,
+                end.at,
+                end.error,
+                end.crash,
+                end.why.map(DeadReason::as_str),
+            ])?;
         self.hot.delete.execute([id.raw()])?;
         self.done_rows += 1;
         Ok(())
@@ -161,60 +170,22 @@ impl Tx<'_> {
         let Some((queue, cancelled)) = found else {
             return Ok(Err(self.state(id)?.map_or(RefusedWhy::NotFound, RefusedWhy::State)));
         };
-        self.move_to_done(id, TaskState::Cancelled, int(at_ms), None, 0)?;
+        let end =
+            End { state: TaskState::Cancelled, at: int(at_ms), error: None, crash: 0, why: None };
+        self.move_to_done(id, end)?;
         self.count(queue, cancelled.from, -1);
         self.count(queue, TaskState::Cancelled, 1);
         Ok(Ok(cancelled))
     }
+}
 
-    /// A dead letter or a cancelled task comes back with a fresh budget: earlier attempts become its base.
-    pub(super) fn revive(
-        &mut self,
-        op: usize,
-        id: TaskId,
-        seq: i64,
-    ) -> rusqlite::Result<Result<Revived, RefusedWhy>> {
-        let found = self
-            .conn
-            .prepare_cached(
-                "SELECT queue, state, (SELECT name FROM queue WHERE no = done.queue), priority, \
-                 kind, coalesce(payload, (SELECT bytes FROM body WHERE body.id = done.id)), \
-                 attempt, crashes, options FROM done WHERE id = ?1 AND state IN (5, 6)",
-            )?
-            .query_row([id.raw()], |r| {
-                let row = crate::ReadyRow {
-                    id,
-                    priority: Priority(r.get(3)?),
-                    seq,
-                    kind: r.get::<_, Option<String>>(4)?.map(Arc::from),
-                    payload: r.get::<_, Vec<u8>>(5)?.into(),
-                    attempt: r.get(6)?,
-                    base: r.get(6)?,
-                    crashes: r.get(7)?,
-                    options: super::options_of(r.get(8)?)?,
-                };
-                let name: String = r.get(2)?;
-                let from = super::state_of(r.get(1)?)?;
-                let revived = Revived { op, queue: name.into(), from, row };
-                Ok((r.get::<_, i64>(0)?, revived))
-            })
-            .optional()?;
-        let Some((queue, revived)) = found else {
-            return Ok(Err(self.state(id)?.map_or(RefusedWhy::NotFound, RefusedWhy::State)));
-        };
-        self.conn
-            .prepare_cached(
-                "INSERT INTO task (id, queue, state, priority, seq, attempt, base, crashes, kind, \
-                 options, payload) SELECT id, queue, 1, priority, ?2, attempt, attempt, crashes, \
-                 kind, options, payload FROM done WHERE id = ?1",
-            )?
-            .execute(params![id.raw(), seq])?;
-        self.conn.prepare_cached("DELETE FROM done WHERE id = ?1")?.execute([id.raw()])?;
-        self.done_rows -= 1;
-        self.count(queue, revived.from, -1);
-        self.count(queue, TaskState::Available, 1);
-        Ok(Ok(revived))
-    }
+/// How a task leaves the unfinished ones.
+struct End {
+    state: TaskState,
+    at: i64,
+    error: Option<String>,
+    crash: i64,
+    why: Option<DeadReason>,
 }
 
 fn error_text(outcome: &Outcome) -> rusqlite::Result<Option<String>> {

@@ -199,7 +199,7 @@ fn histories_are_bounded() {
         let ops = vec![
             push(vec![new]),
             Op::Claim(claim(n, held, 1)),
-            outcome(n, held, AttemptWord::Error, Next::Discarded),
+            outcome(n, held, AttemptWord::Error, Next::Discarded(crate::DeadReason::Attempts)),
             Op::Event(Box::new(event)),
         ];
         store.commit(&[batch(ops)]).unwrap();
@@ -216,7 +216,10 @@ fn histories_are_bounded() {
     let mut reader = store.reader().unwrap();
     assert_eq!(reader.task(id(150)).unwrap(), None);
     assert!(reader.task(id(151)).unwrap().is_some());
-    let late = batch(vec![completed(3, token(1, 3)), Op::Retry { id: id(3), seq: 999, req: 0 }]);
+    let late = batch(vec![
+        completed(3, token(1, 3)),
+        Op::Retry { id: id(3), seq: 999, attempt: None, payload: None, req: 0 },
+    ]);
     let applied = store.commit(&[late]).unwrap();
     assert_eq!(
         applied[0].refused.iter().map(|r| r.why).collect::<Vec<_>>(),

@@ -69,7 +69,8 @@ fn an_idle_workers_claim_rides_with_the_push() {
 #[test]
 fn failures_wait_longer_each_time_and_end() {
     let mut config = QueueConfig::default();
-    config.retry.backoff.jitter = false;
+    config.retry.backoff =
+        ganger_core::Backoff { jitter: false, ..ganger_core::Backoff::TASK }.into();
     config.retry.max = 2;
     let (mut engine, ix, mut now) = engine(config);
     engine.push(1, ix, None, json(1), now).unwrap();

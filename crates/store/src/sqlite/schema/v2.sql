@@ -31,4 +31,9 @@ CREATE TABLE searchable (queue INTEGER PRIMARY KEY);
 -- Finished tasks whose words are not written yet (`gone`: are to be taken out).
 CREATE TABLE unsearched (id INTEGER PRIMARY KEY, gone INTEGER NOT NULL DEFAULT 0);
 
+-- == Dead letters ==
+
+-- Why a task was given up: attempts, non_retryable, max_age, quarantined, stuck. NULL: discarded under schema 1.
+ALTER TABLE done ADD COLUMN reason TEXT;
+
 -- == (append your own headed section below) ==
