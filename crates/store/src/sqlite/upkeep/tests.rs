@@ -30,7 +30,7 @@ impl Scene {
             Op::Claim(claim(2, held(2), 1)),
             Op::Claim(claim(3, held(3), 1)),
             completed(1, held(1)),
-            outcome(3, held(3), AttemptWord::Error, Next::Discarded),
+            outcome(3, held(3), AttemptWord::Error, Next::Discarded(crate::DeadReason::Attempts)),
         ];
         let applied = store.commit(&[Batch { id_floor: Some(id(4)), ..batch(ops) }]).unwrap();
         assert_eq!(applied[0].refused, []);
