@@ -73,6 +73,7 @@ impl StreamIn {
         let pushing = Pushing {
             queue: Arc::clone(&self.queue),
             key: None,
+            fire: None,
             tasks,
             reply,
             stream: Some((self.key, room)),

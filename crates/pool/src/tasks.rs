@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use ganger_core::{TaskId, TaskState};
 use ganger_queue::{NewTask, QueueConfig};
-use ganger_store::{Page, QueueRow, Readers, SqliteReader, StoreRead as _, TaskQuery, TaskRow};
+use ganger_store::{
+    Fire, Page, QueueRow, Readers, SqliteReader, StoreRead as _, TaskQuery, TaskRow,
+};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::dispatcher::{Msg, Pushing};
@@ -58,9 +60,28 @@ impl Tasks {
     ) -> Result<Pushed, TaskError> {
         check_payloads(&tasks)?;
         let (reply, answer) = oneshot::channel();
-        let pushing =
-            Pushing { queue: queue.into(), key: key.map(Into::into), tasks, reply, stream: None };
+        let key = key.map(Into::into);
+        let pushing = Pushing { queue: queue.into(), key, fire: None, tasks, reply, stream: None };
         self.tell(Msg::Push(pushing)).await?;
+        answer.await.map_err(|_| TaskError::ShuttingDown)?
+    }
+
+    /// Pushes the task of a schedule's fire, in one commit with the fire's row. `duplicate`: that fire has its task already.
+    ///
+    /// # Errors
+    /// As [`Self::push`].
+    pub(crate) async fn push_fire(
+        &self,
+        queue: &Arc<str>,
+        fire: Fire,
+        task: NewTask,
+    ) -> Result<Pushed, TaskError> {
+        let tasks = vec![task];
+        check_payloads(&tasks)?;
+        let (reply, answer) = oneshot::channel();
+        let (queue, fire) = (Arc::clone(queue), Some(Box::new(fire)));
+        self.tell(Msg::Push(Pushing { queue, key: None, fire, tasks, reply, stream: None }))
+            .await?;
         answer.await.map_err(|_| TaskError::ShuttingDown)?
     }
 

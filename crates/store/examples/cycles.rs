@@ -60,7 +60,7 @@ impl Load {
             })
             .collect();
         let queue = Arc::clone(&self.queue);
-        ops.push(Op::Push(Push { req: 0, queue, key: None, tasks }));
+        ops.push(Op::Push(Push { req: 0, queue, key: None, fire: None, tasks }));
         let older = self.next - g;
         if older > 0 && !self.ride {
             ops.extend((older..older + g).map(|n| Op::Claim(self.claim(n))));

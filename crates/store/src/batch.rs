@@ -11,6 +11,7 @@ pub use crate::applied::{Applied, Cancelled, Duplicate, Refused, RefusedWhy, Rev
 pub use crate::attempt::{
     AttemptError, AttemptWord, DeadReason, UnknownAttemptWord, UnknownDeadReason,
 };
+pub use crate::schedule::{Fire, FireRow, ScheduleMark, ScheduleRow};
 
 /// Operations that become durable in one commit, applied in order.
 ///
@@ -108,6 +109,16 @@ pub enum Op {
         /// The submitter's tag, handed back.
         req: u64,
     },
+    /// A fire of a schedule without a push in this commit: it waits, is left out, or its task lives in memory. One that has a
+    /// task stays as it is.
+    Fire(Box<Fire>),
+    /// Where a schedule is; `None` forgets it and its fires.
+    Schedule {
+        /// Its name.
+        name: Arc<str>,
+        /// Plan, mark and pause.
+        mark: Option<Box<ScheduleMark>>,
+    },
     /// Appends to the bounded event history; the store numbers it.
     Event(Box<Event>),
     /// Desired state: sets a key, or removes it.
@@ -129,6 +140,9 @@ pub struct Push {
     /// The same key within 24 h (and as long as one of its tasks is unfinished) adds nothing and answers with the ids
     /// of the first request ([`Duplicate`]).
     pub key: Option<Box<str>>,
+    /// The fire of a schedule that this is. A fire that has a task already adds nothing and answers with it
+    /// ([`Duplicate`]).
+    pub fire: Option<Box<Fire>>,
     /// The tasks, in order.
     pub tasks: Vec<Enqueue>,
 }

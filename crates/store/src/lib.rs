@@ -25,6 +25,7 @@ mod conformance;
 pub mod error;
 pub mod readers;
 pub mod rows;
+pub mod schedule;
 pub mod sqlite;
 pub mod store;
 pub mod writer;
@@ -42,6 +43,7 @@ pub use rows::{
     AttemptRow, Counts, Cursor, Due, DueRow, Page, QueueRow, ReadyRow, RunningRow, StoreSize,
     TaskQuery, TaskRow,
 };
+pub use schedule::{Fire, FireRow, ScheduleMark, ScheduleRow};
 pub use sqlite::upkeep;
 pub use sqlite::{SqliteOptions, SqliteReader, SqliteStore};
 pub use store::{Store, StoreRead};

@@ -7,6 +7,7 @@ use ganger_core::{Event, Priority, TaskId};
 use crate::batch::{Applied, Batch};
 use crate::error::StoreError;
 use crate::rows::{Due, Page, QueueRow, ReadyRow, RunningRow, StoreSize, TaskQuery, TaskRow};
+use crate::schedule::{FireRow, ScheduleRow};
 
 /// Most rows of one page: keeps a read short enough not to hold back the checkpoints.
 pub const PAGE_MAX: usize = 1_000;
@@ -98,6 +99,12 @@ pub trait StoreRead: Send + 'static {
 
     /// How much room it takes.
     fn size(&mut self) -> Result<StoreSize, StoreError>;
+
+    /// Where every schedule is, by name.
+    fn schedules(&mut self) -> Result<Vec<ScheduleRow>, StoreError>;
+
+    /// The newest fires of a schedule, newest first.
+    fn fires(&mut self, schedule: &str, limit: usize) -> Result<Vec<FireRow>, StoreError>;
 
     /// The highest id ever drawn, for [`ganger_core::TaskIdSource::new`].
     fn id_floor(&mut self) -> Result<Option<TaskId>, StoreError>;

@@ -50,6 +50,7 @@ fn round(n: i64, epoch: u32, first: bool) -> Batch {
         req: 0,
         queue: Arc::clone(&queue),
         key: None,
+        fire: None,
         tasks: tasks.collect(),
     })];
     if !first {

@@ -46,7 +46,13 @@ fn push(from: i64, n: i64) -> Batch {
         options: None,
         claim: None,
     });
-    Batch::synced(vec![Op::Push(Push { req: 0, queue, key: None, tasks: tasks.collect() })])
+    Batch::synced(vec![Op::Push(Push {
+        req: 0,
+        queue,
+        key: None,
+        fire: None,
+        tasks: tasks.collect(),
+    })])
 }
 
 #[test]

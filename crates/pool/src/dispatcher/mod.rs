@@ -130,6 +130,8 @@ pub(crate) enum Msg {
 pub(crate) struct Pushing {
     pub queue: Arc<str>,
     pub key: Option<Box<str>>,
+    /// The fire of a schedule that this is; then there is one task and no key.
+    pub fire: Option<Box<ganger_store::Fire>>,
     pub tasks: Vec<NewTask>,
     pub reply: oneshot::Sender<Result<Pushed, TaskError>>,
     pub stream: Option<StreamRoom>,

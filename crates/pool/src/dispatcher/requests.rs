@@ -100,13 +100,20 @@ impl Dispatcher {
     }
 
     fn on_push(&mut self, push: Pushing) {
-        let Pushing { queue, key, tasks, reply, stream } = push;
+        let Pushing { queue, key, fire, mut tasks, reply, stream } = push;
         let ix = match self.queue_ix(&queue) {
             Ok(ix) => ix,
             Err(error) => return self.push_failed(reply, stream, error),
         };
         let req = self.expect(ReplyTo::Push { reply, stream });
-        if let Err(error) = self.engine.push(req, ix, key, tasks, now())
+        let pushed = match fire {
+            None => self.engine.push(req, ix, key, tasks, now()),
+            Some(fire) => {
+                let task = tasks.pop().unwrap_or_default();
+                self.engine.push_fire(req, ix, fire, task, now())
+            }
+        };
+        if let Err(error) = pushed
             && let Some(ReplyTo::Push { reply, stream }) = self.replies.remove(&req)
         {
             self.push_failed(reply, stream, error.into());

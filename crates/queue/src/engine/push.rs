@@ -1,7 +1,7 @@
 //! New tasks.
 
 use ganger_core::{TaskId, TaskState};
-use ganger_store::{Enqueue, Op, Push, ReadyRow};
+use ganger_store::{Enqueue, Fire, Op, Push, ReadyRow};
 
 use super::lane::{Birth, Waiting};
 use super::{Engine, Now, QueueIx};
@@ -27,8 +27,36 @@ impl Engine {
         if self.row(ix).is_memory() {
             self.push_memory(req, ix, key, tasks, now);
         } else {
-            self.push_durable(req, ix, key, tasks, now);
+            self.push_durable(req, ix, key, None, tasks, now);
         }
+        Ok(())
+    }
+
+    /// The task of a schedule's fire, in one commit with the fire's row: a fire that has its task adds nothing and
+    /// answers with it. For a memory queue the row follows the task, which is lost with the daemon anyway.
+    ///
+    /// # Errors
+    /// As [`Engine::push`].
+    pub fn push_fire(
+        &mut self,
+        req: u64,
+        ix: QueueIx,
+        fire: Box<Fire>,
+        task: NewTask,
+        now: Now,
+    ) -> Result<(), PushError> {
+        if !self.row(ix).is_memory() {
+            let tasks = vec![task];
+            self.clock = now;
+            self.check(ix, &tasks)?;
+            self.stats.pushed += 1;
+            self.push_durable(req, ix, None, Some(fire), tasks, now);
+            return Ok(());
+        }
+        self.push(req, ix, None, vec![task], now)?;
+        let mut fire = fire;
+        fire.task = self.last_id;
+        self.batch.ops.push(Op::Fire(fire));
         Ok(())
     }
 
@@ -75,6 +103,7 @@ impl Engine {
         req: u64,
         ix: QueueIx,
         key: Option<Box<str>>,
+        fire: Option<Box<Fire>>,
         tasks: Vec<NewTask>,
         now: Now,
     ) {
@@ -104,7 +133,7 @@ impl Engine {
         let row = self.row(ix);
         let (queue, synced) = (row.name.clone(), row.is_synced());
         self.batch.sync |= synced;
-        self.batch.ops.push(Op::Push(Push { req, queue, key, tasks: enqueues }));
+        self.batch.ops.push(Op::Push(Push { req, queue, key, fire, tasks: enqueues }));
     }
 
     fn push_memory(

@@ -110,7 +110,8 @@ impl Engine {
                 self.reply(req, Ok(if paused { Done::Paused } else { Done::Resumed }));
             }
             (Op::Started { .. }, Some(_)) => self.stats.stale += 1,
-            (Op::Started { .. } | Op::Event(_) | Op::Desire { .. }, _) => {}
+            (Op::Started { .. } | Op::Event(_) | Op::Desire { .. }, _)
+            | (Op::Fire(_) | Op::Schedule { .. }, _) => {}
         }
     }
 

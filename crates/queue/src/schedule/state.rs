@@ -322,6 +322,12 @@ impl Schedule {
         self.former
     }
 
+    /// A step is under way.
+    #[must_use]
+    pub const fn is_busy(&self) -> bool {
+        self.busy
+    }
+
     /// How it is.
     #[must_use]
     pub fn view(&self) -> ScheduleView {

@@ -1,6 +1,7 @@
 //! What every backend must do, as a macro over the trait: `conformance!(open)` where `open(dir)` opens a store in a
 //! folder, again and again.
 
+mod schedules;
 pub(crate) mod suite;
 
 use std::sync::Arc;
@@ -19,7 +20,7 @@ macro_rules! conformance {
             a_replay_is_fenced_and_may_change_the_payload, dead_letters_come_back, cancelling,
             keys_add_nothing_twice, due_tasks, refill_goes_forward, pages_meet_every_task_once,
             claims_survive_and_epochs_rise, counts_agree_with_rows, desired_state_and_events,
-            large_payloads, pausing
+            large_payloads, pausing, a_fire_happens_once, marks_of_schedules
         );
     };
     ($open:expr; $($name:ident),+) => {
@@ -54,7 +55,7 @@ pub(crate) fn task(n: i64) -> Enqueue {
 }
 
 pub(crate) fn push(tasks: Vec<Enqueue>) -> Op {
-    Op::Push(Push { req: 0, queue: q(), key: None, tasks })
+    Op::Push(Push { req: 0, queue: q(), key: None, fire: None, tasks })
 }
 
 pub(crate) fn token(epoch: u32, counter: u64) -> Token {

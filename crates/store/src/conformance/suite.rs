@@ -6,6 +6,7 @@ use ganger_core::Event;
 
 use ganger_core::TaskState;
 
+pub(crate) use super::schedules::{a_fire_happens_once, marks_of_schedules};
 use super::*;
 use crate::rows::TaskQuery;
 use crate::store::{Store, StoreRead};
@@ -271,7 +272,9 @@ pub(crate) fn cancelling<S: Store>(open: &dyn Fn() -> S) {
 
 pub(crate) fn keys_add_nothing_twice<S: Store>(open: &dyn Fn() -> S) {
     let mut store = open();
-    let keyed = |tasks| Op::Push(Push { req: 0, queue: q(), key: Some("order-17".into()), tasks });
+    let keyed = |tasks| {
+        Op::Push(Push { req: 0, queue: q(), key: Some("order-17".into()), fire: None, tasks })
+    };
     clean(&mut store, vec![keyed(vec![task(1), task(2)])]);
     let held = token(store.epoch(), 1);
     let applied = one(

@@ -125,6 +125,14 @@ impl<'c> Tx<'c> {
                     .execute(params![no, paused])?;
                 None
             }
+            Op::Fire(fire) => {
+                self.fire(fire)?;
+                None
+            }
+            Op::Schedule { name, mark } => {
+                self.schedule(name, mark.as_deref())?;
+                None
+            }
             Op::Event(event) => {
                 let mut event = event.clone();
                 event.seq = self.next_event;
@@ -175,6 +183,11 @@ impl<'c> Tx<'c> {
     /// Ids of the first request when the key is known.
     fn push(&mut self, push: &Push) -> rusqlite::Result<Option<Vec<TaskId>>> {
         let queue = self.queue_no(&push.queue)?;
+        if let Some(fire) = &push.fire
+            && let Some(known) = self.fire_with(fire, push.tasks.first().map(|task| task.id))?
+        {
+            return Ok(Some(vec![known]));
+        }
         if let Some(key) = &push.key {
             let known: Option<Vec<u8>> = self
                 .conn

@@ -11,6 +11,7 @@ mod open;
 mod outcome;
 mod read;
 mod revive;
+mod schedule;
 mod tend;
 #[cfg(test)]
 mod tests;

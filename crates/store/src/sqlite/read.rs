@@ -15,6 +15,7 @@ use crate::error::StoreError;
 use crate::rows::{
     Counts, Due, DueRow, Page, QueueRow, ReadyRow, RunningRow, StoreSize, TaskQuery, TaskRow,
 };
+use crate::schedule::{FireRow, ScheduleRow};
 use crate::store::{PAGE_MAX, StoreRead};
 
 /// Columns of a [`ReadyRow`], from `task`.
@@ -337,6 +338,14 @@ impl StoreRead for SqliteReader {
 
     fn size(&mut self) -> Result<StoreSize, StoreError> {
         reading!("reading the size", size_of(&self.conn, &self.path))
+    }
+
+    fn schedules(&mut self) -> Result<Vec<ScheduleRow>, StoreError> {
+        reading!("reading schedules", self.schedules_now())
+    }
+
+    fn fires(&mut self, schedule: &str, limit: usize) -> Result<Vec<FireRow>, StoreError> {
+        reading!("reading fires", self.fires_now(schedule, limit.min(PAGE_MAX)))
     }
 
     fn id_floor(&mut self) -> Result<Option<TaskId>, StoreError> {

@@ -36,4 +36,31 @@ CREATE TABLE unsearched (id INTEGER PRIMARY KEY, gone INTEGER NOT NULL DEFAULT 0
 -- Why a task was given up: attempts, non_retryable, max_age, quarantined, stuck. NULL: discarded under schema 1.
 ALTER TABLE done ADD COLUMN reason TEXT;
 
+-- == Schedules ==
+
+-- Where each schedule is. Fires up to and with `after` are dealt with; `task` is that of the last fire.
+CREATE TABLE schedule (
+  name TEXT PRIMARY KEY,
+  plan TEXT NOT NULL,
+  after INTEGER NOT NULL,
+  paused INTEGER NOT NULL,
+  config_paused INTEGER NOT NULL,
+  task INTEGER,
+  last_fire INTEGER,
+  fired INTEGER NOT NULL DEFAULT 0,
+  skipped INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+
+-- One row per fire, written by the commit that pushes its task: no fire happens twice. With neither `task` nor `why` it waits
+-- for the one before; `why` says why it has no task.
+CREATE TABLE fire (
+  schedule TEXT NOT NULL,
+  fire_at INTEGER NOT NULL,
+  made_at INTEGER NOT NULL,
+  task INTEGER,
+  why TEXT,
+  PRIMARY KEY (schedule, fire_at)
+) WITHOUT ROWID;
+CREATE INDEX fire_waits ON fire (schedule, fire_at) WHERE task IS NULL AND why IS NULL;
+
 -- == (append your own headed section below) ==
