@@ -132,7 +132,7 @@ impl Dispatcher {
         let push = |Group { key, tasks }: Group| {
             let (reply, answer) = oneshot::channel();
             let queue = Arc::clone(queue);
-            self.on_push(Pushing { queue, key, tasks, reply, stream: None });
+            self.on_push(Pushing { queue, key, fire: None, tasks, reply, stream: None });
             answer
         };
         Ok(groups.into_iter().map(push).collect())
