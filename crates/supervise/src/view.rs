@@ -32,6 +32,8 @@ pub struct InstanceView {
     pub next_try_ms: Option<u64>,
     /// Stopped by itself with exit code 0.
     pub completed: bool,
+    /// Processes of it that could not be proven dead, although all was done to end them.
+    pub stuck: Vec<u32>,
     /// What its plan asked for and this machine doesn't give the living process.
     pub degraded: Vec<Degraded>,
 }

@@ -6,7 +6,9 @@ use ganger_queue::Now;
 
 use super::runner::{Runner, Stage, Stopping, template};
 use crate::attempt::{Answers, Stop, ToWorker};
+use crate::events;
 use crate::worker::Command;
+use crate::worker::gone::stuck_text;
 use crate::worker::load::{Expired, Stopped};
 
 impl Runner {
@@ -70,10 +72,28 @@ impl Runner {
     pub(super) async fn end_by_force(&mut self) -> Result<(), KeeperGone> {
         if let Stage::Running(running) = &self.stage {
             running.child.signal(15, Scope::Tree).await?;
-            // The exit says the same.
-            drop(running.child.end_tree().await?);
+            let ended = running.child.end_tree().await?;
+            // A keeper that is gone tells nothing; a new one will.
+            self.ending.spawn(async move { ended.stuck().await.unwrap_or_default() });
         }
         Ok(())
+    }
+
+    /// Even SIGKILL did not end it (yet): its attempt stays as it is until the keeper tells its end.
+    pub(super) fn on_tree_ended(&mut self, stuck: Vec<u32>) {
+        if stuck.is_empty() || !self.stuck.is_empty() {
+            return;
+        }
+        let why = stuck_text(&stuck);
+        self.stuck = stuck;
+        for (id, n) in self.load.now_running().collect::<Vec<_>>() {
+            self.tell("task.stuck", format!("attempt {n} of task {id} counts as running: {why}"));
+        }
+        self.show();
+    }
+
+    pub(super) fn tell(&self, kind: &str, reason: String) {
+        events::tell(&self.shared.around.told, events::of_worker(kind, &self.id, reason));
     }
 
     pub(super) fn on_command(&mut self, command: Command, now: Now) -> Result<(), KeeperGone> {

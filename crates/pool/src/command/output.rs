@@ -4,12 +4,14 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt as _;
 
 use bytes::Bytes;
-use ganger_core::{End, Size};
+use ganger_core::{End, SignalSource, Size};
+use ganger_keeper::wire::ExitReport;
 use ganger_queue::How;
 use ganger_store::AttemptError;
 use serde_json::value::RawValue;
 
 use crate::worker::failed;
+use crate::worker::gone::stuck_text;
 
 /// A write that does not fit the cap fails as a whole; pipes and stdio write 64 KiB at most at a time, so output that ends
 /// this near to the cap of a failed command most likely hit it.
@@ -25,7 +27,12 @@ fn read(stdout: OwnedFd, cap: u64) -> std::io::Result<Vec<u8>> {
 }
 
 /// The end of an attempt from the end of its process. Blocking: the output may be large.
-pub(crate) fn judge(end: &End, stdout: Option<OwnedFd>, cap: u64) -> How {
+pub(crate) fn judge(report: &ExitReport, stdout: Option<OwnedFd>, cap: u64) -> How {
+    let end = &report.end;
+    if !report.stuck.is_empty() {
+        let text = format!("the command {end}; {}", stuck_text(&report.stuck));
+        return How::Stuck { error: Box::new(AttemptError::new(text)), timed_out: false };
+    }
     let output = match stdout.map(|fd| read(fd, cap)).transpose() {
         Ok(output) => output.unwrap_or_default(),
         Err(error) => return failed(format!("can't read what the command wrote: {error}")),
@@ -44,6 +51,9 @@ pub(crate) fn judge(end: &End, stdout: Option<OwnedFd>, cap: u64) -> How {
         End::Exited { code: 0 } => How::Completed(json_of(output)),
         End::Exited { .. } | End::CouldNotSpawn { .. } => failed(format!("the command {end}")),
         End::Lost => How::Lost(Box::new(AttemptError::new(format!("the command {end}")))),
+        End::Signalled { by: SignalSource::Ganger, .. } => {
+            How::Interrupted(Box::new(AttemptError::new(format!("the command was ended: {end}"))))
+        }
         End::Signalled { .. }
         | End::TimedOut { .. }
         | End::LimitHit { .. }
@@ -66,9 +76,27 @@ fn json_of(output: Vec<u8>) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    use ganger_core::SignalSource;
+    use ganger_core::{InstanceId, SpawnId, Usage};
 
     use super::*;
+
+    fn judge(end: &End, stdout: Option<OwnedFd>, cap: u64) -> How {
+        super::judge(&exit(end, vec![]), stdout, cap)
+    }
+
+    fn exit(end: &End, stuck: Vec<u32>) -> ExitReport {
+        ExitReport {
+            id: SpawnId::new(1, 1),
+            instance: InstanceId::new("w", 1),
+            pid: 7,
+            end: end.clone(),
+            usage: Usage::default(),
+            at_ms: 1,
+            leftovers: 0,
+            stuck,
+            adopted: false,
+        }
+    }
 
     fn file(content: &[u8]) -> Option<OwnedFd> {
         let file = tempfile::tempfile().unwrap();
@@ -101,6 +129,10 @@ mod tests {
             matches!(judge(&killed, file(b""), 10), How::Crash(e) if e.message.contains("out-of-memory"))
         );
         assert!(matches!(judge(&End::Lost, None, 10), How::Lost(_)));
+        let ours = End::Signalled { signal: 15, core: false, by: SignalSource::Ganger };
+        assert!(matches!(judge(&ours, None, 10), How::Interrupted(_)));
+        let left = super::judge(&exit(&End::Exited { code: 0 }, vec![41]), file(b"1"), 10);
+        assert!(matches!(left, How::Stuck { error, .. } if error.message.contains("pid 41")));
         let over = judge(&End::Exited { code: 0 }, file(b"0123456789"), 10);
         assert!(matches!(over, How::Error { error, .. } if error.message.contains("print less")));
     }

@@ -64,6 +64,10 @@ pub(crate) struct Runner {
     pub(super) answers: u64,
     /// Exits to acknowledge once so many answers are committed.
     pub(super) acks: VecDeque<(u64, ExitAck)>,
+    /// Ends by force under way: what would not go.
+    pub(super) ending: JoinSet<Vec<u32>>,
+    /// Of the present process: what could not be proven dead.
+    pub(super) stuck: Vec<u32>,
     pub(super) leaving: bool,
     pub(super) words: Words,
 }
@@ -94,6 +98,7 @@ enum Wake {
     Born(Result<Child, SpawnError>),
     Exited(Result<ExitReport, KeeperGone>),
     Judged((TaskId, How, Option<ExitAck>)),
+    TreeEnded(Vec<u32>),
     Time,
 }
 
@@ -161,6 +166,8 @@ impl Runner {
             judging: JoinSet::new(),
             answers: 0,
             acks: VecDeque::new(),
+            ending: JoinSet::new(),
+            stuck: Vec::new(),
             leaving: false,
             words: Words::default(),
         };
@@ -189,6 +196,10 @@ impl Runner {
                     self.on_judged(id, how, ack, now);
                     Ok(())
                 }
+                Wake::TreeEnded(stuck) => {
+                    self.on_tree_ended(stuck);
+                    Ok(())
+                }
                 Wake::Time => self.on_time(now).await,
                 Wake::Order(None) | Wake::Command(None) => Err(KeeperGone),
             };
@@ -212,6 +223,7 @@ impl Runner {
             biased;
             wake = stage => wake,
             Some(Ok(judged)) = self.judging.join_next() => Wake::Judged(judged),
+            Some(ended) = self.ending.join_next() => Wake::TreeEnded(ended.unwrap_or_default()),
             order = self.orders.recv() => Wake::Order(order),
             command = self.commands.recv() => Wake::Command(command),
             () = until(due) => Wake::Time,

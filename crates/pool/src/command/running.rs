@@ -9,6 +9,7 @@ use super::output::judge;
 use super::runner::{Runner, Running, Stage};
 use super::start::{note_of, plan};
 use crate::worker::failed;
+use crate::worker::gone::stuck_text;
 
 impl Runner {
     /// Starts what is next, where nothing runs.
@@ -108,6 +109,7 @@ impl Runner {
         let Stage::Running(running) = std::mem::replace(&mut self.stage, Stage::Idle) else {
             return;
         };
+        self.stuck.clear();
         let Running { task, child, stdout } = *running;
         let ack = child.ack();
         let Some(id) = task else {
@@ -117,12 +119,17 @@ impl Runner {
         let words = self.words.clone();
         let last = words.last(self.shared.around.clone(), self.id.clone(), child.started_at_ms());
         let cap = self.spec.output_max;
+        if !report.stuck.is_empty() {
+            let why = stuck_text(&report.stuck);
+            self.tell("task.stuck", format!("task {id} is not run again: {why}"));
+        }
         self.judging.spawn(async move {
-            let end = report.end;
-            let judged = tokio::task::spawn_blocking(move || judge(&end, stdout, cap)).await;
+            let usage = Box::new(report.usage);
+            let judged = tokio::task::spawn_blocking(move || judge(&report, stdout, cap)).await;
             let mut how = judged.unwrap_or_else(|_| failed("the daemon is shutting down"));
-            if let How::Error { error, .. } | How::Crash(error) = &mut how {
+            if let Some(error) = how.error_mut() {
                 error.stderr = last.await;
+                error.usage = Some(usage);
             }
             (id, how, Some(ack))
         });

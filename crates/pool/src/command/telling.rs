@@ -82,6 +82,7 @@ impl Runner {
             reason,
             next_try_ms: None,
             completed: false,
+            stuck: self.stuck.clone(),
             degraded,
         };
         self.view.send_replace(Some(Arc::new(view)));

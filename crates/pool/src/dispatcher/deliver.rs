@@ -2,6 +2,7 @@
 
 use ganger_core::{Event, TaskState};
 use ganger_queue::{Actions, Finished, Loaded, Read};
+use ganger_store::DeadReason;
 
 use super::DispatchStats;
 use super::run::{Dispatcher, now};
@@ -99,7 +100,15 @@ impl Dispatcher {
             slot: None,
             from: Some(TaskState::Running.to_string()),
             to: Some(TaskState::Discarded.to_string()),
-            reason: format!("task {} after {} attempts: {why}", finished.id, finished.attempt),
+            reason: match finished.reason {
+                Some(DeadReason::Attempts) | None => {
+                    format!("task {} after {} attempts: {why}", finished.id, finished.attempt)
+                }
+                Some(reason) => {
+                    let (id, n) = (finished.id, finished.attempt);
+                    format!("task {id} after {n} attempts ({reason}): {why}")
+                }
+            },
         };
         crate::events::tell(&self.told, event);
     }

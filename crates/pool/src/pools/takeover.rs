@@ -77,14 +77,14 @@ fn is_command(child: &Child) -> bool {
     crate::command::note_of(child).is_some()
 }
 
-/// Claims whose process is gone: started ones crashed with it, buffered ones go back without a charge.
+/// Claims whose process is gone, and nobody knows how: started ones are lost with it, buffered ones go back without a charge.
 pub(super) fn gone(claims: Vec<RunningRow>) -> FromWorker {
     let report = |row: RunningRow| {
         let how = match row.started_at_ms {
             Some(_) => {
                 let (worker, pid) = (&row.worker, row.pid);
                 let text = format!("worker {worker} (pid {pid}) was gone when a new daemon looked");
-                How::Crash(Box::new(AttemptError::new(text)))
+                How::Lost(Box::new(AttemptError::new(text)))
             }
             None => How::Released,
         };

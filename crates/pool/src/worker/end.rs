@@ -28,6 +28,11 @@ enum Then {
 }
 
 impl Stopping {
+    /// The process was asked to end.
+    pub(super) const fn is_asked(&self) -> bool {
+        self.asked
+    }
+
     pub(super) fn due(&self) -> Option<Instant> {
         (!self.asked).then_some(self.until)
     }

@@ -6,7 +6,7 @@
 //!            │             │                                       ▼
 //!            │             │                                    Running with a verdict ─answer─► report (the verdict)
 //!            │             │                                       │ grace over: the worker is stuck and must be ended
-//!            └─────────────┴──── the process ended: Released ──────┴──► Crash, or the verdict
+//!            └─────────────┴──── the process ended: Released ──────┴──► Crash, Interrupted, Lost, Stuck, or the verdict
 //! ```
 //!
 //! Every attempt taken is reported exactly once. A verdict (timed out, cancelled) is reported only when the worker has answered or
@@ -20,6 +20,7 @@ use ganger_core::{Dur, TaskId, Token};
 use ganger_queue::{Attempt, How, Now};
 use ganger_store::AttemptError;
 
+use super::gone::Gone;
 use crate::attempt::{Report, Stop};
 
 /// A buffered attempt that runs longer than this gets a row that says since when; shorter ones are told with their end.
@@ -209,7 +210,7 @@ impl Load {
         } else {
             self.running -= 1;
         }
-        let how = open.verdict.take().unwrap_or(how);
+        let how = with_verdict(open.verdict.take(), how);
         let report = open.report(how, self.pid);
         self.start_free_lanes(now);
         Some(report)
@@ -223,6 +224,12 @@ impl Load {
         self.running -= usize::from(matches!(open.stage, Stage::Running(_)));
         let how = open.verdict.clone().unwrap_or(How::Released);
         Some(open.report(how, None))
+    }
+
+    /// What runs, with the number of the attempt.
+    pub(crate) fn now_running(&self) -> impl Iterator<Item = (TaskId, u32)> {
+        let runs = |o: &&Open| matches!(o.stage, Stage::Running(_));
+        self.open.iter().filter(runs).map(|o| (o.task.id, o.task.n))
     }
 
     /// The token of an attempt here.
@@ -321,15 +328,16 @@ impl Load {
         waiting.into_iter().map(|o| o.report(How::Released, None)).collect()
     }
 
-    /// The process and its tree are gone: reports for everything.
-    pub(crate) fn died(&mut self, why: &AttemptError) -> Vec<Report> {
+    /// The process is gone: reports for everything.
+    pub(crate) fn died(&mut self, gone: &Gone) -> Vec<Report> {
         (self.sent, self.running, self.stuck) = (0, 0, false);
         let pid = self.pid.take();
         let end = |mut open: Open| {
-            let how = open.verdict.take().unwrap_or_else(|| match open.stage {
-                Stage::Running(_) => How::Crash(Box::new(why.clone())),
-                Stage::Waiting | Stage::Sent => How::Released,
-            });
+            let verdict = open.verdict.take();
+            let how = match open.stage {
+                Stage::Running(_) => gone.fate(verdict),
+                Stage::Waiting | Stage::Sent => verdict.unwrap_or(How::Released),
+            };
             open.report(how, pid)
         };
         self.open.drain(..).map(end).collect()
@@ -344,6 +352,26 @@ fn start(open: &mut Open, now: Now, grace: Duration) {
     } else {
         now.at.checked_add(open.task.timeout)
     };
+}
+
+/// A verdict stands whatever the end was; only the process's last words and figures go with it, and that part of it may live on.
+fn with_verdict(verdict: Option<How>, mut how: How) -> How {
+    let timeout = matches!(verdict, Some(How::Timeout(_)));
+    match (verdict, &mut how) {
+        (None, _) => how,
+        (Some(_), How::Stuck { timed_out, .. }) => {
+            *timed_out = timeout;
+            how
+        }
+        (Some(How::Timeout(mut told)), _) => {
+            if let Some(end) = how.error_mut() {
+                told.stderr = std::mem::take(&mut end.stderr);
+                told.usage = end.usage.take();
+            }
+            How::Timeout(told)
+        }
+        (Some(verdict), _) => verdict,
+    }
 }
 
 fn timed_out(after: Duration) -> How {

@@ -10,6 +10,7 @@ use ganger_queue::{Attempt, How, Now};
 use ganger_store::AttemptError;
 use proptest::prelude::*;
 
+use super::gone::{Cause, Gone};
 use super::load::*;
 use crate::attempt::Stop;
 
@@ -39,8 +40,8 @@ fn cancel(raw: i64) -> Stop {
     Stop { id: id(raw), token: token(raw), after: None }
 }
 
-fn boom() -> AttemptError {
-    AttemptError::new("boom")
+fn boom() -> Gone {
+    Gone { cause: Cause::Crash, error: AttemptError::new("boom") }
 }
 
 fn id(raw: i64) -> TaskId {
@@ -81,7 +82,7 @@ fn the_next_starts_when_the_one_before_is_answered() {
     assert_eq!((first.began, first.pid), (Some(clock.at(0)), Some(7)));
     assert_eq!(load.deadline(), Some(clock.at(190).at), "the second began at 90");
     let ended = load.died(&boom());
-    assert_eq!(ended[0].how, How::Crash(Box::new(boom())));
+    assert_eq!(ended[0].how, How::Crash(Box::new(boom().error)));
     assert_eq!((ended[0].began, &ended[1].how), (Some(clock.at(90)), &How::Released));
     assert!(load.is_empty());
 }
@@ -106,6 +107,49 @@ fn a_timeout_is_reported_only_when_the_worker_let_go() {
     load.expire(clock.at(300));
     let late = load.answered(id(3), done(), clock.at(301)).unwrap();
     assert!(matches!(late.how, How::Timeout(_)), "a late result does not undo the timeout");
+}
+
+#[test]
+fn what_may_live_on_is_stuck_whatever_the_verdict() {
+    let clock = Clock(Instant::now());
+    let stuck = Gone { cause: Cause::Stuck, ..boom() };
+    let mut load = load(2, usize::MAX);
+    load.take((1..=3).map(task));
+    load.send(clock.at(0), |_| true);
+    load.stop(Stop { after: Some(TIMEOUT), ..cancel(1) }, clock.at(1));
+    let ended: Vec<How> = load.died(&stuck).into_iter().map(|report| report.how).collect();
+    let how = |timed_out| How::Stuck { error: Box::new(boom().error), timed_out };
+    assert_eq!(ended, [how(true), how(false), How::Released]);
+}
+
+#[test]
+fn an_end_on_our_account_is_not_the_tasks() {
+    use ganger_core::{End, SignalSource};
+    use ganger_keeper::wire::ExitReport;
+    let exit = |end: End, stuck: Vec<u32>| ExitReport {
+        id: ganger_core::SpawnId::new(1, 1),
+        instance: ganger_core::InstanceId::new("w", 1),
+        pid: 7,
+        end,
+        usage: ganger_core::Usage::default(),
+        at_ms: 0,
+        leftovers: 0,
+        stuck,
+        adopted: false,
+    };
+    let signalled = |by| End::Signalled { signal: 9, core: false, by };
+    for (end, asked, cause) in [
+        (signalled(SignalSource::Unknown), true, Cause::Crash),
+        (signalled(SignalSource::OomKiller), true, Cause::Crash),
+        (signalled(SignalSource::Ganger), false, Cause::Interrupted),
+        (End::LimitHit { limit: "memory".into(), peak: 1 }, true, Cause::Crash),
+        (End::Exited { code: 1 }, false, Cause::Crash),
+        (End::Exited { code: 0 }, true, Cause::Interrupted),
+        (End::Lost, false, Cause::Lost),
+    ] {
+        assert_eq!(Cause::of(&exit(end.clone(), vec![]), asked), cause, "{end:?}");
+        assert_eq!(Cause::of(&exit(end, vec![1]), asked), Cause::Stuck);
+    }
 }
 
 #[test]

@@ -16,6 +16,7 @@
 //! ([`load`]). Which event wins: bytes that were sent before the end of a process are read before the end is acted on.
 
 mod end;
+pub(crate) mod gone;
 mod heard;
 mod link;
 pub(crate) mod load;

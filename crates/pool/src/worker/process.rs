@@ -1,5 +1,6 @@
 //! One process of a worker: its start, its adoption, its end.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ganger_core::{Dur, End};
@@ -9,8 +10,10 @@ use ganger_keeper::wire::ExitReport;
 use ganger_process::Ends;
 use ganger_queue::{Attempt, How, Now};
 use ganger_store::{AttemptError, RunningRow};
-use ganger_supervise::InstanceNotice;
+use ganger_supervise::{InstanceNotice, InstanceView};
 
+use super::end::Stopping;
+use super::gone::{Cause, Gone, died_with_it, stuck_text};
 use super::link::{Link, error_of};
 use super::task::Worker;
 use crate::attempt::Report;
@@ -44,6 +47,8 @@ pub(super) struct Process {
     /// Its channel closed: when that is held against it.
     pub closed_due: Option<Instant>,
     pub garbage: Garbled,
+    /// It was told that it does not end.
+    pub told_stuck: bool,
 }
 
 /// Unreadable lines of a process.
@@ -77,6 +82,7 @@ impl Process {
             silent_due: None,
             closed_due: None,
             garbage: Garbled::default(),
+            told_stuck: false,
         }
     }
 
@@ -100,7 +106,7 @@ impl Worker {
                 }
             }
             InstanceNotice::Ended(report) => self.on_ended(&report, now),
-            InstanceNotice::State(view) => self.show(view),
+            InstanceNotice::State(view) => self.on_view(view),
         }
     }
 
@@ -188,30 +194,57 @@ impl Worker {
                 }
             }
         }
-        let why = format!("worker {} (pid {}) {}", self.id, process.pid, crash_text(&report.end));
-        let reports = self.load.died(&AttemptError::new(why.clone()));
-        let (crashed, others): (Vec<_>, Vec<_>) =
-            reports.into_iter().partition(|r| matches!(r.how, How::Crash(_)));
+        let mut why =
+            format!("worker {} (pid {}) {}", self.id, process.pid, crash_text(&report.end));
+        if !report.stuck.is_empty() {
+            why = format!("{why}; {}", stuck_text(&report.stuck));
+        }
+        let usage = Some(Box::new(report.usage));
+        let asked = process.end_asked || self.stopping.as_ref().is_some_and(Stopping::is_asked);
+        let gone = Gone {
+            cause: Cause::of(report, asked),
+            error: AttemptError { usage, ..AttemptError::new(why.clone()) },
+        };
+        let reports = self.load.died(&gone);
+        let (dead, others): (Vec<_>, Vec<_>) =
+            reports.into_iter().partition(|r| died_with_it(&r.how));
         self.reports.extend(others);
-        if !crashed.is_empty() {
-            let s = if crashed.len() == 1 { "" } else { "s" };
-            self.tell("worker.crash", format!("{why} while it ran {} task{s}", crashed.len()));
-            self.report_with_words(crashed, process.started_at_ms);
+        let crashed = dead.iter().filter(|r| matches!(r.how, How::Crash(_))).count();
+        if crashed > 0 {
+            let s = if crashed == 1 { "" } else { "s" };
+            self.tell("worker.crash", format!("{why} while it ran {crashed} task{s}"));
+        }
+        for report in dead.iter().filter(|r| matches!(r.how, How::Stuck { .. })) {
+            self.tell("task.stuck", format!("task {} is not run again: {why}", report.id));
+        }
+        if !dead.is_empty() {
+            self.report_with_words(dead, process.started_at_ms);
         }
     }
 
+    /// Even SIGKILL did not end it (yet). Its attempts stay as they are: the next ones wait until the keeper tells its end.
+    fn on_view(&mut self, view: Arc<InstanceView>) {
+        let Some(process) = &mut self.process else { return self.show(view) };
+        if !view.stuck.is_empty() && !std::mem::replace(&mut process.told_stuck, true) {
+            let why = stuck_text(&view.stuck);
+            for (id, n) in self.load.now_running().collect::<Vec<_>>() {
+                let text = format!("attempt {n} of task {id} counts as running: {why}");
+                self.tell("task.stuck", text);
+            }
+        }
+        self.show(view);
+    }
+
     /// The attempts that died with a process get its last words before they are told.
-    fn report_with_words(&mut self, mut crashed: Vec<Report>, started_at_ms: u64) {
+    fn report_with_words(&mut self, mut dead: Vec<Report>, started_at_ms: u64) {
         let last =
             self.words.clone().last(self.shared.around.clone(), self.id.clone(), started_at_ms);
         self.late.spawn(async move {
             let lines = last.await;
-            for report in &mut crashed {
-                if let How::Crash(error) = &mut report.how {
-                    error.stderr.clone_from(&lines);
-                }
+            for error in dead.iter_mut().filter_map(|report| report.how.error_mut()) {
+                error.stderr.clone_from(&lines);
             }
-            crashed
+            dead
         });
     }
 

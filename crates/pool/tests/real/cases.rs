@@ -1,6 +1,7 @@
 //! What is tested.
 
 mod kinds;
+mod poison;
 mod takeover;
 mod trouble;
 
@@ -14,6 +15,8 @@ pub(crate) const ALL: &[Case] = &[
     ("pools_scale_and_stop", kinds::scaling),
     ("a_crash_fails_only_what_had_started", trouble::crash),
     ("an_overdue_attempt_is_ended_before_the_next", trouble::timeouts),
+    ("a_stopped_worker_is_dead_before_the_next_attempt", poison::stopped),
+    ("a_task_that_always_runs_out_of_memory_is_quarantined", poison::out_of_memory),
     ("noise_and_endless_lines_are_named", trouble::garbage),
     ("a_swallowed_channel_is_named", trouble::swallowed),
     ("a_running_task_can_be_cancelled", trouble::cancel),

@@ -90,13 +90,18 @@ impl Rig {
         text.lines().map(str::to_owned).collect()
     }
 
-    /// Waits, by inotify, until a file has a line.
+    /// Waits until a file has a line.
     pub(crate) fn wait_for_line(&self, name: &str) {
+        self.wait_for_lines(name, 1);
+    }
+
+    /// Waits, by inotify, until a file has so many lines.
+    pub(crate) fn wait_for_lines(&self, name: &str, n: usize) {
         use rustix::fs::inotify;
         let watch = inotify::init(inotify::CreateFlags::CLOEXEC).unwrap();
         let events = inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE;
         inotify::add_watch(&watch, self.dir.path(), events).unwrap();
-        while self.lines(name).is_empty() {
+        while self.lines(name).len() < n {
             wait_readable(&watch, name);
             let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
             let mut reader = inotify::Reader::new(&watch, &mut buffer);
@@ -242,11 +247,21 @@ fn queues() -> Vec<(String, QueueConfig)> {
     };
     let disk = QueueConfig { retry: retry.clone(), ..QueueConfig::default() };
     let quick = QueueConfig { timeout: Duration::from_millis(300), ..disk.clone() };
-    let once = QueueConfig { retry: RetryRules { max: 1, ..retry }, ..disk.clone() };
+    // Long enough for an interpreter to start on a busy machine.
+    let patient = QueueConfig { timeout: Duration::from_secs(2), ..disk.clone() };
+    let once = QueueConfig { retry: RetryRules { max: 1, ..retry.clone() }, ..disk.clone() };
+    let many = QueueConfig { retry: RetryRules { max: 10, ..retry }, ..disk.clone() };
     let mem = QueueConfig { durability: Durability::Memory, ..disk.clone() };
-    [("q", disk), ("quick", quick), ("once", once), ("mem", mem)]
-        .map(|(name, config)| (name.to_owned(), config))
-        .into()
+    [
+        ("q", disk),
+        ("quick", quick),
+        ("once", once),
+        ("many", many),
+        ("patient", patient),
+        ("mem", mem),
+    ]
+    .map(|(name, config)| (name.to_owned(), config))
+    .into()
 }
 
 /// The absolute path of a program, or `None` where it is not installed.
@@ -287,6 +302,6 @@ pub(crate) fn pool(argv: &[&str]) -> PoolSpec {
         start_limit: None,
         ..InstanceSpec::new(plan)
     };
-    let queues = ["q", "quick", "once", "mem"].map(str::to_owned).into();
+    let queues = ["q", "quick", "once", "many", "mem"].map(str::to_owned).into();
     PoolSpec { queues, cancel_grace: Duration::from_millis(200), ..PoolSpec::new("w", instance) }
 }

@@ -66,3 +66,63 @@ while not (quit and not queue):
     trace('end')
     unacked.append(r); send(r); pump(0)
 ";
+
+/// The envelope by hand, for tasks that eat memory (`eat`) or stop their own process at the first attempt (`stop`).
+pub(crate) const POISON_PY: &str = r"
+import sys, os, json, socket, signal
+s = socket.socket(fileno=int(os.environ['GANGER_CHANNEL_FD']))
+rest, queue, unacked, acked = b'', [], [], 0
+def send(m): s.sendall(json.dumps(m).encode() + b'\n')
+def take(m):
+    global acked
+    if 'id' in m: queue.append(m)
+    elif '$ack' in m: n = m['$ack'] - acked; del unacked[:n]; acked += n
+    elif '$sync' in m:
+        send({'$sync': {'n': m['$sync']['n'], 'running': [q['id'] for q in queue], 'done': unacked}}); acked = 0
+def note(path, text):
+    with open(path, 'a') as f: f.write(text + '\n')
+def gone(path):
+    lines = open(path).read().split('\n') if os.path.exists(path) else []
+    for pid in [l.split()[0] for l in lines if l]:
+        if os.path.exists('/proc/' + pid): note(path, '%d beside %s' % (os.getpid(), pid))
+send({'$hello': {'sdk': 'test', 'version': '0', 'batch': True}})
+while True:
+    if not queue:
+        got = s.recv(1 << 16)
+        if not got: sys.exit(0)
+        *lines, rest = (rest + got).split(b'\n')
+        for line in lines:
+            m = json.loads(line)
+            for one in (m if isinstance(m, list) else [m]): take(one)
+        continue
+    m = queue[0]; p = m['payload']
+    if p.get('eat'):
+        sys.stderr.write('eating\n'); sys.stderr.flush(); note(p['eat'], 'attempt %d' % m['attempt'])
+        try:
+            full = []
+            while True: full.append(bytearray(b'x') * (4 << 20))
+        except MemoryError: os.abort()
+    if p.get('stop'):
+        gone(p['stop']); note(p['stop'], '%d %d' % (os.getpid(), m['attempt']))
+        if m['attempt'] == 1: os.kill(os.getpid(), signal.SIGSTOP)
+    queue.pop(0)
+    r = {'id': m['id'], 'result': p.get('n')}
+    unacked.append(r); send(r)
+";
+
+/// A raw worker that stops its own process at the first task it ever gets.
+pub(crate) const STOPPED_RAW_PY: &str = r"
+import sys, os, json, socket, signal
+s = socket.socket(fileno=int(os.environ['GANGER_CHANNEL_FD'])).makefile('rw')
+trace, flag = sys.argv[1:]
+for line in s:
+    old = open(trace).read().split('\n') if os.path.exists(trace) else []
+    with open(trace, 'a') as f:
+        for pid in [l.split()[0] for l in old if l]:
+            if os.path.exists('/proc/' + pid): f.write('%d beside %s\n' % (os.getpid(), pid))
+        f.write('%d\n' % os.getpid())
+    if not os.path.exists(flag):
+        open(flag, 'w').close()
+        os.kill(os.getpid(), signal.SIGSTOP)
+    s.write('1\n'); s.flush()
+";

@@ -49,6 +49,7 @@ pub(super) fn view(
         reason: machine.reason().to_owned(),
         next_try_ms,
         completed: matches!(machine.state(), State::Stopped { completed: true }),
+        stuck: machine.stuck().to_vec(),
         degraded: child.map(|child| child.report().degraded.clone()).unwrap_or_default(),
     }
 }

@@ -21,6 +21,8 @@ pub struct Machine {
     policy: Policy,
     state: State,
     reason: String,
+    /// Processes that could not be proven dead.
+    stuck: Vec<u32>,
     restarts: u32,
     failures: u32,
     /// The present start is the breaker's one probe.
@@ -37,6 +39,7 @@ impl Machine {
             policy,
             state: State::Stopped { completed: false },
             reason: reason.into(),
+            stuck: Vec::new(),
             restarts: 0,
             failures: 0,
             probing: false,
@@ -112,6 +115,12 @@ impl Machine {
         &self.reason
     }
 
+    /// Processes that could not be proven dead, although all was done to end them.
+    #[must_use]
+    pub fn stuck(&self) -> &[u32] {
+        &self.stuck
+    }
+
     /// Starts after the first, automatic and asked for.
     #[must_use]
     pub const fn restarts(&self) -> u32 {
@@ -157,7 +166,10 @@ impl Machine {
             Event::Exited { how, stuck, .. } if !stuck.is_empty() => {
                 self.on_stuck_exit(&how, &stuck)
             }
-            Event::Exited { success, how, .. } => self.on_exited(success, &how, now, unit),
+            Event::Exited { success, how, .. } => {
+                self.stuck.clear();
+                self.on_exited(success, &how, now, unit)
+            }
             Event::TreeEnded(stuck) => self.on_tree_ended(&stuck),
             Event::Deadline => self.on_deadline(now),
         }
@@ -314,12 +326,14 @@ impl Machine {
     fn on_stuck_exit(&mut self, how: &str, stuck: &[u32]) -> Vec<Action> {
         let probing = matches!(self.state, State::Starting { spawned: true, .. });
         self.rest(State::Failed, format!("{how}; {}", stuck_text(stuck)));
+        self.stuck = stuck.to_vec();
         if probing { vec![Action::EndProbe] } else { vec![] }
     }
 
     fn on_tree_ended(&mut self, stuck: &[u32]) -> Vec<Action> {
         if matches!(self.state, State::Stopping { .. }) && !stuck.is_empty() {
             self.reason = stuck_text(stuck);
+            self.stuck = stuck.to_vec();
         }
         vec![]
     }
@@ -435,6 +449,7 @@ impl Machine {
     }
 
     fn spawn(&mut self, now: Instant) -> Vec<Action> {
+        self.stuck.clear();
         self.state = State::Starting { spawned: false, since: now, deadline: None };
         vec![Action::Spawn]
     }

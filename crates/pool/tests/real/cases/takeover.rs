@@ -80,7 +80,11 @@ pub(crate) fn raw() {
         daemon.tasks.cancel(id).await.unwrap();
         let row = daemon.tasks.wait(id, None).await.unwrap();
         assert_eq!(row.state, TaskState::Cancelled);
-        assert_eq!(row.attempts[0].outcome, Some(ganger_store::AttemptWord::Crash), "{row:?}");
+        assert_eq!(
+            row.attempts[0].outcome,
+            Some(ganger_store::AttemptWord::Interrupted),
+            "{row:?}"
+        );
     });
     daemon.end();
 }
