@@ -33,6 +33,9 @@ pub(crate) struct About {
     pub(crate) log_bytes_dropped: u64,
 }
 
+/// As the store tells it: a log that nobody holds stays near 4 MiB.
+const LOG_TOLD: u64 = 256 << 20;
+
 /// The handles of a daemon that does everything.
 #[derive(Debug)]
 pub(crate) struct Full {
@@ -143,6 +146,7 @@ impl App {
             let (services, workers) =
                 (full.services.borrow().clone(), full.workers.borrow().clone());
             degraded.extend(of_instances(services.instances.iter().chain(&workers.instances)));
+            degraded.extend(held_log(full.writer.stats().log_bytes));
         }
         degraded
     }
@@ -189,6 +193,19 @@ impl App {
 }
 
 /// What instances asked for and don't get, each thing once, with the names it concerns.
+/// A write-ahead log that a reader keeps from coming home.
+fn held_log(bytes: u64) -> Option<Degraded> {
+    (bytes >= LOG_TOLD).then(|| Degraded {
+        what: "the state database's write-ahead log can't come home".to_owned(),
+        why: format!(
+            "a reader holds it; it has {} MiB, and at 1024 MiB pushes are refused",
+            bytes >> 20
+        ),
+        fix: "end the long backup, check or sqlite3 shell; `fuser .ganger/state.db-shm` names it"
+            .to_owned(),
+    })
+}
+
 fn of_instances<'a>(views: impl Iterator<Item = &'a Arc<InstanceView>>) -> Vec<Degraded> {
     let mut all: BTreeMap<(&str, &str, &str), BTreeSet<&str>> = BTreeMap::new();
     for view in views {

@@ -61,6 +61,19 @@ pub enum StoreError {
         "the store stopped after an I/O error and refuses everything until the daemon is restarted: {0}; look at the disk (dmesg), then run `ganger daemon` again"
     )]
     Poisoned(String),
+    /// A reader holds the write-ahead log, which has come to its bound: nothing new is taken until it lets go.
+    #[error(
+        "the state database's write-ahead log has come to {} MiB (the most is {} MiB) because a reader holds it: {}; pushes are refused until that reader ends", bytes >> 20, max >> 20,
+        if holders.is_empty() { "`fuser` on the state folder's state.db-shm names it" } else { holders }
+    )]
+    LogFull {
+        /// Its size.
+        bytes: u64,
+        /// The bound.
+        max: u64,
+        /// Processes that hold it, when the kernel tells.
+        holders: String,
+    },
     /// More batches wait than the bound: the submitter should wait for an answer first.
     #[error("the store's waiting line is full ({0} batches)")]
     Busy(usize),
@@ -81,6 +94,6 @@ impl StoreError {
     /// True when the same batch may be tried again later.
     #[must_use]
     pub const fn is_passing(&self) -> bool {
-        matches!(self, Self::Full(_) | Self::ReadOnly(_) | Self::Busy(_))
+        matches!(self, Self::Full(_) | Self::ReadOnly(_) | Self::LogFull { .. } | Self::Busy(_))
     }
 }

@@ -35,6 +35,11 @@ pub trait Store: Send + 'static {
     /// True when an idle moment would be used by [`Store::tend`].
     fn wants_tending(&self) -> bool;
 
+    /// Bytes that wait to be brought home from a write-ahead log; 0 for a backend without one.
+    fn log_bytes(&self) -> u64 {
+        0
+    }
+
     /// A new read side.
     ///
     /// # Errors

@@ -55,6 +55,8 @@ pub struct WriterStats {
     pub commit_buckets: [u64; COMMIT_BUCKETS_US.len() + 1],
     /// All commits together, in microseconds.
     pub commit_total_us: u64,
+    /// Bytes in the write-ahead log after the last commit.
+    pub log_bytes: u64,
 }
 
 /// Bounds of the commit latency histogram in microseconds: from a fast NVMe drive's fdatasync to a disk in trouble.
@@ -71,6 +73,7 @@ struct Meter {
     failures: AtomicU64,
     last_commit_us: AtomicU64,
     refused: AtomicU64,
+    log_bytes: AtomicU64,
 }
 
 /// Handle to the writer thread. Cheap to clone.
@@ -163,6 +166,7 @@ impl Writer {
             refused: get(&self.meter.refused),
             commit_buckets: self.meter.commit_buckets.each_ref().map(get),
             commit_total_us: get(&self.meter.commit_total_us),
+            log_bytes: get(&self.meter.log_bytes),
         }
     }
 }
@@ -225,6 +229,7 @@ impl<S: Store> Loop<S> {
                 self.meter.rows.fetch_add(rows as u64, Ordering::Relaxed);
                 self.meter.refused.fetch_add(refused as u64, Ordering::Relaxed);
                 self.meter.last_commit_us.store(us, Ordering::Relaxed);
+                self.meter.log_bytes.store(self.store.log_bytes(), Ordering::Relaxed);
                 self.meter.commit_total_us.fetch_add(us, Ordering::Relaxed);
                 let bucket = COMMIT_BUCKETS_US.partition_point(|bound| *bound < us);
                 self.meter.commit_buckets[bucket].fetch_add(1, Ordering::Relaxed);

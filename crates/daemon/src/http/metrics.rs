@@ -146,6 +146,7 @@ fn store(full: &Full, registry: &mut Registry) {
     let commits = CommitTimes(stats);
     registry.register("store_commit_seconds", "How long transactions took", commits);
     count(registry, "store_rows", "Rows written in them", stats.rows);
+    number(registry, "store_log_bytes", "Bytes in the write-ahead log", stats.log_bytes);
     count(registry, "store_failures", "Transactions that failed", stats.failures);
     count(
         registry,

@@ -7,6 +7,7 @@ mod apply;
 mod fault;
 mod hot;
 mod list;
+mod log;
 mod open;
 mod outcome;
 mod read;
@@ -25,7 +26,7 @@ use std::time::Duration;
 use ganger_core::TaskState;
 use rusqlite::Connection;
 
-use crate::batch::{Applied, Batch, TaskOptions};
+use crate::batch::{Applied, Batch, Op, TaskOptions};
 use crate::error::{OpenError, StoreError};
 use crate::store::Store;
 
@@ -42,11 +43,16 @@ pub struct SqliteOptions {
     pub history_age: Duration,
     /// Events kept.
     pub event_rows: u64,
+    /// A write-ahead log of so many bytes is told: a reader holds it.
+    pub log_told: u64,
+    /// From so many bytes on pushes are refused until that reader lets go.
+    pub log_max: u64,
 }
 
 impl SqliteOptions {
     /// The defaults for a file: a million finished tasks (about 600 MB at 200-byte payloads) for 30 days, 100,000
-    /// events.
+    /// events. A log that nobody holds stays near 4 MiB, so 256 MiB is worth a word; 1 GiB is what a backup of a million
+    /// finished tasks leaves time for at full load.
     #[must_use]
     pub fn new(path: impl AsRef<Path>) -> Self {
         Self {
@@ -54,6 +60,8 @@ impl SqliteOptions {
             history_rows: 1_000_000,
             history_age: Duration::from_secs(30 * 86_400),
             event_rows: 100_000,
+            log_told: 256 << 20,
+            log_max: 1 << 30,
         }
     }
 }
@@ -135,6 +143,21 @@ impl SqliteStore {
         Ok(applied)
     }
 
+    /// At the log's bound nothing new comes in; what is there goes on. The reader may have let go since the last look, and
+    /// a log that is home as a whole begins anew with the next commit.
+    fn has_room(&self, batches: &[Batch]) -> Result<(), StoreError> {
+        let bytes = self.log_bytes();
+        let pushes = |b: &Batch| b.ops.iter().any(|op| matches!(op, Op::Push(_)));
+        if bytes < self.options.log_max || !batches.iter().any(pushes) {
+            return Ok(());
+        }
+        if self.try_home().map_err(|e| fault::classify("checkpoint", &e))? {
+            return Ok(());
+        }
+        let holders = log::holders(&self.options.path);
+        Err(StoreError::LogFull { bytes, max: self.options.log_max, holders })
+    }
+
     fn roll_back(&mut self) {
         self.names.forget();
         // SQLite has rolled back by itself after some errors; then there is nothing left to do.
@@ -154,10 +177,16 @@ impl Store for SqliteStore {
     }
 
     fn commit(&mut self, batches: &[Batch]) -> Result<Vec<Applied>, StoreError> {
+        self.has_room(batches)?;
         self.transact(batches).map_err(|e| {
             self.roll_back();
             fault::classify("commit", &e)
         })
+    }
+
+    fn log_bytes(&self) -> u64 {
+        let pages = self.log_pages.load(std::sync::atomic::Ordering::Relaxed);
+        u64::from(pages) * u64::from(log::PAGE_BYTES)
     }
 
     fn tend(&mut self, idle: bool) -> Result<(), StoreError> {

@@ -9,13 +9,10 @@ use super::SqliteStore;
 use super::apply::ids_from_blob;
 use super::fault::now_ms;
 use super::int;
+use super::log::PAGE_BYTES;
 
-/// Bytes of a page; SQLite's default, which the schema keeps.
-const PAGE_BYTES: u32 = 4096;
 /// The log is copied home each time it has grown by 4 MiB: some milliseconds of work, never a long stop.
 const HOME_EACH_PAGES: u32 = 4 * 1024 * 1024 / PAGE_BYTES;
-/// A log over 64 MiB had a reader in its way; from here on it is cut off as soon as that reader lets go.
-const CUT_FROM_PAGES: u32 = 64 * 1024 * 1024 / PAGE_BYTES;
 /// Rows dropped at a time when nothing waits, so that a commit that comes never waits long.
 const CHUNK: usize = 2_048;
 /// Rows dropped at a time when the bound is overrun: what one group can add, so that it can't run away.
@@ -32,8 +29,10 @@ const ID_TIME_SHIFT: u32 = 22;
 /// What is left to tidy.
 #[derive(Debug, Default)]
 pub(super) struct Tending {
-    /// Pages of the log that are home.
+    /// Pages of the log at the last try to bring them home.
     home: u32,
+    /// A log held by a reader has been told.
+    held_told: bool,
     /// Finished tasks kept.
     pub(super) done_rows: u64,
     /// The oldest event kept is at least this one.
@@ -69,23 +68,31 @@ impl SqliteStore {
         Ok(())
     }
 
-    /// The log file keeps its size (up to 64 MiB): overwriting it costs one flush, growing it also a journal commit of
-    /// the file system.
+    /// Never waits for a reader. What a reader holds back comes home with a later try; a log that is home as a whole begins
+    /// anew with the next commit, and its file keeps its size up to 64 MiB: overwriting costs one flush, growing also a
+    /// journal commit of the file system.
     fn bring_log_home(&mut self, pages: u32) -> rusqlite::Result<()> {
-        let sql = if pages > CUT_FROM_PAGES {
-            "PRAGMA wal_checkpoint(TRUNCATE)"
-        } else {
-            "PRAGMA wal_checkpoint(PASSIVE)"
-        };
-        let (busy, log, home): (i64, i64, i64) = self
-            .conn
-            .prepare_cached(sql)?
-            .query_row([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?;
-        if busy != 0 || home < log {
-            tracing::debug!(log, home, "a reader holds back the log");
-        }
+        let all = self.try_home()?;
         self.tending.home = pages;
+        let bytes = u64::from(pages) * u64::from(PAGE_BYTES);
+        if all || bytes < self.options.log_told {
+            self.tending.held_told &= !all;
+        } else if !std::mem::replace(&mut self.tending.held_told, true) {
+            let (mib, holders) = (bytes >> 20, super::log::holders(&self.options.path));
+            tracing::warn!(
+                mib,
+                holders,
+                "a reader holds the write-ahead log, which grows until it ends"
+            );
+        }
         Ok(())
+    }
+
+    /// Copies what no reader holds back into the file. True when that is all of the log.
+    pub(super) fn try_home(&self) -> rusqlite::Result<bool> {
+        self.conn
+            .prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")?
+            .query_row([], |r| Ok(r.get::<_, i64>(2)? >= r.get::<_, i64>(1)?))
     }
 
     fn bound_histories(&mut self, idle: bool) -> rusqlite::Result<()> {

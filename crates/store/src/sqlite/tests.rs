@@ -242,3 +242,43 @@ fn the_log_comes_home() {
     let mut reader = store.reader().unwrap();
     assert_eq!(reader.queue("q").unwrap().unwrap().counts.get(TaskState::Available), 30_000);
 }
+
+/// A reader that holds a snapshot, as a backup or a forgotten shell does.
+#[test]
+fn a_pinned_reader_is_told_and_bounds_the_log() {
+    const MIB: u64 = 1024 * 1024;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.db");
+    let (log_told, log_max) = (6 * MIB, 12 * MIB);
+    let options = SqliteOptions { log_told, log_max, ..SqliteOptions::new(&path) };
+    let mut store = SqliteStore::open(options).unwrap();
+    store.commit(&[batch(vec![push(vec![task(1)])])]).unwrap();
+    let pin = rusqlite::Connection::open(&path).unwrap();
+    pin.execute_batch("BEGIN; SELECT count(*) FROM task").unwrap();
+    let mut from = 2;
+    let error = loop {
+        let tasks = (from..from + 1_000).map(task).collect();
+        match store.commit(&[batch(vec![push(tasks)])]) {
+            Ok(_) => from += 1_000,
+            Err(error) => break error,
+        }
+        store.tend(false).unwrap();
+    };
+    let StoreError::LogFull { bytes, max, holders } = &error else { panic!("{error}") };
+    // One group may overrun the bound, never more.
+    assert!((log_max..log_max + MIB).contains(bytes) && *max == log_max, "{error}");
+    assert!(holders.contains(&std::process::id().to_string()), "{error}");
+    assert!(error.is_passing());
+    // What runs goes on, and the reader still sees its own moment.
+    let held = token(store.epoch(), 1);
+    store.commit(&[batch(vec![Op::Claim(claim(1, held, 1)), completed(1, held)])]).unwrap();
+    let seen: i64 = pin.query_row("SELECT count(*) FROM task", [], |r| r.get(0)).unwrap();
+    assert_eq!(seen, 1);
+    // Once it lets go the log comes home by itself and the next push is taken.
+    pin.execute_batch("COMMIT").unwrap();
+    store.commit(&[batch(vec![push(vec![task(from)])])]).unwrap();
+    assert!(store.log_bytes() < MIB, "{} bytes", store.log_bytes());
+    let mut reader = store.reader().unwrap();
+    let waiting = reader.queue("q").unwrap().unwrap().counts.get(TaskState::Available);
+    assert_eq!(waiting, from.unsigned_abs() - 1);
+}
