@@ -119,6 +119,22 @@ pub enum Op {
         /// Plan, mark and pause.
         mark: Option<Box<ScheduleMark>>,
     },
+    /// How much of a queue's finished tasks is kept, beside the bounds of the whole store.
+    Keep {
+        /// The queue; made when new.
+        queue: Arc<str>,
+        /// True: its dead letters. False: its completed and cancelled tasks.
+        dead: bool,
+        /// The bounds; all absent: none of its own any more.
+        bounds: KeepBounds,
+    },
+    /// Whether tasks of a queue that are finished from now on can be found by their words.
+    Searchable {
+        /// The queue; made when new.
+        queue: Arc<str>,
+        /// They can.
+        on: bool,
+    },
     /// Appends to the bounded event history; the store numbers it.
     Event(Box<Event>),
     /// Desired state: sets a key, or removes it.
@@ -128,6 +144,18 @@ pub enum Op {
         /// The new value; `None` removes the key.
         value: Option<Vec<u8>>,
     },
+}
+
+/// Bounds of a queue's history; the oldest leave first. Rows leave between commits, in bounded steps, so a bound may be
+/// overrun by 10,000 rows or 32 MiB while commits wait.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeepBounds {
+    /// So many tasks.
+    pub rows: Option<u64>,
+    /// So long after their end.
+    pub age: Option<Duration>,
+    /// So many bytes of payloads, results and errors.
+    pub bytes: Option<u64>,
 }
 
 /// Tasks of one request, with at most one idempotency key for all of them.
@@ -187,6 +215,9 @@ pub struct TaskOptions {
     /// When it was brought back last, from where its age counts; milliseconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub revived_at_ms: Option<u64>,
+    /// Words to find it by.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub tags: Vec<Box<str>>,
 }
 
 /// A worker gets a task.

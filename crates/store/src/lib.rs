@@ -34,7 +34,7 @@ mod writer_tests;
 
 pub use batch::{
     Applied, AttemptError, AttemptWord, Batch, Cancelled, Claim, DeadReason, Duplicate, Enqueue,
-    Next, Op, Outcome, Push, Refused, RefusedWhy, Revived, TaskOptions,
+    KeepBounds, Next, Op, Outcome, Push, Refused, RefusedWhy, Revived, TaskOptions,
 };
 pub use bytes::Bytes;
 pub use error::{OpenError, StoreError};

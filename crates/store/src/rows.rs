@@ -184,6 +184,18 @@ pub struct TaskQuery {
     pub queue: Option<String>,
     /// Only these.
     pub state: Option<TaskState>,
+    /// Only of this kind.
+    pub kind: Option<String>,
+    /// Only those that carry this tag.
+    pub tag: Option<String>,
+    /// Only those pushed at or after this moment; milliseconds since 1970.
+    pub since_ms: Option<u64>,
+    /// Only those pushed before this moment; milliseconds since 1970.
+    pub until_ms: Option<u64>,
+    /// Only those with all these words in kind, tags, payload, result or error. Finished tasks of a searchable queue are
+    /// found by an index of whole words (the last one may be the beginning of one); all others are read and looked
+    /// through, part by part.
+    pub text: Option<String>,
     /// At most so many, capped at [`crate::store::PAGE_MAX`].
     pub limit: usize,
     /// Go on after a page.

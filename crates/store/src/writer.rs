@@ -206,11 +206,13 @@ impl<S: Store> Loop<S> {
     /// The next job; `None` when every handle is gone. Idle moments go into housekeeping until that is done (or fails),
     /// so an idle store wakes nobody.
     fn next(&mut self) -> Option<Job> {
+        // Once it is idle, step follows step; whoever comes waits for one step at most.
+        let mut wait = IDLE_AFTER;
         while self.poison.is_none() && self.store.wants_tending() {
-            match self.inbox.recv_timeout(IDLE_AFTER) {
+            match self.inbox.recv_timeout(wait) {
                 Ok(job) => return Some(job),
                 Err(RecvTimeoutError::Disconnected) => return None,
-                Err(RecvTimeoutError::Timeout) if self.tend(true) => {}
+                Err(RecvTimeoutError::Timeout) if self.tend(true) => wait = Duration::ZERO,
                 Err(RecvTimeoutError::Timeout) => break,
             }
         }

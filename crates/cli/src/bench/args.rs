@@ -19,6 +19,9 @@ pub(crate) struct Args {
     /// Leave out the figures of ganger's own workers, if --worker names others
     #[arg(long, requires = "worker")]
     only_workers: bool,
+    /// Tasks that wait in `scale`
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(20_000..))]
+    waiting: u64,
     #[command(flatten)]
     out: Json,
 }
@@ -32,6 +35,8 @@ pub(crate) enum What {
     Dispatch,
     /// Tasks a second by durability, and single pushes
     Queue,
+    /// What a million waiting tasks cost: memory, claims, cold start, looks; only when named
+    Scale,
 }
 
 /// A worker program of the caller's.
@@ -66,6 +71,10 @@ impl Args {
         self.runs
     }
 
+    pub(crate) fn waiting(&self) -> u64 {
+        self.waiting
+    }
+
     pub(crate) fn workers(&self) -> &[NamedWorker] {
         &self.worker
     }
@@ -75,7 +84,7 @@ impl Args {
     }
 
     pub(crate) fn wants(&self, what: What) -> bool {
-        self.what.is_empty() || self.what.contains(&what)
+        self.what.contains(&what) || (self.what.is_empty() && what != What::Scale)
     }
 }
 

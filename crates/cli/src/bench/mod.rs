@@ -1,4 +1,4 @@
-//! `ganger bench [spawn|dispatch|queue]`: how fast this machine runs tasks, each figure beside the machine's own limit.
+//! `ganger bench [spawn|dispatch|queue|scale]`: how fast this machine runs tasks, each figure beside the machine's own limit.
 //!
 //! A private daemon in a temporary folder does the work; this process is its client over the Unix socket, as any other
 //! would be, and the clock stops when it holds every result. Runs of ganger and of the limit alternate, so that a noisy
@@ -16,6 +16,7 @@ mod load;
 mod measure;
 mod plan;
 mod report;
+mod scale;
 mod scene;
 mod worker;
 
@@ -44,13 +45,14 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<ExitCode, CliError> {
     let runtime = link::runtime()?;
     for pinned in [false, true] {
         let wanted = plan::figures(args, pinned);
-        if wanted.is_empty() {
+        let scale = !pinned && args.wants(args::What::Scale);
+        if wanted.is_empty() && !scale {
             continue;
         }
         let scene = Scene::start(args, pinned)?;
         let done = runtime.block_on(async {
             tokio::select! {
-                done = figures(&scene, &wanted, args.runs(), &mut report) => done,
+                done = all(&scene, args, &wanted, scale, &mut report) => done,
                 () = interrupted() => Err(CliError::new(Kind::Failed, "interrupted")),
             }
         });
@@ -61,6 +63,20 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<ExitCode, CliError> {
     }
     report.done()?;
     Ok(ExitCode::SUCCESS)
+}
+
+async fn all(
+    scene: &Scene,
+    args: &Args,
+    wanted: &[Figure],
+    scale: bool,
+    report: &mut report::Report<'_>,
+) -> Result<(), CliError> {
+    figures(scene, wanted, args.runs(), report).await?;
+    if scale {
+        scale::figures(scene, args.waiting(), args.runs(), report).await?;
+    }
+    Ok(())
 }
 
 /// Measures one after the other. A figure that hangs is an error that says where to look.

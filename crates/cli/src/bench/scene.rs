@@ -7,9 +7,9 @@ use std::time::Duration;
 use ganger_api::Client;
 use rustix::thread::CpuSet;
 
-use super::args::Args;
+use super::args::{Args, What};
 use super::plan::{Figure, OWN};
-use super::worker;
+use super::{scale, worker};
 use crate::error::{CliError, Kind};
 
 /// Processes of the `spawn` pool at once: enough that the keeper is never idle.
@@ -54,7 +54,7 @@ impl Scene {
     }
 
     fn up(&self, args: &Args) -> Result<(), CliError> {
-        let text = config(&self.binary, args)?;
+        let text = config(&self.binary, &self.folder, args)?;
         std::fs::write(self.folder.join("ganger.toml"), text)
             .map_err(|error| failed("write the bench's configuration", &error))?;
         self.verb(&["up", "-d"])
@@ -99,7 +99,7 @@ impl Scene {
         down.and(removed)
     }
 
-    fn verb(&self, words: &[&str]) -> Result<(), CliError> {
+    pub(super) fn verb(&self, words: &[&str]) -> Result<(), CliError> {
         let out = Command::new(&self.binary)
             .args(words)
             .current_dir(&self.folder)
@@ -135,7 +135,7 @@ fn pin() -> Result<CpuSet, CliError> {
 }
 
 /// One queue and one pool per figure.
-fn config(binary: &Path, args: &Args) -> Result<String, CliError> {
+fn config(binary: &Path, folder: &Path, args: &Args) -> Result<String, CliError> {
     let binary = binary.to_str().ok_or_else(|| {
         CliError::new(Kind::Failed, format!("the path {} is not UTF-8", binary.display()))
     })?;
@@ -158,5 +158,23 @@ fn config(binary: &Path, args: &Args) -> Result<String, CliError> {
         pool(&format!("q-{durability}"), durability, WORKERS, &own);
     }
     text.push_str(&format!("[queue.{PUSHES}]\ndurability = \"fsync\"\n"));
+    if args.wants(What::Scale) {
+        scale_config(&mut text, binary, folder);
+    }
     Ok(text)
+}
+
+/// Queues that hold their tasks until they are resumed, each with one worker that gets one task at a time.
+fn scale_config(text: &mut String, binary: &str, folder: &Path) {
+    for queue in scale::QUEUES {
+        let gaps = scale::gaps_file(folder, queue);
+        text.push_str(&format!(
+            "[queue.{queue}]\ndurability = \"fsync\"\npaused = true\n\
+             [pool.{queue}]\nqueues = [\"{queue}\"]\nworkers = 1\nprefetch = 1\nprotocol = \"stdio\"\n\
+             command = [\"{binary}\", \"{}\", \"{}\", \"{}\"]\n",
+            worker::VERB,
+            worker::GAPS,
+            gaps.display()
+        ));
+    }
 }

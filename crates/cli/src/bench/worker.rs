@@ -1,8 +1,10 @@
 //! The bench's own worker: answers every task with `null` at once. A hidden verb of this binary.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, BufRead, Write};
 use std::process::ExitCode;
+use std::time::Instant;
 
 use serde::Deserialize;
 
@@ -20,9 +22,15 @@ struct Wire<'a> {
     sync: Option<serde::de::IgnoredAny>,
 }
 
-/// Serves stdin until its end.
-pub(crate) fn run(_words: impl Iterator<Item = OsString>) -> ExitCode {
-    let served = serve(io::stdin().lock(), io::stdout().lock());
+/// Writes down the microseconds from one answer to the next task.
+pub(crate) const GAPS: &str = "--gaps";
+
+/// Serves stdin until its end. With `--gaps FILE` it also writes down how long it waited for each task.
+pub(crate) fn run(mut words: impl Iterator<Item = OsString>) -> ExitCode {
+    let wants_gaps = words.next().is_some_and(|word| word == GAPS);
+    let gaps = wants_gaps.then(|| words.next()).flatten();
+    let gaps = gaps.map(|path| File::options().create(true).append(true).open(path)).transpose();
+    let served = gaps.and_then(|gaps| serve(io::stdin().lock(), io::stdout().lock(), gaps));
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -33,7 +41,7 @@ pub(crate) fn run(_words: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 /// One line in (a message or an array of them), at most one line out.
-fn serve(mut input: impl BufRead, mut output: impl Write) -> io::Result<()> {
+fn serve(mut input: impl BufRead, mut output: impl Write, gaps: Option<File>) -> io::Result<()> {
     writeln!(
         output,
         "{{\"$hello\":{{\"sdk\":\"bench\",\"version\":\"{}\",\"batch\":true}}}}",
@@ -42,11 +50,13 @@ fn serve(mut input: impl BufRead, mut output: impl Write) -> io::Result<()> {
     output.flush()?;
     let mut line = Vec::new();
     let mut answers = Vec::with_capacity(BUFFER);
+    let mut since = Instant::now();
     loop {
         line.clear();
         if input.read_until(b'\n', &mut line)? == 0 {
             return Ok(());
         }
+        let gap = since.elapsed();
         answers.clear();
         if line.first() == Some(&b'[') {
             for wire in serde_json::from_slice::<Vec<Wire<'_>>>(&line)? {
@@ -55,7 +65,14 @@ fn serve(mut input: impl BufRead, mut output: impl Write) -> io::Result<()> {
         } else {
             answer(&serde_json::from_slice(&line)?, &mut answers)?;
         }
+        if let Some(mut file) = gaps.as_ref().filter(|_| !answers.is_empty()) {
+            let us = u32::try_from(gap.as_micros()).unwrap_or(u32::MAX);
+            file.write_all(&us.to_le_bytes())?;
+        }
         send(&answers, &mut output)?;
+        if !answers.is_empty() {
+            since = Instant::now();
+        }
     }
 }
 
@@ -91,7 +108,7 @@ mod tests {
 
     fn said(input: &str) -> Vec<String> {
         let mut output = Vec::new();
-        serve(input.as_bytes(), &mut output).unwrap();
+        serve(input.as_bytes(), &mut output, None).unwrap();
         String::from_utf8(output).unwrap().lines().skip(1).map(str::to_owned).collect()
     }
 

@@ -45,7 +45,7 @@ impl Engine {
                 }
                 Op::Retry { req, .. } | Op::Pause { req, .. } => self.reply(req, failure()),
                 Op::Started { .. } | Op::Event(_) | Op::Desire { .. } => {}
-                Op::Fire(_) | Op::Schedule { .. } => {}
+                Op::Keep { .. } | Op::Searchable { .. } | Op::Fire(_) | Op::Schedule { .. } => {}
             }
         }
     }

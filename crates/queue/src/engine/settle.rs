@@ -111,7 +111,7 @@ impl Engine {
             }
             (Op::Started { .. }, Some(_)) => self.stats.stale += 1,
             (Op::Started { .. } | Op::Event(_) | Op::Desire { .. }, _)
-            | (Op::Fire(_) | Op::Schedule { .. }, _) => {}
+            | (Op::Keep { .. } | Op::Searchable { .. } | Op::Fire(_) | Op::Schedule { .. }, _) => {}
         }
     }
 

@@ -1,6 +1,7 @@
 //! What every backend must do, as a macro over the trait: `conformance!(open)` where `open(dir)` opens a store in a
 //! folder, again and again.
 
+pub(crate) mod history;
 mod schedules;
 pub(crate) mod suite;
 
@@ -11,10 +12,14 @@ use ganger_core::{Priority, TaskId, Token};
 
 use crate::batch::*;
 
-/// Names of the tests in [`suite`].
+/// Names of the tests, by module.
 macro_rules! conformance {
     ($open:expr) => {
-        $crate::conformance::conformance!($open;
+        $crate::conformance::conformance!($open, history;
+            lists_filter_by_kind_tag_time_and_text, words_are_found_behind_the_commits,
+            queues_have_bounds_of_their_own
+        );
+        $crate::conformance::conformance!($open, suite;
             life_of_a_task, a_claim_rides_along, stale_words_are_refused, failures_leave_a_history,
             uncharged_return_reuses_the_number, snoozed_attempts_are_told_and_free,
             a_replay_is_fenced_and_may_change_the_payload, dead_letters_come_back, cancelling,
@@ -23,12 +28,12 @@ macro_rules! conformance {
             large_payloads, pausing, a_fire_happens_once, marks_of_schedules
         );
     };
-    ($open:expr; $($name:ident),+) => {
+    ($open:expr, $part:ident; $($name:ident),+) => {
         $(#[test]
         fn $name() {
             let dir = tempfile::tempdir().unwrap();
             let open = || ($open)(dir.path());
-            $crate::conformance::suite::$name(&open);
+            $crate::conformance::$part::$name(&open);
         })+
     };
 }

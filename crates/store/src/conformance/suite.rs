@@ -33,7 +33,7 @@ fn check_counts<S: Store>(store: &S) {
                 queue: Some(queue.name.to_string()),
                 state: Some(state),
                 limit: 7,
-                after: None,
+                ..TaskQuery::default()
             };
             let mut n = 0;
             loop {

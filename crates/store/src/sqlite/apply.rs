@@ -7,6 +7,7 @@ use ganger_core::{TaskId, TaskState};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::fault::now_ms;
+use super::history::{Asked, Change};
 use super::hot::{Hot, Names};
 use super::int;
 use super::revive::Return;
@@ -25,6 +26,8 @@ pub(super) struct Tx<'c> {
     pub(super) done_rows: i64,
     next_event: u64,
     id_floor: i64,
+    /// Change of histories that have bounds of their own.
+    pub(super) kept: Change,
 }
 
 impl<'c> Tx<'c> {
@@ -34,8 +37,17 @@ impl<'c> Tx<'c> {
         next_event: u64,
     ) -> rusqlite::Result<Self> {
         let hot = Hot::new(conn)?;
-        let delta = HashMap::new();
-        Ok(Self { conn, hot, names, delta, done_rows: 0, next_event, id_floor: -1 })
+        names.asked.load(conn)?;
+        let (delta, kept) = (HashMap::new(), Change::new());
+        Ok(Self { conn, hot, names, delta, done_rows: 0, next_event, id_floor: -1, kept })
+    }
+
+    pub(super) fn asked(&self) -> &Asked {
+        &self.names.asked
+    }
+
+    pub(super) fn asked_mut(&mut self) -> &mut Asked {
+        &mut self.names.asked
     }
 
     /// Applies one batch.
@@ -61,6 +73,7 @@ impl<'c> Tx<'c> {
                 add.execute(params![queue, state as i64, n])?;
             }
         }
+        self.flush_history()?;
         if self.id_floor >= 0 {
             self.conn
                 .prepare_cached("UPDATE meta SET value = max(value, ?1) WHERE name = 'id_floor'")?
@@ -131,6 +144,16 @@ impl<'c> Tx<'c> {
             }
             Op::Schedule { name, mark } => {
                 self.schedule(name, mark.as_deref())?;
+                None
+            }
+            Op::Keep { queue, dead, bounds } => {
+                let no = self.queue_no(queue)?;
+                self.keep(no, *dead, bounds)?;
+                None
+            }
+            Op::Searchable { queue, on } => {
+                let no = self.queue_no(queue)?;
+                self.searchable(no, *on)?;
                 None
             }
             Op::Event(event) => {

@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use rusqlite::{CachedStatement, Connection};
 
+use super::history::Asked;
+
 /// Queue numbers by name.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     pub(super) by_name: HashMap<Arc<str>, i64>,
     pub(super) last: Option<(Arc<str>, i64)>,
+    pub(super) asked: Asked,
 }
 
 impl Names {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use ganger_core::{Priority, TaskId, TaskState};
 use rusqlite::types::Value;
-use rusqlite::{OptionalExtension, Row, params_from_iter};
+use rusqlite::{OptionalExtension, Row, params, params_from_iter};
 
+use super::filter::Filter;
 use super::read::{SqliteReader, task_id};
 use super::{damaged, state_of};
 use crate::batch::{AttemptError, AttemptWord, DeadReason, UnknownDeadReason};
@@ -14,6 +15,8 @@ use crate::store::PAGE_MAX;
 
 /// Rows one page looks at when it filters: some ten milliseconds, so a read never holds the log back for long.
 const SCAN_MAX: i64 = 20_000;
+/// Matches of words that one page looks at when it also filters.
+const MATCH_MAX: i64 = 5_000;
 /// Payload and result bytes of one page.
 const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
@@ -117,6 +120,10 @@ impl SqliteReader {
             Some(Some(no)) => Some(no),
             None => None,
         };
+        let filter = Filter::new(&self.conn, query, queue)?;
+        if filter.is_empty() {
+            return Ok(Page::default());
+        }
         let limit = query.limit.clamp(1, PAGE_MAX);
         let mut page = Page::default();
         let mut bytes = 0;
@@ -125,8 +132,9 @@ impl SqliteReader {
         if at.finished && at.id < 0 {
             at.id = i64::MAX;
         }
-        for _ in 0..4 {
-            let part = self.part(at, queue, query.state, limit - page.tasks.len())?;
+        // From the unfinished to the finished ones; a part that was looked through to its bound is a page, however short.
+        for _ in 0..2 {
+            let part = self.part(at, &filter, limit - page.tasks.len())?;
             let mut last = at.id;
             for found in part.rows {
                 if bytes >= PAGE_BYTES_MAX {
@@ -149,7 +157,7 @@ impl SqliteReader {
             };
             page.next = next;
             match next {
-                Some(next) if page.tasks.len() < limit => at = next,
+                Some(next) if next.finished != at.finished && page.tasks.len() < limit => at = next,
                 _ => break,
             }
         }
@@ -157,41 +165,50 @@ impl SqliteReader {
     }
 
     /// Part of a page from one table, and where to go on in it.
-    fn part(
-        &self,
-        at: Cursor,
-        queue: Option<i64>,
-        state: Option<TaskState>,
-        limit: usize,
-    ) -> rusqlite::Result<Part> {
+    fn part(&self, at: Cursor, filter: &Filter, limit: usize) -> rusqlite::Result<Part> {
         let (columns, table, beyond, order) =
             if at.finished { (DONE, "done", "<", "DESC") } else { (TASK, "task", ">", "ASC") };
-        let filters = queue.is_some() || state.is_some();
-        let indexed = matches!(state, Some(TaskState::Running))
-            || (matches!(state, Some(TaskState::Discarded)) && queue.is_some());
-        let scan_end: Option<i64> = if filters && !indexed {
+        let (low, high) = filter.ids;
+        let from = if at.finished { at.id.min(high) } else { at.id.max(low) };
+        let words = filter.words_query(at.finished);
+        let scan_end: Option<i64> = if let Some(words) = &words {
+            self.conn
+                .prepare_cached(&format!(
+                    "SELECT rowid FROM history_text WHERE history_text MATCH ?1 AND rowid < ?2 \
+                     ORDER BY rowid DESC LIMIT 1 OFFSET {}",
+                    MATCH_MAX - 1
+                ))?
+                .query_row(params![words, from], |r| r.get(0))
+                .optional()?
+        } else if filter.scans(at.finished) {
             self.conn
                 .prepare_cached(&format!(
                     "SELECT id FROM {table} WHERE id {beyond} ?1 ORDER BY id {order} LIMIT 1 OFFSET {}",
                     SCAN_MAX - 1
                 ))?
-                .query_row([at.id], |r| r.get(0))
+                .query_row([from], |r| r.get(0))
                 .optional()?
         } else {
             None
         };
-        let mut sql = format!("SELECT {columns} FROM {table} WHERE id {beyond} ?1");
-        let mut args = vec![Value::from(at.id)];
-        if let Some(state) = state {
-            sql += &format!(" AND state = {}", state as i64);
-        }
-        if let Some(queue) = queue {
-            args.push(queue.into());
-            sql += &format!(" AND queue = ?{}", args.len());
-        }
+        let mut args = vec![Value::from(from), low.into(), high.into()];
+        let mut sql = format!(
+            "SELECT {columns} FROM {table} {} WHERE id {beyond} ?1 AND id > ?2 AND id < ?3",
+            filter.index(at.finished)
+        );
+        filter.clauses(at.finished, table, &mut sql, &mut args);
         if let Some(end) = scan_end {
             args.push(end.into());
             sql += &format!(" AND id {beyond}= ?{}", args.len());
+        }
+        if let Some(words) = words {
+            args.push(words.into());
+            args.push(scan_end.unwrap_or(i64::MIN).into());
+            let (words, end) = (args.len() - 1, args.len());
+            sql += &format!(
+                " AND id IN (SELECT rowid FROM history_text WHERE history_text MATCH ?{words} \
+                 AND rowid < ?1 AND rowid >= ?{end})"
+            );
         }
         args.push(Value::from(limit as i64));
         sql += &format!(" ORDER BY id {order} LIMIT ?{}", args.len());
@@ -200,6 +217,8 @@ impl SqliteReader {
             .prepare_cached(&sql)?
             .query_map(params_from_iter(args), found)?
             .collect::<rusqlite::Result<_>>()?;
+        // A scan that has come out of the asked ids on the far side has seen them all.
+        let scan_end = scan_end.filter(|end| low < *end && *end < high);
         let end = if rows.len() >= limit { rows.last().map(|f| f.task.id.raw()) } else { scan_end };
         Ok(Part { rows, end })
     }

@@ -5,6 +5,8 @@
 
 mod apply;
 mod fault;
+mod filter;
+mod history;
 mod hot;
 mod list;
 mod log;

@@ -45,6 +45,7 @@ impl Tx<'_> {
         }
         self.hot.delete.execute([id])?;
         self.done_rows += 1;
+        self.entered_history(id, queue, false)?;
         Ok(true)
     }
 
@@ -100,7 +101,7 @@ impl Tx<'_> {
             crash: i64::from(outcome.word.is_crash()),
             why,
         };
-        self.move_to_done(outcome.id, end)?;
+        self.move_to_done(outcome.id, queue, end)?;
         Ok(true)
     }
 
@@ -127,7 +128,8 @@ impl Tx<'_> {
         Ok(written == 1)
     }
 
-    fn move_to_done(&mut self, id: TaskId, end: End) -> rusqlite::Result<()> {
+    fn move_to_done(&mut self, id: TaskId, queue: i64, end: End) -> rusqlite::Result<()> {
+        let dead = end.state == TaskState::Discarded;
         self.conn
             .prepare_cached(
                 "INSERT INTO done (id, queue, state, priority, attempt, base, crashes, pid, \
@@ -145,7 +147,7 @@ impl Tx<'_> {
             ])?;
         self.hot.delete.execute([id.raw()])?;
         self.done_rows += 1;
-        Ok(())
+        self.entered_history(id.raw(), queue, dead)
     }
 
     /// A waiting task ends by request.
@@ -172,7 +174,7 @@ impl Tx<'_> {
         };
         let end =
             End { state: TaskState::Cancelled, at: int(at_ms), error: None, crash: 0, why: None };
-        self.move_to_done(id, end)?;
+        self.move_to_done(id, queue, end)?;
         self.count(queue, cancelled.from, -1);
         self.count(queue, TaskState::Cancelled, 1);
         Ok(Ok(cancelled))

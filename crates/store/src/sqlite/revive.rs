@@ -40,6 +40,7 @@ impl Tx<'_> {
                  FROM done WHERE id = ?1",
             )?
             .execute(params![wanted.id.raw(), wanted.seq, options])?;
+        self.leaves_history(wanted.id.raw(), queue)?;
         self.conn.prepare_cached("DELETE FROM done WHERE id = ?1")?.execute([wanted.id.raw()])?;
         if let Some(payload) = wanted.payload {
             self.set_payload(wanted.id, payload)?;

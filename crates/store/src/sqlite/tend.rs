@@ -41,6 +41,8 @@ pub(super) struct Tending {
     ages_at: i64,
     /// A chunk was full: there is more to drop.
     more: bool,
+    /// The same of queues with bounds or search of their own.
+    more_history: bool,
 }
 
 impl Tending {
@@ -51,7 +53,9 @@ impl Tending {
 
 impl SqliteStore {
     pub(super) fn has_chores(&self) -> bool {
-        self.tending.more || self.log_pages.load(Ordering::Relaxed) != self.tending.home
+        self.tending.more
+            || self.tending.more_history
+            || self.log_pages.load(Ordering::Relaxed) != self.tending.home
     }
 
     pub(super) fn tend_now(&mut self, idle: bool) -> rusqlite::Result<()> {
@@ -60,6 +64,7 @@ impl SqliteStore {
             self.tending.home = 0;
         }
         self.bound_histories(idle)?;
+        self.tending.more_history = self.tend_history(idle)?;
         let pages = self.log_pages.load(Ordering::Relaxed).max(pages);
         let grown = pages.saturating_sub(self.tending.home);
         if grown >= HOME_EACH_PAGES || (idle && grown > 0) {
@@ -145,16 +150,7 @@ impl SqliteStore {
                 .query_map(params![made, ended, limit as i64], |r| r.get(0))?
                 .collect::<rusqlite::Result<_>>()?
         };
-        for id in &ids {
-            self.conn.prepare_cached("DELETE FROM done WHERE id = ?1")?.execute([id])?;
-            self.conn.prepare_cached("DELETE FROM attempt WHERE id = ?1")?.execute([id])?;
-            self.conn.prepare_cached("DELETE FROM body WHERE id = ?1")?.execute([id])?;
-        }
-        let dropped = ids.len() as u64;
-        self.conn
-            .prepare_cached("UPDATE meta SET value = value - ?1 WHERE name = 'done_rows'")?
-            .execute([int(dropped)])?;
-        self.tending.done_rows = self.tending.done_rows.saturating_sub(dropped);
+        self.forget_rows(&ids)?;
         Ok(ids.len() >= CHUNK)
     }
 
