@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use ganger_api::client::ClientOptions;
-use ganger_api::{Client, Task, TaskQuery, TaskSummary, WaitCondition, WaitRequest};
+use ganger_api::{Client, Task, TaskQuery, TaskSummary, Timestamp, WaitCondition, WaitRequest};
 use ganger_core::{Dur, TaskId, TaskState};
 
 use super::Json;
@@ -61,6 +61,8 @@ struct List {
     /// Only tasks in this state
     #[arg(short, long, value_parser = state)]
     state: Option<TaskState>,
+    #[command(flatten)]
+    only: Only,
     /// At most so many
     #[arg(short = 'n', long, value_name = "N", default_value_t = 50)]
     limit: u32,
@@ -69,6 +71,42 @@ struct List {
     after: Option<String>,
     #[command(flatten)]
     out: Json,
+}
+
+/// Which tasks, beside queue and state.
+#[derive(Debug, Clone, clap::Args)]
+struct Only {
+    /// Only tasks of this kind
+    #[arg(long)]
+    kind: Option<String>,
+    /// Only tasks with this tag
+    #[arg(long)]
+    tag: Option<String>,
+    /// Only tasks pushed since: 10m, 2h, or a time
+    #[arg(long, value_name = "TIME", value_parser = text::moment)]
+    since: Option<u64>,
+    /// Only tasks pushed before: 10m, 2h, or a time
+    #[arg(long, value_name = "TIME", value_parser = text::moment)]
+    until: Option<u64>,
+    /// Only tasks with all these words in kind, tags, payload, result or error
+    #[arg(long, value_name = "WORDS")]
+    text: Option<String>,
+}
+
+impl Only {
+    fn query(&self, queue: Option<String>, state: Option<TaskState>) -> TaskQuery {
+        TaskQuery {
+            queue,
+            state,
+            kind: self.kind.clone(),
+            tag: self.tag.clone(),
+            since: self.since.map(Timestamp),
+            until: self.until.map(Timestamp),
+            text: self.text.clone(),
+            limit: None,
+            after: None,
+        }
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -120,10 +158,9 @@ fn on_each(
 
 fn run_list(list: &List, ui: &Ui) -> Result<ExitCode, CliError> {
     let query = TaskQuery {
-        queue: list.queue.clone(),
-        state: list.state,
         limit: Some(list.limit),
         after: list.after.clone(),
+        ..list.only.query(list.queue.clone(), list.state)
     };
     let page = link::session(ui, async |client| Ok(client.tasks(&query).await?))?;
     if list.out.json {

@@ -26,6 +26,11 @@ pub(crate) async fn list(
     let query = ganger_store::TaskQuery {
         queue: query.queue,
         state: query.state,
+        kind: query.kind,
+        tag: query.tag,
+        since_ms: query.since.map(|at| at.0),
+        until_ms: query.until.map(|at| at.0),
+        text: query.text,
         limit: usize::try_from(query.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX)).unwrap_or(1),
         after: after.map_err(|e: ganger_store::rows::CursorError| usage(e.to_string()))?,
     };
