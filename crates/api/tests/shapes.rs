@@ -49,6 +49,7 @@ fn status() {
         state_dir: "/app/.ganger".into(),
         config_file: Some("/app/ganger.toml".into()),
         config_differs: true,
+        schedules: None,
         degraded: vec![Degraded { what: "a".into(), why: "b".into(), fix: "c".into() }],
         api_only: None,
     };
@@ -262,4 +263,59 @@ fn an_error_says_each_thing_once() {
     let error = Outer { source: Inner(std::io::Error::other("disk")) };
     let api = ApiError::from_error(ErrorKind::Failed, &error);
     assert_eq!((api.message.as_str(), api.chain), ("outer: inner", vec!["disk".to_owned()]));
+}
+
+fn schedule_of(fires: Vec<Fire>) -> Schedule {
+    Schedule {
+        v: V1,
+        name: "nightly".into(),
+        when: "30 2 * * *".into(),
+        timezone: "Europe/Berlin".into(),
+        jitter_s: Seconds(30.0),
+        queue: "images".into(),
+        kind: "sweep".into(),
+        priority: Priority::NORMAL,
+        overlap: "skip".into(),
+        missed: "latest".into(),
+        missed_max: 100,
+        paused: false,
+        next_fire: Some(FireTime {
+            at: AT,
+            local: "2026-11-22T11:00:00.123+01:00[Europe/Berlin]".into(),
+        }),
+        last_fire: Some(AT),
+        last_task: Some(id()),
+        waiting: 1,
+        fired: 12,
+        skipped: 2,
+        fires,
+    }
+}
+
+#[test]
+fn schedules() {
+    let fired =
+        Fire { at: AT, made_at: AT, outcome: "fired".into(), task: Some(id()), reason: None };
+    let skipped = Fire {
+        outcome: "skipped".into(),
+        task: None,
+        reason: Some("because".into()),
+        ..fired.clone()
+    };
+    shape("schedules", &Schedules { v: V1, schedules: vec![schedule_of(vec![])] });
+    shape("schedule", &schedule_of(vec![fired, skipped]));
+    shape("schedule-run", &RunAnswer { v: V1, at: AT, task: Some(id()) });
+    let next = vec![FireTime { at: AT, local: "2026-11-22T10:00:00.123+00:00[UTC]".into() }];
+    let (when, timezone) = ("@hourly".into(), "UTC".into());
+    shape("schedule-next", &NextFires { v: V1, when, timezone, next });
+    let summary = ScheduleSummary {
+        total: 3,
+        paused: 1,
+        waiting: 0,
+        fired: 12,
+        skipped: 2,
+        next: Some("nightly".into()),
+        next_at: Some(AT),
+    };
+    shape("schedule-summary", &summary);
 }

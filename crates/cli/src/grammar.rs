@@ -75,7 +75,7 @@ struct Cli {
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Start", &["init", "validate", "doctor", "up", "down", "daemon"]),
     ("Daily", &["ps", "status", "logs", "events", "start", "stop", "restart", "scale", "wait"]),
-    ("Tasks", &["push", "task", "queue"]),
+    ("Tasks", &["push", "task", "queue", "schedule"]),
     ("One-off", &["run", "bench"]),
     ("About", &["config", "store", "version"]),
 ];
@@ -218,6 +218,9 @@ mod tests {
             "task wait",
             "queue list",
             "queue get",
+            "schedule list",
+            "schedule show",
+            "schedule next",
             "config show",
         ];
         let command = command();

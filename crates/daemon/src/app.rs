@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use ganger_api::{ApiError, Degraded, ErrorKind, Instance, Timestamp};
 use ganger_logs::LogReader;
-use ganger_pool::Tasks;
+use ganger_pool::{Schedules, Tasks};
 use ganger_process::Processes;
 use ganger_store::{Readers, SqliteReader, Writer};
 use ganger_supervise::{InstanceView, Services, Snapshot};
@@ -45,6 +45,7 @@ pub(crate) struct Full {
     pub(crate) services: watch::Receiver<Arc<Snapshot>>,
     pub(crate) workers: watch::Receiver<Arc<Snapshot>>,
     pub(crate) tasks: Tasks,
+    pub(crate) schedules: Schedules,
     pub(crate) events: Events,
     pub(crate) readers: Readers<SqliteReader>,
     pub(crate) writer: Writer,

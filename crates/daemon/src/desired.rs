@@ -64,6 +64,7 @@ impl Default for Desired {
             services: BTreeMap::new(),
             queues: BTreeMap::new(),
             pools: BTreeMap::new(),
+            schedules: BTreeMap::new(),
         };
         Self {
             config: Arc::new(config),

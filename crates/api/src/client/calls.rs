@@ -10,8 +10,9 @@ use super::sse::Sse;
 use super::{Client, Connection};
 use crate::{
     ApiError, Applied, ApplyRequest, ErrorKind, EventLine, Instances, LogLine, NDJSON, NewTask,
-    OnError, PushQuery, Pushed, Queue, Queues, ScaleRequest, Service, Status, Task, TaskPage,
-    TaskQuery, VerbAnswer, WaitRequest, Waited,
+    NextFires, NextQuery, OnError, PushQuery, Pushed, Queue, Queues, RunAnswer, ScaleRequest,
+    Schedule, Schedules, Service, Status, Task, TaskPage, TaskQuery, VerbAnswer, WaitRequest,
+    Waited,
 };
 use ganger_core::TaskId;
 
@@ -82,6 +83,37 @@ impl Client {
     /// `GET /queues/{name}`.
     pub async fn queue(&self, name: &str) -> Result<Queue, ApiError> {
         self.get(format!("/queues/{}", escape(name))).await
+    }
+
+    /// `GET /schedules`.
+    pub async fn schedules(&self) -> Result<Schedules, ApiError> {
+        self.get("/schedules".into()).await
+    }
+
+    /// `GET /schedules/{name}`: with its newest fires.
+    pub async fn schedule(&self, name: &str) -> Result<Schedule, ApiError> {
+        self.get(format!("/schedules/{}", escape(name))).await
+    }
+
+    /// `GET /schedules/{name}/next`: fires to come.
+    pub async fn next_fires(&self, name: &str, n: u32) -> Result<NextFires, ApiError> {
+        let query = query_text(&NextQuery { n: Some(n) })?;
+        self.get(format!("/schedules/{}/next{query}", escape(name))).await
+    }
+
+    /// `POST /schedules/{name}/run`: a fire by hand. Returns when it is stored.
+    pub async fn run_schedule(&self, name: &str) -> Result<RunAnswer, ApiError> {
+        self.verb(format!("/schedules/{}/run", escape(name)), &(), false).await
+    }
+
+    /// `POST /schedules/{name}/pause`.
+    pub async fn pause_schedule(&self, name: &str) -> Result<VerbAnswer, ApiError> {
+        self.verb(format!("/schedules/{}/pause", escape(name)), &(), true).await
+    }
+
+    /// `POST /schedules/{name}/resume`.
+    pub async fn resume_schedule(&self, name: &str) -> Result<VerbAnswer, ApiError> {
+        self.verb(format!("/schedules/{}/resume", escape(name)), &(), true).await
     }
 
     /// `GET /tasks/{id}`.

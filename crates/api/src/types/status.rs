@@ -22,11 +22,35 @@ pub struct Status {
     pub config_file: Option<String>,
     /// That file has changed since it was applied.
     pub config_differs: bool,
+    /// Schedules in short, when there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedules: Option<ScheduleSummary>,
     /// What does not work as it should on this machine or in this state, each with the way out.
     pub degraded: Vec<Degraded>,
     /// Set when the daemon serves the API only, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_only: Option<String>,
+}
+
+/// All schedules in short.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScheduleSummary {
+    /// How many there are.
+    pub total: u64,
+    /// How many of them fire nothing.
+    pub paused: u64,
+    /// Fires that wait for the task before.
+    pub waiting: u64,
+    /// Fires that got a task, ever.
+    pub fired: u64,
+    /// Fires that were left out, ever.
+    pub skipped: u64,
+    /// Which one fires next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// When.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_at: Option<super::Timestamp>,
 }
 
 /// The daemon's own figures.

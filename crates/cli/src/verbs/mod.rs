@@ -18,6 +18,7 @@ mod push;
 mod queue;
 mod run;
 mod scale;
+mod schedule;
 mod status;
 mod store;
 mod task;
@@ -68,6 +69,8 @@ pub(crate) enum Verb {
     Task(task::Args),
     /// List, show, pause and resume queues
     Queue(queue::Args),
+    /// List, show, run, pause and resume schedules; preview their fires
+    Schedule(schedule::Args),
     /// Measure this machine's tasks and processes a second, beside its own limits
     Bench(crate::bench::Args),
     /// Run one command under limits, no daemon needed
@@ -109,6 +112,7 @@ pub(crate) fn run(verb: Verb, ui: &Ui) -> Result<ExitCode, CliError> {
         Verb::Push(args) => push::run(&args, ui),
         Verb::Task(args) => task::run(&args, ui),
         Verb::Queue(args) => queue::run(&args, ui),
+        Verb::Schedule(args) => schedule::run(&args, ui),
 
         Verb::Bench(args) => crate::bench::run(&args, ui),
         Verb::Run(args) => run::run(&args, ui),

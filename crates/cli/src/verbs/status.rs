@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use ganger_api::{Service, Status};
+use ganger_api::{ScheduleSummary, Service, Status};
 
 use super::{Json, ps};
 use crate::error::CliError;
@@ -55,6 +55,9 @@ fn whole(status: &Status) -> String {
         format!("state   {}", status.state_dir),
         format!("config  {config}"),
     ];
+    if let Some(schedules) = &status.schedules {
+        lines.push(summary(schedules));
+    }
     if let Some(why) = &status.api_only {
         lines.push(format!("error   the daemon only answers: {why}"));
     }
@@ -62,6 +65,20 @@ fn whole(status: &Status) -> String {
         lines.push(format!("degraded  {}: {}; fix: {}", item.what, item.why, item.fix));
     }
     lines.join("\n")
+}
+
+fn summary(schedules: &ScheduleSummary) -> String {
+    let mut line = format!("cron    {}", text::count(schedules.total as usize, "schedule"));
+    for (n, what) in [(schedules.paused, "paused"), (schedules.waiting, "waiting")] {
+        if n > 0 {
+            line.push_str(&format!(", {n} {what}"));
+        }
+    }
+    line.push_str(&format!(", {} fired, {} skipped", schedules.fired, schedules.skipped));
+    if let (Some(name), Some(at)) = (&schedules.next, schedules.next_at) {
+        line.push_str(&format!("; next {name} at {at}"));
+    }
+    line
 }
 
 fn one(service: &Service, ui: &Ui) -> Result<(), CliError> {

@@ -52,8 +52,12 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<ExitCode, CliError> {
         };
     }
     if let Some(config) = loaded.filter(|_| !args.out.json) {
+        let schedules = match config.schedules.len() {
+            0 => String::new(),
+            n => format!(", {}", text::count(n, "schedule")),
+        };
         ui.talk(&format!(
-            "{} is valid: {}, {}, {}",
+            "{} is valid: {}, {}, {}{schedules}",
             path.display(),
             text::count(config.services.len(), "service"),
             text::count(config.queues.len(), "queue"),

@@ -18,6 +18,7 @@ mod program;
 mod raw;
 mod resolve;
 mod retry;
+mod schedule;
 mod schema;
 mod values;
 mod verify;
@@ -34,6 +35,7 @@ pub use model::{
     Restart, RestartOn, Retry, RetryOn, Service, SourceFile, Stop, Workers,
 };
 pub(crate) use resolve::REPLICAS_MAX;
+pub use schedule::{Schedule, ScheduleRetry};
 pub use schema::schema;
 pub(crate) use verify::verify;
 

@@ -7,6 +7,8 @@ use ganger_core::{Backoff, Dur, Durability, Size, TaskBackoff};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::schedule::Schedule;
+
 /// All of it. Its JSON is what `apply` sends and the store keeps, so fields are only ever added, with defaults.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Config {
@@ -20,6 +22,9 @@ pub struct Config {
     pub queues: BTreeMap<String, Queue>,
     /// By name.
     pub pools: BTreeMap<String, Pool>,
+    /// By name.
+    #[serde(default)]
+    pub schedules: BTreeMap<String, Schedule>,
 }
 
 /// A file and what it held when it was read.

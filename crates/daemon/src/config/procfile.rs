@@ -53,6 +53,7 @@ pub(super) fn resolve(text: &str, walk: &mut Walk<'_>, sources: &mut Vec<SourceF
         services,
         queues: BTreeMap::new(),
         pools: BTreeMap::new(),
+        schedules: BTreeMap::new(),
     }
 }
 

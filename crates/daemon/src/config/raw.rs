@@ -2,6 +2,7 @@
 
 use super::model::{Kill, Protocol};
 use super::retry::RawRetry;
+use super::schedule::RawSchedule;
 use super::values::{
     Bytes, Command, Cores, Dependencies, DurabilityWord, EnvText, OneOrMany, Restart, ShellText,
     Signal, Time, Workers,
@@ -19,6 +20,8 @@ section! {
         queue: Named<Queue>,
         /// Processes that take tasks.
         pool: Named<Pool>,
+        /// Tasks pushed at set times.
+        schedule: Named<RawSchedule>,
         /// The daemon's own listener.
         server: Server,
     }

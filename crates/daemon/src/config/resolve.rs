@@ -53,6 +53,7 @@ pub(super) fn resolve(
         services: BTreeMap::new(),
         queues: BTreeMap::new(),
         pools: BTreeMap::new(),
+        schedules: BTreeMap::new(),
     };
     for (name, queue) in file.queue.get().iter().flat_map(|named| &named.0) {
         check_name(name, walk);
@@ -73,6 +74,11 @@ pub(super) fn resolve(
         let resolved = resolve_pool(name, &pool.value, walk, sources);
         super::checks::pool_queues(name, &pool.value, &config.queues, walk);
         config.pools.insert(name.value.clone(), resolved);
+    }
+    for (name, raw) in file.schedule.get().iter().flat_map(|named| &named.0) {
+        check_name(name, walk);
+        let schedule = super::schedule::resolve(name, &raw.value, &config.queues, walk);
+        config.schedules.insert(name.value.clone(), schedule);
     }
     super::checks::dependencies(&config, &spans, walk);
     config

@@ -296,3 +296,72 @@ fn a_thousand_mistakes_fit_a_terminal() {
     assert_eq!(errors.render(false).matches("replicsa = 2").count(), 50);
     assert!(errors.render(false).ends_with("… and 950 more like these"));
 }
+
+#[test]
+fn schedules() {
+    let folder = toml(
+        r#"
+[queue.images]
+[schedule.sweep]
+cron = "*/5 9-17 * * mon-fri"
+timezone = "Europe/Berlin"
+jitter = "30s"
+queue = "images"
+kind = "sweep"
+payload = { dir = "${DIR:-/tmp}", depth = -2, deep = [true, 1.5] }
+priority = "low"
+retry = { max = 2, backoff = "1s..5s" }
+timeout = "1m"
+overlap = "queue"
+missed = "all"
+missed_max = 7
+paused = true
+[schedule.once]
+at = 2026-12-24T18:00:00+01:00
+queue = "images"
+[schedule.every]
+cron = "@every 90s"
+queue = "images"
+payload = '["text"]'
+"#,
+    );
+    assert_eq!(folder.findings("ganger.toml"), "");
+    insta::assert_snapshot!(folder.json("ganger.toml"));
+}
+
+#[test]
+fn mistakes_in_schedules() {
+    let folder = toml(
+        r#"
+[queue.images]
+max_payload = "10B"
+[schedule.a]
+cron = "*/5 25 * * *"
+queue = "imags"
+[schedule.b]
+queue = "images"
+payload = "hello"
+missed_max = 3
+overlap = "skipp"
+[schedule.c]
+cron = "*/90 * * * *"
+at = "tomorrow"
+payload = { far = "too long for it" }
+retry = { non_retryable = ["X"] }
+[schedule.d]
+at = "tomorrow"
+queue = "images"
+jitter = "3d"
+[schedule.e]
+cron = "0 22-6 * * *"
+tz = "Europe/Berlin"
+queue = "images"
+[schedule.f]
+cron = "@daily"
+timezone = "Europe/Berln"
+queue = "images"
+payload = { far = "too long for it" }
+"#,
+    );
+    insta::assert_snapshot!(folder.findings("ganger.toml"));
+}

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use ganger_queue::schedule::MISSED_MAX;
+
 use super::checks::find_circle;
 use super::model::{Config, Program};
 use super::resolve::{REPLICAS_MAX, is_name};
@@ -35,6 +37,7 @@ pub(crate) fn verify(config: &Config) -> Vec<String> {
             .filter(|name| config.services.contains_key(*name))
             .map(|name| format!("`{name}` is the name of a service and of a pool")),
     );
+    schedules(config, &mut wrong);
     references(config, &mut wrong);
     wrong
 }
@@ -53,6 +56,30 @@ fn of_program(program: &Program) -> Option<String> {
         Some("an argument or variable can't be passed to a program".to_owned())
     } else {
         None
+    }
+}
+
+fn schedules(config: &Config, wrong: &mut Vec<String>) {
+    for (name, schedule) in &config.schedules {
+        let mut says = |why: String| wrong.push(format!("schedule `{name}`: {why}"));
+        if !is_name(name) {
+            says("this can't be a name".to_owned());
+        }
+        if schedule.cron.is_some() == schedule.at.is_some() {
+            says("it has exactly one of `cron` and `at`".to_owned());
+        } else if let Err(error) = schedule.plan() {
+            says(error.to_string());
+        }
+        if !config.queues.contains_key(&schedule.queue) {
+            says(format!("there is no queue `{}`", schedule.queue));
+        }
+        let payload = &schedule.payload;
+        if let Err(error) = serde_json::from_str::<&serde_json::value::RawValue>(payload) {
+            says(format!("its payload is not JSON: {error}"));
+        }
+        if !(1..=MISSED_MAX).contains(&schedule.missed_max) {
+            says(format!("`missed_max` is 1 to {MISSED_MAX}"));
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::walk::Walk;
 
 /// Words of PM2, supervisord, systemd, compose and the queues, and ours for the same thing.
-const FOREIGN: [(&str, &str); 49] = [
+const FOREIGN: [(&str, &str); 58] = [
     ("instances", "replicas"),
     ("numprocs", "replicas"),
     ("scale", "replicas"),
@@ -55,10 +55,19 @@ const FOREIGN: [(&str, &str); 49] = [
     ("retries", "retry.max"),
     ("processes", "workers"),
     ("job_timeout", "timeout"),
+    ("tz", "timezone"),
+    ("time_zone", "timezone"),
+    ("every", "cron"),
+    ("pattern", "cron"),
+    ("on_calendar", "cron"),
+    ("randomized_delay_sec", "jitter"),
+    ("concurrency_policy", "overlap"),
+    ("catchup", "missed"),
+    ("persistent", "missed"),
 ];
 
 /// Keys that the design has and this version does not.
-const LATER: [&str; 31] = [
+const LATER: [&str; 30] = [
     "listen",
     "listen_mode",
     "node_cluster",
@@ -72,7 +81,6 @@ const LATER: [&str; 31] = [
     "dead",
     "recycle",
     "scale_on",
-    "schedule",
     "policy",
     "alert",
     "pipeline",
@@ -93,7 +101,10 @@ const LATER: [&str; 31] = [
 ];
 
 /// Sections by other names.
-const SECTIONS: [(&str, &str); 8] = [
+const SECTIONS: [(&str, &str); 11] = [
+    ("schedules", "schedule"),
+    ("cron", "schedule"),
+    ("timer", "schedule"),
     ("services", "service"),
     ("program", "service"),
     ("process", "service"),

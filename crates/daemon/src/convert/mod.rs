@@ -5,19 +5,21 @@ mod identity;
 mod plan;
 mod pool;
 mod queue;
+mod schedule;
 mod service;
 
 use identity::IdentityError;
 
 pub(crate) use pool::pool_spec;
 pub(crate) use queue::queue_config;
+pub(crate) use schedule::schedule_config;
 pub(crate) use service::service_spec;
 
 /// A configuration that can't be made real on this machine.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} `{name}`: {why}")]
 pub(crate) struct ConvertError {
-    /// `service` or `pool`.
+    /// `service`, `pool` or `schedule`.
     pub(crate) kind: &'static str,
     pub(crate) name: String,
     #[source]
@@ -29,6 +31,8 @@ pub(crate) struct ConvertError {
 pub(crate) enum Why {
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Plan(#[from] ganger_queue::schedule::PlanError),
     #[error(transparent)]
     Template(#[from] ganger_pool::template::TemplateError),
     #[error("{asked} workers are more than {max}, the most a pool may have")]

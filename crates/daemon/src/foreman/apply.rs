@@ -25,6 +25,10 @@ pub(super) fn changes(old: &Desired, new: &Desired, specs: &Specs) -> Vec<Change
     compare("queue", &old.config.queues, &now, &mut list, |name, now| {
         old.config.queues.get(name) == Some(now)
     });
+    let now = new.config.schedules.iter().map(|(name, s)| (name.as_str(), s)).collect();
+    compare("schedule", &old.config.schedules, &now, &mut list, |name, now| {
+        old.config.schedules.get(name) == Some(now)
+    });
     let now = by_name(&specs.pools, |spec: &PoolSpec| spec.name.as_str());
     compare("pool", &old.config.pools, &now, &mut list, |name, now| {
         Specs::pool(old, name).and_then(Result::ok).as_ref() == Some(now)

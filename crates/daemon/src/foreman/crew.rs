@@ -1,7 +1,8 @@
 //! Those who do the work: services, pools, queues, behind one face.
 
 use ganger_api::{ApiError, ErrorKind};
-use ganger_pool::{PoolError, Pools, Tasks};
+use ganger_pool::{PoolError, Pools, Schedules, Tasks};
+use ganger_queue::schedule::ScheduleConfig;
 use ganger_supervise::instance::TicketError;
 use ganger_supervise::services::{GroupTicket, ServiceError};
 use ganger_supervise::{ServiceSpec, Services};
@@ -17,6 +18,7 @@ pub(crate) struct Crew {
     pub(crate) services: Services,
     pub(crate) pools: Pools,
     pub(crate) tasks: Tasks,
+    pub(crate) schedules: Schedules,
 }
 
 /// Specs of everything in a desired state.
@@ -24,6 +26,7 @@ pub(crate) struct Crew {
 pub(crate) struct Specs {
     pub(crate) services: Vec<ServiceSpec>,
     pub(crate) pools: Vec<ganger_pool::PoolSpec>,
+    pub(crate) schedules: Vec<(String, ScheduleConfig)>,
 }
 
 impl Specs {
@@ -46,6 +49,12 @@ impl Specs {
                 Some(Ok(spec)) => specs.pools.push(spec),
                 Some(Err(fault)) => faults.push(fault),
                 None => {}
+            }
+        }
+        for (name, schedule) in &desired.config.schedules {
+            match convert::schedule_config(name, schedule) {
+                Ok(config) => specs.schedules.push((name.clone(), config)),
+                Err(fault) => faults.push(fault),
             }
         }
         (specs, faults)
@@ -75,7 +84,8 @@ impl Specs {
 }
 
 impl Crew {
-    /// Makes everything so. Queues come first: pools take from them.
+    /// Makes everything so. Queues come first: pools take from them; schedules last: what
+    /// they push finds its workers.
     pub(crate) async fn apply(
         &self,
         old: &Config,
@@ -88,7 +98,9 @@ impl Crew {
             self.pause(name, old.queues.get(name), queue).await?;
         }
         self.services.apply(specs.services, Vec::new()).await.map_err(service_error)?;
-        self.pools.apply(specs.pools).await.map_err(pool_error)
+        self.pools.apply(specs.pools).await.map_err(pool_error)?;
+        let schedules = self.schedules.configure(specs.schedules).await;
+        schedules.map_err(|error| crate::http::Fault::from(error).0)
     }
 
     /// `paused` of the file counts when it is new or has changed; else a person's word stays.

@@ -26,6 +26,7 @@ pub(super) async fn down(crew: &Crew, config: &Config) -> Vec<String> {
     let levels = u32::try_from(config.services.len().max(1)).unwrap_or(u32::MAX).min(32);
     let limit = longest.saturating_mul(levels).saturating_add(MARGIN);
     let all = async {
+        crew.schedules.stop().await;
         let pools = crew.pools.shutdown().await.err().map(|error| error.to_string());
         let services = crew.services.shutdown().await.err().map(|error| error.to_string());
         pools.into_iter().chain(services).collect()

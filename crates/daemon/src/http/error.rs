@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use ganger_api::error::ErrorBody;
 use ganger_api::{ApiError, ErrorKind, V1};
-use ganger_pool::TaskError;
+use ganger_pool::{ScheduleError, TaskError};
 use ganger_queue::{Failure, PushError};
 use ganger_store::{RefusedWhy, StoreError};
 
@@ -44,6 +44,20 @@ impl From<TaskError> for Fault {
             TaskError::WaitTimeout { .. } => ErrorKind::Timeout,
             TaskError::ShuttingDown => ErrorKind::NoDaemon,
             _ => ErrorKind::Failed,
+        };
+        Self(ApiError::from_error(kind, &error))
+    }
+}
+
+impl From<ScheduleError> for Fault {
+    fn from(error: ScheduleError) -> Self {
+        let kind = match &error {
+            ScheduleError::Unknown { name, known } => {
+                return not_found("schedule", name, known.iter().map(String::as_str));
+            }
+            ScheduleError::NotRun { .. } => ErrorKind::Conflict,
+            ScheduleError::Store(_) => ErrorKind::Failed,
+            ScheduleError::ShuttingDown => ErrorKind::NoDaemon,
         };
         Self(ApiError::from_error(kind, &error))
     }

@@ -14,6 +14,7 @@ mod metrics;
 mod ndjson;
 mod push;
 mod queues;
+mod schedules;
 mod serve;
 mod sse;
 mod status;
@@ -52,6 +53,12 @@ pub(crate) fn routes(app: App) -> Router {
         .route("/queues/{name}/resume", post(queues::resume))
         .route("/queues/{name}/tasks", post(push::push))
         .route("/queues/{name}/stream", post(stream::stream))
+        .route("/schedules", get(schedules::list))
+        .route("/schedules/{name}", get(schedules::one))
+        .route("/schedules/{name}/next", get(schedules::next))
+        .route("/schedules/{name}/run", post(schedules::run))
+        .route("/schedules/{name}/pause", post(schedules::pause))
+        .route("/schedules/{name}/resume", post(schedules::resume))
         .route("/tasks", get(tasks::list))
         .route("/tasks/{id}", get(tasks::one))
         .route("/tasks/{id}/retry", post(tasks::retry))

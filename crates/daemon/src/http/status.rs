@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use ganger_api::{DaemonStatus, ProcessStatus, Status, V1};
+use ganger_api::{DaemonStatus, ProcessStatus, ScheduleSummary, Status, Timestamp, V1};
 
 use super::error::Answer;
 use crate::app::App;
@@ -30,7 +30,24 @@ pub(crate) async fn status(State(app): State<App>) -> Answer<Status> {
         state_dir: app.state_dir().display().to_string(),
         config_file,
         config_differs,
+        schedules: schedules(&app).await,
         degraded: app.degraded(),
         api_only: app.full().err().map(|e| e.message),
     }))
+}
+
+/// `None` without schedules, and while the store can't be read: a status says then what is wrong.
+async fn schedules(app: &App) -> Option<ScheduleSummary> {
+    let looks = app.full().ok()?.schedules.list().await.ok()?;
+    let rows = || looks.iter().filter_map(|look| look.row.as_ref());
+    let next = looks.iter().filter_map(|look| Some((look.view.next?.0, &look.view.name))).min();
+    (!looks.is_empty()).then(|| ScheduleSummary {
+        total: looks.len() as u64,
+        paused: looks.iter().filter(|look| look.view.paused).count() as u64,
+        waiting: looks.iter().map(|look| look.view.held as u64).sum(),
+        fired: rows().map(|row| row.fired).sum(),
+        skipped: rows().map(|row| row.skipped).sum(),
+        next: next.map(|(_, name)| name.to_string()),
+        next_at: next.map(|(at, _)| Timestamp(at)),
+    })
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ganger_core::{InstanceKind, SpawnId};
 use ganger_logs::LogReader;
-use ganger_pool::{PoolParts, Pools};
+use ganger_pool::{PoolParts, Pools, ScheduleParts, Schedules};
 use ganger_process::{Child, Startup};
 use ganger_store::WriterThread;
 use ganger_supervise::{Services, SlotResume, Snapshot, Surroundings};
@@ -101,10 +101,26 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
     }
     first_look(supervised.snapshot.clone(), &desired).await;
 
+    let parts = ScheduleParts {
+        tasks: work.tasks.clone(),
+        writer: writer.clone(),
+        readers: readers.clone(),
+        told: events.told(),
+        schedules: specs.schedules,
+    };
+    let schedules = Schedules::start(parts, &mut tasks).await;
+    let schedules = schedules
+        .map_err(|source| DaemonError::System { what: "can't go on with schedules", source })?;
+
     let (end, ended) = watch::channel(false);
     let (services, workers) = (supervised.snapshot, pools.snapshot());
     let supervision = supervised.services.clone();
-    let crew = Crew { services: supervised.services, pools, tasks: work.tasks.clone() };
+    let crew = Crew {
+        services: supervised.services,
+        pools,
+        tasks: work.tasks.clone(),
+        schedules: schedules.clone(),
+    };
     let parts = Parts { crew, writer: writer.clone(), events: events.clone(), desired, end };
     let foreman = foreman::spawn(parts, &mut tasks);
     let (tell_about, about) = watch::channel(about);
@@ -114,6 +130,7 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
         services,
         workers,
         tasks: work.tasks,
+        schedules,
         events: events.clone(),
         readers,
         writer,

@@ -161,7 +161,7 @@ impl Item<'_> {
         match text.parse::<u64>() {
             Ok(n) if digits && (u64::from(min)..=u64::from(max)).contains(&n) => Ok(n as u8),
             Ok(_) if digits => {
-                Err(self.wrong(text, format!("{text} is not a {name}: {min} to {max}")))
+                Err(self.wrong(text, format!("the {name} field takes {min} to {max}, not {text}")))
             }
             _ if text.contains(['L', 'W', '#', '?']) => Err(self
                 .wrong(
@@ -171,7 +171,7 @@ impl Item<'_> {
                 .help(
                     "write `*` for `?`; for the last day push a task that checks the date".into(),
                 )),
-            _ => Err(self.wrong(text, format!("`{text}` is not a {name}"))),
+            _ => Err(self.wrong(text, format!("`{text}` means nothing in the {name} field"))),
         }
     }
 
@@ -181,6 +181,6 @@ impl Item<'_> {
         let at = self.at + inside;
         let example = self.kind.example;
         CronError::new(at..at + part.len(), message)
-            .help(format!("a {} is written like `{example}`", self.kind.name))
+            .help(format!("the {} field is written like `{example}`", self.kind.name))
     }
 }

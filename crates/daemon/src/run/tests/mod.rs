@@ -2,6 +2,7 @@
 
 mod api;
 mod resume;
+mod schedules;
 mod tasks;
 
 use std::collections::{BTreeMap, HashMap};

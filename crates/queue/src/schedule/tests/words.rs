@@ -15,10 +15,10 @@ fn wrong(text: &str) -> (String, String, String) {
 #[test]
 fn errors_point_at_the_part_that_is_wrong() {
     let (at, message, help) = wrong("61 * * * *");
-    assert_eq!((at.as_str(), message.as_str()), ("61", "61 is not a minute: 0 to 59"));
+    assert_eq!((at.as_str(), message.as_str()), ("61", "the minute field takes 0 to 59, not 61"));
     assert!(help.contains("`*/5`"), "{help}");
     let (at, message, _) = wrong("*/5  1,25 * * *");
-    assert_eq!((at.as_str(), message.as_str()), ("25", "25 is not a hour: 0 to 23"));
+    assert_eq!((at.as_str(), message.as_str()), ("25", "the hour field takes 0 to 23, not 25"));
     let (at, _, help) = wrong("*/90 * * * *");
     assert_eq!(at, "90");
     assert!(help.starts_with("for real intervals write `@every 90m`"), "{help}");
