@@ -75,6 +75,23 @@ pub(crate) fn ganger(release: bool) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// Builds the daemon that a torture can end at named places and whose unsynced writes can be forgotten (the feature
+/// `torture`, see `crates/sys/src/torture.rs`), under a name of its own.
+pub(crate) fn tortured(release: bool) -> Result<PathBuf> {
+    const NAME: &str = "ganger-tortured";
+    let mut command = cargo()?;
+    command.args(["build", "--package", "ganger", "--bin", NAME, "--features", "torture"]);
+    if release {
+        command.arg("--release");
+    }
+    sh::run(&mut command)?;
+    let path = target_dir()?.join(if release { "release" } else { "debug" }).join(NAME);
+    if !path.is_file() {
+        bail!("cargo built no binary at {}", path.display());
+    }
+    Ok(path)
+}
+
 /// Builds the test programs of `packages` (all test targets, also helper binaries that they start).
 pub(crate) fn test_programs(packages: &[&str]) -> Result<Vec<TestProgram>> {
     let mut command = cargo()?;

@@ -55,9 +55,9 @@ enum Verb {
     Torture {
         /// What to kill [default: all in turn].
         target: Option<torture::Target>,
-        /// How many kills.
-        #[arg(long, default_value_t = 20)]
-        kills: u32,
+        /// How many kills [default: 20; of `queue` 1,000, and a fifth as many power cuts for each durability].
+        #[arg(long)]
+        kills: Option<u32>,
         /// Instead of a number of kills: how long.
         #[arg(long)]
         seconds: Option<u64>,
@@ -88,7 +88,12 @@ fn main() -> ExitCode {
         Verb::Test { only } => test::test(&only),
         Verb::TestKernel { only } => kernel::test_kernel(&only),
         Verb::Torture { target, kills, seconds, tasks, seed } => {
-            torture::torture(&torture::Wish { target, kills, seconds, tasks, seed })
+            let queue = target == Some(torture::Target::Queue);
+            let queue_kills = kills.unwrap_or(if queue { 1_000 } else { 50 });
+            let kills = kills.unwrap_or(20);
+            let release = true;
+            let wish = torture::Wish { target, kills, seconds, tasks, seed, queue_kills, release };
+            torture::torture(&wish)
         }
         Verb::Bench { rounds } => return played(bench::bench(rounds)),
         Verb::Cast { role } => return played(torture::play(role)),

@@ -9,5 +9,6 @@ pub mod pidfd;
 pub mod reap;
 pub mod signal;
 pub mod spawn;
+pub mod torture;
 
 pub use fd::adopt_fd;

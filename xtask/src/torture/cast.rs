@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use super::ledger;
+use super::{ledger, queue};
 
 /// Lines of a second of `flood`, 100 bytes each: 10 MB/s.
 const FLOOD_LINES_PER_S: u32 = 100_000;
@@ -35,6 +35,8 @@ pub(crate) enum Role {
     Task { ledger: PathBuf },
     /// A worker that speaks JSON lines on stdin and stdout.
     Lines { ledger: PathBuf },
+    /// A worker that speaks JSON lines, notes the fence of every attempt and now and then answers like a zombie.
+    Fenced { ledger: PathBuf, guard: String },
     /// A worker that speaks JSON lines and keeps a hydra of its own.
     Brood { ledger: PathBuf },
     /// Stays, and keeps a chain of daemonised processes that re-fork every 5 ms.
@@ -55,6 +57,7 @@ pub(crate) fn play(role: Role) -> Result<()> {
         Role::Mortal { fifo } => mortal(&fifo),
         Role::Task { ledger } => task(&ledger),
         Role::Lines { ledger } => lines(&ledger),
+        Role::Fenced { ledger, guard } => queue::fenced(&ledger, &guard),
         Role::Brood { ledger } => {
             spawn_head(0)?;
             lines(&ledger)

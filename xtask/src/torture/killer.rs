@@ -89,7 +89,7 @@ impl Killer<'_> {
                 let _ = send_kill(&two[1]);
                 two.iter().try_for_each(gone)?;
             }
-            Target::Tree => bail!("a tree is not one of ganger's own processes"),
+            Target::Tree | Target::Queue => bail!("{target:?} is a scenario of its own"),
         }
         // While nobody thinks: the exit must be told by whoever comes next.
         let mortal_code = (target == Target::Daemon).then(|| self.random.u8(2..=99));
@@ -123,7 +123,7 @@ impl Killer<'_> {
                     Target::Keeper => keeper,
                     Target::Logger => logger,
                     Target::Both => daemon && keeper,
-                    Target::Tree => true,
+                    Target::Tree | Target::Queue => true,
                 }
             });
             if back {
@@ -144,23 +144,37 @@ pub(crate) fn end(pid: i32) -> Result<()> {
     gone(&process).with_context(|| format!("pid {pid}"))
 }
 
-fn open(pid: i32) -> Result<OwnedFd> {
+pub(crate) fn open(pid: i32) -> Result<OwnedFd> {
     let pid = Pid::from_raw(pid).with_context(|| format!("{pid} is no pid"))?;
     rustix::process::pidfd_open(pid, PidfdFlags::empty())
         .with_context(|| format!("no process {pid:?}"))
 }
 
 fn send_kill(process: &OwnedFd) -> Result<()> {
-    rustix::process::pidfd_send_signal(process, Signal::KILL).context("could not send SIGKILL")
+    send(process, Signal::KILL)
 }
 
-/// A pidfd is readable once its process has ended (pidfd_open(2)).
-fn gone(process: &OwnedFd) -> Result<()> {
-    let mut fds = [PollFd::new(process, PollFlags::IN)];
-    let limit = Timespec { tv_sec: 10, tv_nsec: 0 };
-    match rustix::event::poll(&mut fds, Some(&limit)) {
-        Ok(0) => bail!("SIGKILLed, but still there after {} s", limit.tv_sec),
-        Ok(_) => Ok(()),
-        Err(errno) => Err(errno).context("could not wait for its end"),
+/// Sends a signal. That the process is gone already is an error.
+pub(crate) fn send(process: &OwnedFd, signal: Signal) -> Result<()> {
+    rustix::process::pidfd_send_signal(process, signal)
+        .with_context(|| format!("could not send {signal:?}"))
+}
+
+/// Waits until a killed process has ended.
+pub(crate) fn gone(process: &OwnedFd) -> Result<()> {
+    /// SIGKILL takes effect at once; a loaded machine may take a while to reap.
+    const GONE: Duration = Duration::from_secs(10);
+    if ended_within(process, GONE)? {
+        return Ok(());
     }
+    bail!("SIGKILLed, but still there after {} s", GONE.as_secs())
+}
+
+/// True if the process ends within `limit`. A pidfd is readable once its process has ended (pidfd_open(2)).
+pub(crate) fn ended_within(process: &OwnedFd, limit: Duration) -> Result<bool> {
+    let mut fds = [PollFd::new(process, PollFlags::IN)];
+    let limit = Timespec::try_from(limit).context("a wait that long")?;
+    let ready =
+        rustix::event::poll(&mut fds, Some(&limit)).context("could not wait for its end")?;
+    Ok(ready > 0)
 }

@@ -6,6 +6,7 @@
 //! killer  SIGKILLs daemon, keeper, logger or keeper and daemon together, at moments drawn from the seed
 //! ledger  workers append start and end of every attempt, with pid and CLOCK_MONOTONIC, through O_APPEND
 //! oracle  after all that: pids kept, logs without gap or double, every acknowledged task done once and right
+//! queue   another scenario: the crash oracle of the durable queue, with a build of its own (see `queue`)
 //! tree    a process tree that ignores SIGTERM, leaves its session and re-forks all the time is ended whole
 //! ```
 //!
@@ -19,6 +20,7 @@ mod ledger;
 mod oracle;
 mod procs;
 mod pusher;
+mod queue;
 mod series;
 mod tree;
 mod verdict;
@@ -43,6 +45,8 @@ pub(crate) enum Target {
     Logger,
     /// Keeper and daemon within 50 ms: after `up`, no second copy of anything.
     Both,
+    /// The queue's crash oracle: daemon, keeper and workers, at random and at places inside the daemon, and power cuts.
+    Queue,
     /// Nothing of ours: a hostile process tree is ended by `stop`, `down` and `run`.
     Tree,
 }
@@ -58,27 +62,36 @@ pub(crate) struct Wish {
     /// At least so many tasks; more are pushed while the killing goes on.
     pub(crate) tasks: u32,
     pub(crate) seed: u64,
+    /// Kills of the queue's crash oracle.
+    pub(crate) queue_kills: u32,
+    /// Build the queue's daemon in release; the debug build is there sooner.
+    pub(crate) release: bool,
 }
 
 impl Wish {
     /// What `cargo xtask test` runs: about a minute.
     pub(crate) const fn short(seed: u64) -> Self {
-        Self { target: None, kills: 6, seconds: None, tasks: 1_500, seed }
+        let (kills, queue_kills) = (6, 15);
+        Self { target: None, kills, seconds: None, tasks: 1_500, seed, queue_kills, release: false }
     }
 }
 
 /// Runs it and prints one line per claim.
 pub(crate) fn torture(wish: &Wish) -> Result<Tally> {
     println!("torture: seed {}", wish.seed);
-    let binary = build::ganger(true)?;
     let mut verdict = Verdict::default();
+    if wish.target == Some(Target::Queue) {
+        queue::run(wish, &mut verdict)?;
+        return Ok(verdict.into_tally());
+    }
+    let binary = build::ganger(true)?;
     let killed: &[Target] = match wish.target {
         None => &[Target::Daemon, Target::Logger, Target::Keeper],
         Some(Target::Daemon) => &[Target::Daemon],
         Some(Target::Keeper) => &[Target::Keeper],
         Some(Target::Logger) => &[Target::Logger],
         Some(Target::Both) => &[Target::Both],
-        Some(Target::Tree) => &[],
+        Some(Target::Tree | Target::Queue) => &[],
     };
     if !killed.is_empty() {
         gang::run(&binary, wish, killed, &mut verdict)?;
@@ -89,6 +102,9 @@ pub(crate) fn torture(wish: &Wish) -> Result<Tally> {
     }
     if matches!(wish.target, None | Some(Target::Tree)) {
         tree::run(&binary, &mut verdict)?;
+    }
+    if wish.target.is_none() {
+        queue::run(wish, &mut verdict)?;
     }
     Ok(verdict.into_tally())
 }

@@ -78,8 +78,8 @@ section! {
 section! {
     /// Where tasks wait.
     struct Queue in "[queue.*]" {
-        /// What an acknowledgement promises: "fsync" survives power loss, "relaxed" any crash of ganger, "memory"
-        /// nothing. Default: "fsync".
+        /// What an acknowledgement promises: "fsync" survives power loss, "relaxed" any crash of ganger (a power
+        /// loss takes at most the last second), "memory" nothing. Default: "fsync".
         durability: DurabilityWord,
         /// What happens after a failed attempt.
         retry: RawRetry,

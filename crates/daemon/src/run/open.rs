@@ -42,10 +42,15 @@ pub(crate) enum StoreFault {
     Desired(#[from] DesiredError),
     #[error("the store's thread can't be started: {0}")]
     Thread(#[from] std::io::Error),
+    #[cfg(feature = "torture")]
+    #[error("the torture can't be armed: {0}")]
+    Torture(#[source] std::io::Error),
 }
 
 /// Opens the store and reads what is desired.
 pub(crate) fn open(state_dir: &Path) -> Result<Opened, StoreFault> {
+    #[cfg(feature = "torture")]
+    ganger_sys::torture::arm(state_dir).map_err(StoreFault::Torture)?;
     let store = SqliteStore::open(SqliteOptions::new(state_dir.join("state.db")))?;
     let mut readers = Vec::with_capacity(READERS);
     for _ in 0..READERS {

@@ -7,6 +7,7 @@ use ganger_core::TaskId;
 use ganger_queue::{Engine, IN_FLIGHT_MAX, Now, QueueIx};
 use ganger_store::{Settled, Writer};
 use ganger_supervise::Told;
+use ganger_sys::torture::reach;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
@@ -137,8 +138,10 @@ impl Dispatcher {
     fn tick(&mut self) {
         self.stats.ticks += 1;
         self.hand_out();
+        reach("dispatch.heard");
         self.submit();
         self.perform();
+        reach("dispatch.replied");
         for row in self.workers.values_mut() {
             row.deliver();
         }
@@ -168,6 +171,7 @@ impl Dispatcher {
             Some(at) => self.out.remove(at).map(|(_, answers)| answers).unwrap_or_default(),
             None => Vec::new(),
         };
+        reach("dispatch.settled");
         if settled.result.is_ok() {
             self.acknowledge(carried);
         } else {

@@ -19,11 +19,12 @@ mod tend;
 #[cfg(test)]
 mod tests;
 pub mod upkeep;
+mod window;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ganger_core::TaskState;
 use rusqlite::Connection;
@@ -81,6 +82,7 @@ pub struct SqliteStore {
     /// Pages in the log after the last commit, told by SQLite's hook.
     log_pages: Arc<AtomicU32>,
     tending: tend::Tending,
+    unsynced: window::Unsynced,
 }
 
 impl SqliteStore {
@@ -118,6 +120,7 @@ impl SqliteStore {
             next_event: last.unsigned_abs() + 1,
             log_pages,
             tending: tend::Tending::new(done_rows.max(0).unsigned_abs()),
+            unsynced: window::Unsynced::default(),
         })
     }
 
@@ -133,13 +136,15 @@ impl SqliteStore {
     }
 
     fn transact(&mut self, batches: &[Batch]) -> rusqlite::Result<Vec<Applied>> {
-        self.set_full(batches.iter().any(|b| b.sync))?;
+        let late = self.unsynced.is_due(Instant::now());
+        self.set_full(late || batches.iter().any(|b| b.sync))?;
         self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let mut tx = apply::Tx::new(&self.conn, &mut self.names, self.next_event)?;
         let applied =
             batches.iter().map(|b| tx.batch(b)).collect::<rusqlite::Result<Vec<Applied>>>()?;
         let (next_event, done_rows) = tx.finish()?;
         self.conn.prepare_cached("COMMIT")?.execute([])?;
+        self.unsynced.committed(self.full, Instant::now());
         self.next_event = next_event;
         self.tending.done_rows = self.tending.done_rows.saturating_add_signed(done_rows);
         Ok(applied)
@@ -192,7 +197,8 @@ impl Store for SqliteStore {
     }
 
     fn tend(&mut self, idle: bool) -> Result<(), StoreError> {
-        self.tend_now(idle).map_err(|e| {
+        let rest = if idle { self.sync_rest() } else { Ok(()) };
+        rest.and_then(|()| self.tend_now(idle)).map_err(|e| {
             self.roll_back();
             fault::classify("housekeeping", &e)
         })

@@ -1,0 +1,270 @@
+//! What must be true of a queue after any kill.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+use anyhow::Result;
+use serde::Deserialize;
+
+use super::Story;
+use super::client::{Acknowledged, Told};
+use super::killer::Kill;
+use super::notes::{self, Note, Token, token_of};
+use super::site::Site;
+use crate::torture::http::Http;
+use crate::torture::verdict::Verdict;
+
+/// What a power cut may take of a `relaxed` queue: docs/design/004-queue.md states it.
+pub(crate) const RELAXED_WINDOW: Duration = Duration::from_secs(1);
+/// An attempt that has ended is in flight until its outcome is committed; a loaded disk takes its time for that.
+const UNCOMMITTED: Duration = Duration::from_secs(1);
+
+/// An attempt as the ledger has it.
+#[derive(Debug, Clone, Copy)]
+struct Attempt {
+    token: Token,
+    pid: i32,
+    start_ns: u64,
+    end_ns: Option<u64>,
+}
+
+/// What the fenced workers answer.
+#[derive(Debug, Deserialize)]
+struct Answer {
+    n: u64,
+    token: String,
+    pid: i32,
+}
+
+/// Everything that is known of one run.
+struct Case<'a> {
+    story: &'a Story,
+    attempts: BTreeMap<u64, Vec<Attempt>>,
+}
+
+/// Asks the daemon about every acknowledged task and compares with ledger and client.
+pub(crate) fn ask(site: &Site, story: &Story, power: bool, verdict: &mut Verdict) -> Result<()> {
+    let notes = notes::all(&site.ledger)?;
+    let case = Case { story, attempts: attempts(&notes) };
+    let (mut lost, mut undone, mut stale, mut changed, mut forgotten) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new(), 0_usize);
+    let mut http = Http::connect(&site.state_dir)?;
+    for task in &story.known.acknowledged {
+        let told = match http.get::<Told>(&format!("/tasks/{}", task.id)) {
+            Ok(told) => told,
+            Err(error) if error.to_string().contains(" 404 ") => {
+                if case.may_be_forgotten(task.at_ns) {
+                    forgotten += 1;
+                } else {
+                    lost.push(format!("{} (n={})", task.id, task.n));
+                }
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        if told.state != "completed" {
+            undone.push(format!("{} (n={}) is {}", task.id, task.n, told.state));
+            continue;
+        }
+        stale.extend(case.stale(task, &told));
+        if let Some(seen) = story.known.seen.get(&task.id)
+            && seen.result != told.result
+            && !case.may_be_forgotten(seen.at_ns)
+        {
+            changed.push(format!(
+                "{} (n={}): {} became {}",
+                task.id, task.n, seen.result, told.result
+            ));
+        }
+    }
+    let acknowledged = story.known.acknowledged.len();
+    verdict.so("tasks were acknowledged", acknowledged > 0, "not one");
+    let but =
+        if forgotten > 0 { format!(" but {forgotten} within the window") } else { String::new() };
+    verdict.claim(&format!("no acknowledged task is lost ({acknowledged}{but})"), &lost);
+    verdict.claim("all of them are completed", &undone);
+    verdict.claim("no stale completion was accepted", &stale);
+    verdict.claim("what a client saw completed stays as it saw it", &changed);
+    let (doubles, wrong, again) = case.doubles(&story.kills);
+    let all: usize = case.attempts.values().map(Vec::len).sum();
+    verdict.claim(
+        &format!("only attempts in flight at a kill ran twice ({doubles} of {all})"),
+        &wrong,
+    );
+    verdict.claim("nothing ran again after its completion was seen", &again);
+    verdict.claim("no attempt overlaps another of its task", &case.overlaps(&notes));
+    verdict.claim("fences only grow", &case.fences());
+    verdict
+        .claim("pushes were acknowledged, or refused while nobody was there", &story.known.failed);
+    let working = story.kills.iter().filter(|kill| kill.running > 0).count();
+    let kills = story.kills.len();
+    verdict.so(
+        &format!("most kills met running attempts ({working} of {kills})"),
+        working * 2 > kills,
+        "too few: the killer meets an idle queue",
+    );
+    if power {
+        power_was_cut(story, forgotten, &case, verdict);
+    } else {
+        let zombies = notes.iter().filter(|note| note.what == 'Z').count();
+        verdict.so(&format!("zombies tried ({zombies} times)"), zombies > 0, "not one");
+    }
+    Ok(())
+}
+
+/// With `relaxed` something must have been forgotten, or this run has not shown anything.
+fn power_was_cut(story: &Story, forgotten: usize, case: &Case<'_>, verdict: &mut Verdict) {
+    if story.may_forget.is_none() {
+        return;
+    }
+    let reverted = story
+        .known
+        .acknowledged
+        .iter()
+        .filter(|task| {
+            let seen = story.known.seen.get(&task.id);
+            seen.is_some_and(|seen| case.ran_after(task.n, seen.at_ns).is_some())
+        })
+        .count();
+    verdict.so(
+        &format!("power cuts took something: {forgotten} tasks, {reverted} completions"),
+        forgotten + reverted > 0,
+        "the disk forgot nothing: is the build without the feature?",
+    );
+}
+
+/// Attempts by task, in the order of their fences.
+fn attempts(notes: &[Note]) -> BTreeMap<u64, Vec<Attempt>> {
+    let mut found: BTreeMap<u64, Vec<Attempt>> = BTreeMap::new();
+    for note in notes {
+        let attempts = found.entry(note.n).or_default();
+        match note.what {
+            'S' => attempts.push(Attempt {
+                token: note.token,
+                pid: note.pid,
+                start_ns: note.ns,
+                end_ns: None,
+            }),
+            'E' => {
+                let open = attempts.iter_mut().rev();
+                if let Some(open) =
+                    open.into_iter().find(|a| (a.token, a.pid) == (note.token, note.pid))
+                {
+                    open.end_ns = Some(note.ns);
+                }
+            }
+            _ => {}
+        }
+    }
+    for attempts in found.values_mut() {
+        attempts.sort_by_key(|attempt| attempt.start_ns);
+    }
+    found
+}
+
+const fn nanos(duration: Duration) -> u64 {
+    duration.as_secs() * 1_000_000_000 + duration.subsec_nanos() as u64
+}
+
+impl Case<'_> {
+    fn of(&self, n: u64) -> &[Attempt] {
+        self.attempts.get(&n).map_or(&[], Vec::as_slice)
+    }
+
+    /// True if what was told at `ns` lies within what a power cut after it may take.
+    fn may_be_forgotten(&self, ns: u64) -> bool {
+        let Some(window) = self.story.may_forget else { return false };
+        let cuts = self.story.kills.iter();
+        cuts.into_iter()
+            .any(|cut| cut.to_ns >= ns && cut.from_ns.saturating_sub(ns) <= nanos(window))
+    }
+
+    /// The result must be that of the last attempt which began, as its fence says, and no zombie's.
+    fn stale(&self, task: &Acknowledged, told: &Told) -> Option<String> {
+        let say = |why: &str| Some(format!("{} (n={}): {why}: {}", task.id, task.n, told.result));
+        let Ok(answer) = serde_json::from_value::<Answer>(told.result.clone()) else {
+            return say("no worker's answer");
+        };
+        let Some(last) = self.of(task.n).last() else { return say("no attempt is known") };
+        if answer.n != task.n {
+            return say("another task's answer");
+        }
+        if token_of(&answer.token).ok() != Some(last.token) || answer.pid != last.pid {
+            return say(&format!("the last attempt was {:?} of pid {}", last.token, last.pid));
+        }
+        last.end_ns.is_none().then(|| say("its attempt never ended")).flatten()
+    }
+
+    /// Second attempts: how many, which no kill explains, and which came after a completion was seen.
+    fn doubles(&self, kills: &[Kill]) -> (usize, Vec<String>, Vec<String>) {
+        let (mut count, mut wrong, mut again) = (0, Vec::new(), Vec::new());
+        for (n, attempts) in &self.attempts {
+            for pair in attempts.windows(2) {
+                count += 1;
+                let explained = kills.iter().any(|kill| {
+                    let met = kill.to_ns >= pair[0].start_ns && kill.from_ns <= pair[1].start_ns;
+                    let end = pair[0].end_ns.map(|end| end + self.flight());
+                    met && end.is_none_or(|end| end >= kill.from_ns)
+                });
+                if !explained {
+                    wrong.push(format!("task {n}: {:?}, then {:?}", pair[0], pair[1]));
+                }
+            }
+        }
+        for task in &self.story.known.acknowledged {
+            if let Some(seen) = self.story.known.seen.get(&task.id)
+                && let Some(later) = self.ran_after(task.n, seen.at_ns)
+                && !self.may_be_forgotten(seen.at_ns)
+            {
+                again.push(format!(
+                    "task {}: seen completed at {}, then {later:?}",
+                    task.n, seen.at_ns
+                ));
+            }
+        }
+        (count, wrong, again)
+    }
+
+    /// How long after its end an attempt may be uncommitted.
+    fn flight(&self) -> u64 {
+        nanos(self.story.may_forget.map_or(UNCOMMITTED, |window| UNCOMMITTED + window))
+    }
+
+    fn ran_after(&self, n: u64, ns: u64) -> Option<Attempt> {
+        self.of(n).iter().find(|attempt| attempt.start_ns > ns).copied()
+    }
+
+    /// What the guards saw, and attempts that began before the one before had ended.
+    fn overlaps(&self, notes: &[Note]) -> Vec<String> {
+        let guarded = notes.iter().filter(|note| note.what == 'O');
+        let mut found: Vec<String> =
+            guarded.map(|note| format!("task {}: seen by its guard: {note:?}", note.n)).collect();
+        for (n, attempts) in &self.attempts {
+            for pair in attempts.windows(2) {
+                if pair[0].end_ns.is_some_and(|end| end > pair[1].start_ns) {
+                    found.push(format!("task {n}: {:?} and {:?}", pair[0], pair[1]));
+                }
+            }
+        }
+        found
+    }
+
+    /// A later attempt has a greater fence, and no fence is given twice.
+    fn fences(&self) -> Vec<String> {
+        let mut seen = HashSet::new();
+        let mut wrong = Vec::new();
+        for (n, attempts) in &self.attempts {
+            for pair in attempts.windows(2) {
+                if pair[0].token >= pair[1].token {
+                    wrong.push(format!("task {n}: {:?} then {:?}", pair[0].token, pair[1].token));
+                }
+            }
+            for attempt in attempts {
+                if !seen.insert(attempt.token) {
+                    wrong.push(format!("task {n}: fence {:?} was given before", attempt.token));
+                }
+            }
+        }
+        wrong
+    }
+}
