@@ -56,6 +56,11 @@ pub(crate) fn moment(text: &str) -> Result<u64, String> {
         let back = u64::try_from(span.0.as_millis()).unwrap_or(u64::MAX);
         return Ok(now_ms().saturating_sub(back));
     }
+    time(text).map_err(|_| "write a span like 10m or a time like 2026-11-22T10:00:00Z".to_owned())
+}
+
+/// A moment: RFC 3339, or without zone in this machine's. Milliseconds since 1970.
+pub(crate) fn time(text: &str) -> Result<u64, String> {
     let stamp = text.parse::<jiff::Timestamp>().or_else(|_| {
         text.parse::<jiff::civil::DateTime>()
             .and_then(|civil| civil.to_zoned(jiff::tz::TimeZone::system()))
@@ -64,7 +69,7 @@ pub(crate) fn moment(text: &str) -> Result<u64, String> {
     stamp
         .ok()
         .and_then(|stamp| u64::try_from(stamp.as_millisecond()).ok())
-        .ok_or_else(|| "write a span like 10m or a time like 2026-11-22T10:00:00Z".to_owned())
+        .ok_or_else(|| "write a time like 2026-11-22T10:00:00Z".to_owned())
 }
 
 /// Replaces control characters, so that a cell or message stays on its line and can't move the cursor.

@@ -22,6 +22,9 @@ pub struct NewTask {
     /// Not before this long from now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delay: Option<Dur>,
+    /// Not before this moment; instead of `delay`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
     /// A key of the caller's: a second push of the same key to the same queue answers with the first one's id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,

@@ -22,6 +22,8 @@ pub(crate) struct Line<'a> {
     priority: Option<Priority>,
     #[serde(default)]
     delay: Option<Dur>,
+    #[serde(default)]
+    at: Option<Timestamp>,
     #[serde(borrow, default)]
     key: Option<Text<'a>>,
 }
@@ -123,7 +125,11 @@ impl Parser {
         let task = NewTask {
             kind,
             priority: line.priority.unwrap_or_default(),
-            run_at_ms: if delay == 0 { 0 } else { now.saturating_add(delay) },
+            run_at_ms: match line.at {
+                // The later of the two holds, should somebody give both.
+                at if delay > 0 => now.saturating_add(delay).max(at.map_or(0, |at| at.0)),
+                at => at.map_or(0, |at| at.0),
+            },
             payload: Bytes::copy_from_slice(payload.as_bytes()),
             options: None,
         };
@@ -144,7 +150,7 @@ impl Parser {
 }
 
 const SHAPE: &str =
-    r#"a task is {"kind"?,"payload","priority"?,"delay"?,"key"?}; the payload is any JSON"#;
+    r#"a task is {"kind"?,"payload","priority"?,"delay"?,"at"?,"key"?}; the payload is any JSON"#;
 
 fn bad_line(line: u64, error: &serde_json::Error) -> ApiError {
     let message = format!("line {line} is not a task: {error}");
@@ -180,6 +186,9 @@ mod tests {
         let task = &lines("{\"delay\":\"1h\"}").unwrap()[0].task;
         assert!(task.run_at_ms >= before + 3_600_000);
         assert_eq!(task.payload, "null");
+        let at = &lines("{\"at\":\"2026-12-24T18:00:00+01:00\"}").unwrap()[0].task;
+        assert_eq!(at.run_at_ms, 1_798_131_600_000);
+        assert!(lines("{\"at\":\"tomorrow\"}").is_err());
     }
 
     #[test]

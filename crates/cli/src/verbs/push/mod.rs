@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use ganger_api::{Client, NewTask, OnError, StreamResult};
+use ganger_api::{Client, NewTask, OnError, StreamResult, Timestamp};
 use ganger_core::{Dur, Priority, TaskState};
 use serde::Serialize;
 
@@ -36,7 +36,7 @@ pub(crate) struct Args {
     /// The lines are text, not JSON: each payload is a string
     #[arg(long, requires = "lines")]
     text: bool,
-    /// The lines are tasks, not payloads: {"payload", "kind"?, "priority"?, "delay"?, "key"?}
+    /// The lines are tasks, not payloads: {"payload", "kind"?, "priority"?, "delay"?, "at"?, "key"?}
     #[arg(long, requires = "lines", conflicts_with = "text")]
     envelope: bool,
     /// What a bad line does: stop (nothing of its batch of 1,000 is pushed), or skip (it is told and left out)
@@ -48,6 +48,9 @@ pub(crate) struct Args {
     /// Not before this long from now
     #[arg(long, value_name = "TIME")]
     delay: Option<Dur>,
+    /// Not before this moment: 2026-12-24T18:00:00Z, or without zone in this machine's
+    #[arg(long, value_name = "TIME", conflicts_with = "delay", value_parser = at)]
+    at: Option<Timestamp>,
     /// A key of your own: pushing the same again within a day gives the first task's id. With --lines: of the whole
     /// run; run it again after a crash and only what is missing is pushed
     #[arg(long)]
@@ -64,6 +67,10 @@ pub(crate) struct Args {
 struct Id {
     v: u8,
     id: ganger_core::TaskId,
+}
+
+fn at(text: &str) -> Result<Timestamp, String> {
+    text::time(text).map(Timestamp)
 }
 
 fn on_error(text: &str) -> Result<OnError, String> {
@@ -114,7 +121,9 @@ impl Args {
             task.kind = self.kind.clone().unwrap_or_default();
         }
         task.priority = task.priority.or(self.priority);
-        task.delay = task.delay.or(self.delay);
+        if task.delay.is_none() && task.at.is_none() {
+            (task.delay, task.at) = (self.delay, self.at);
+        }
     }
 }
 
