@@ -151,6 +151,7 @@ fn task_get_and_list() {
         ended_at: None,
         outcome: None,
         error: None,
+        usage: None,
     };
     let task = Task {
         v: V1,
@@ -162,6 +163,8 @@ fn task_get_and_list() {
         payload: raw("[1]"),
         result: None,
         error: None,
+        reason: None,
+        crashes: None,
         attempts: vec![attempt],
         created_at: Some(AT),
         due_at: None,
@@ -318,4 +321,25 @@ fn schedules() {
         next_at: Some(AT),
     };
     shape("schedule-summary", &summary);
+}
+
+#[test]
+fn dead_letters() {
+    let letter = DeadLetter {
+        id: TaskId::from_raw(7).unwrap(),
+        queue: "mail".into(),
+        kind: "send".into(),
+        priority: Priority::NORMAL,
+        attempts: 3,
+        crashes: 3,
+        reason: Some("quarantined".into()),
+        class: None,
+        error: Some("memory limit reached".into()),
+        created_at: Timestamp(1_704_067_200_000),
+        died_at: Timestamp(1_704_067_260_000),
+    };
+    let page = DeadPage { v: V1, letters: vec![letter.clone()], next: Some("d1.7".into()) };
+    shape("dead", &page);
+    let done = DeadDone { v: V1, found: 3, done: 2, skipped: 1, sample: vec![letter], next: None };
+    shape("dead-done", &done);
 }

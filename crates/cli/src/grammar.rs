@@ -75,7 +75,7 @@ struct Cli {
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Start", &["init", "validate", "doctor", "up", "down", "daemon"]),
     ("Daily", &["ps", "status", "logs", "events", "start", "stop", "restart", "scale", "wait"]),
-    ("Tasks", &["push", "task", "queue", "schedule"]),
+    ("Tasks", &["push", "task", "queue", "dead", "schedule"]),
     ("One-off", &["run", "bench"]),
     ("About", &["config", "store", "version"]),
 ];
@@ -218,6 +218,10 @@ mod tests {
             "task wait",
             "queue list",
             "queue get",
+            "dead list",
+            "dead show",
+            "dead replay",
+            "dead purge",
             "schedule list",
             "schedule show",
             "schedule next",

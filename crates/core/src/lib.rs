@@ -7,6 +7,7 @@ pub mod end;
 pub mod event;
 pub mod ids;
 pub mod logwire;
+pub mod pattern;
 pub mod priority;
 pub mod task_backoff;
 pub mod units;

@@ -2,6 +2,7 @@
 mod attempt;
 mod bulk;
 mod command;
+mod dead;
 mod dispatcher;
 mod error;
 mod events;
@@ -16,6 +17,7 @@ pub mod template;
 mod worker;
 
 pub use bulk::Group;
+pub use dead::{DeadVerb, Death};
 pub use dispatcher::DispatchStats;
 pub use error::{PoolError, TaskError};
 pub use ganger_queue::Finished;

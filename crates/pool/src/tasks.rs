@@ -270,7 +270,7 @@ impl Tasks {
         answer.await.map_err(|_| TaskError::ShuttingDown)
     }
 
-    async fn request(
+    pub(crate) async fn request(
         &self,
         msg: impl FnOnce(oneshot::Sender<Result<(), TaskError>>) -> Msg,
     ) -> Result<(), TaskError> {

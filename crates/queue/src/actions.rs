@@ -91,6 +91,8 @@ pub enum Done {
     Cancelling,
     /// The task is available again.
     Retried,
+    /// The dead letter is forgotten.
+    Purged,
     /// The queue hands out nothing now.
     Paused,
     /// The queue hands out tasks now.

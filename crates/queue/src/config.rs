@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ganger_core::{Durability, Priority};
-use ganger_store::TaskOptions;
+use ganger_store::{KeepBounds, TaskOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::retry::RetryRules;
@@ -17,6 +17,8 @@ pub struct QueueConfig {
     pub durability: Durability,
     /// When a failed task runs again.
     pub retry: RetryRules,
+    /// How many dead letters are kept; the store sees to it between commits.
+    pub dead: KeepBounds,
     /// How long one attempt may take, from its start.
     pub timeout: Duration,
     /// Longest payload in bytes.
@@ -35,6 +37,7 @@ impl Default for QueueConfig {
         Self {
             durability: Durability::Fsync,
             retry: RetryRules::default(),
+            dead: KeepBounds::default(),
             timeout: Duration::from_secs(600),
             payload_max: PAYLOAD_MAX,
             max_len: None,

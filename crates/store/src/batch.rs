@@ -100,6 +100,15 @@ pub enum Op {
         /// The submitter's tag, handed back.
         req: u64,
     },
+    /// A dead letter is forgotten, with its attempts.
+    Purge {
+        /// The task.
+        id: TaskId,
+        /// Only if this is still its last attempt.
+        attempt: Option<u32>,
+        /// The submitter's tag, handed back.
+        req: u64,
+    },
     /// Whether tasks of a queue are handed out.
     Pause {
         /// The queue; made when new.

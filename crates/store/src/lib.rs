@@ -22,6 +22,7 @@ pub mod batch;
 #[cfg(test)]
 #[macro_use]
 mod conformance;
+pub mod dead;
 pub mod error;
 pub mod readers;
 pub mod rows;
@@ -37,6 +38,7 @@ pub use batch::{
     KeepBounds, Next, Op, Outcome, Push, Refused, RefusedWhy, Revived, TaskOptions,
 };
 pub use bytes::Bytes;
+pub use dead::{DeadCursor, DeadPage, DeadQuery, DeadRow};
 pub use error::{OpenError, StoreError};
 pub use readers::Readers;
 pub use rows::{

@@ -222,11 +222,17 @@ impl fmt::Display for Cursor {
 #[error("`{0}` is not a cursor: pass the `next` of the page before")]
 pub struct CursorError(String);
 
+impl CursorError {
+    pub(crate) fn new(given: &str) -> Self {
+        Self(given.chars().take(40).collect())
+    }
+}
+
 impl FromStr for Cursor {
     type Err = CursorError;
 
     fn from_str(s: &str) -> Result<Self, CursorError> {
-        let fail = || CursorError(s.chars().take(40).collect());
+        let fail = || CursorError::new(s);
         let finished = match s.as_bytes().first() {
             Some(b'f') => true,
             Some(b'u') => false,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ganger_core::{Event, Priority, TaskId};
 
 use crate::batch::{Applied, Batch};
+use crate::dead::{DeadPage, DeadQuery};
 use crate::error::StoreError;
 use crate::rows::{Due, Page, QueueRow, ReadyRow, RunningRow, StoreSize, TaskQuery, TaskRow};
 use crate::schedule::{FireRow, ScheduleRow};
@@ -57,6 +58,9 @@ pub trait StoreRead: Send + 'static {
 
     /// A page of tasks without their attempts.
     fn list(&mut self, query: &TaskQuery) -> Result<Page, StoreError>;
+
+    /// A page of dead letters.
+    fn dead(&mut self, query: &DeadQuery) -> Result<DeadPage, StoreError>;
 
     /// All queues with their counts.
     fn queues(&mut self) -> Result<Vec<QueueRow>, StoreError>;

@@ -9,10 +9,10 @@ use super::connection::{Call, parse};
 use super::sse::Sse;
 use super::{Client, Connection};
 use crate::{
-    ApiError, Applied, ApplyRequest, ErrorKind, EventLine, Instances, LogLine, NDJSON, NewTask,
-    NextFires, NextQuery, OnError, PushQuery, Pushed, Queue, Queues, RunAnswer, ScaleRequest,
-    Schedule, Schedules, Service, Status, Task, TaskPage, TaskQuery, VerbAnswer, WaitRequest,
-    Waited,
+    ApiError, Applied, ApplyRequest, DeadDone, DeadEdit, DeadPage, DeadQuery, DeadRequest,
+    ErrorKind, EventLine, Instances, LogLine, NDJSON, NewTask, NextFires, NextQuery, OnError,
+    PushQuery, Pushed, Queue, Queues, RunAnswer, ScaleRequest, Schedule, Schedules, Service,
+    Status, Task, TaskPage, TaskQuery, VerbAnswer, WaitRequest, Waited,
 };
 use ganger_core::TaskId;
 
@@ -222,6 +222,26 @@ impl Client {
     /// `POST /tasks/{id}/retry`: a discarded, cancelled or completed task becomes available again.
     pub async fn retry(&self, id: TaskId) -> Result<VerbAnswer, ApiError> {
         self.verb(format!("/tasks/{id}/retry"), &(), false).await
+    }
+
+    /// `GET /dead`.
+    pub async fn dead(&self, query: &DeadQuery) -> Result<DeadPage, ApiError> {
+        self.get(format!("/dead{}", query_text(query)?)).await
+    }
+
+    /// `POST /dead/replay`: one page of those asked for.
+    pub async fn dead_replay(&self, request: &DeadRequest) -> Result<DeadDone, ApiError> {
+        self.verb("/dead/replay".into(), request, true).await
+    }
+
+    /// `POST /dead/purge`: one page of those asked for.
+    pub async fn dead_purge(&self, request: &DeadRequest) -> Result<DeadDone, ApiError> {
+        self.verb("/dead/purge".into(), request, true).await
+    }
+
+    /// `POST /dead/{id}/edit`: brings it back with another payload.
+    pub async fn dead_edit(&self, id: TaskId, edit: &DeadEdit) -> Result<VerbAnswer, ApiError> {
+        self.verb(format!("/dead/{id}/edit"), edit, false).await
     }
 
     /// `POST /tasks/{id}/cancel`.

@@ -2,6 +2,7 @@
 
 mod apply;
 mod basic;
+mod dead;
 mod instances;
 mod push;
 mod queues;
@@ -14,6 +15,7 @@ mod wait;
 
 pub use apply::{Applied, ApplyRequest, Change, ChangeAction};
 pub use basic::{Seconds, Timestamp, V1};
+pub use dead::{DeadDone, DeadEdit, DeadLetter, DeadPage, DeadQuery, DeadRequest};
 pub use instances::{Instance, Instances, ScaleRequest, Service, VerbAnswer};
 pub use push::{OnError, PushQuery, Pushed, RefusedTask};
 pub use queues::{Queue, QueueCounts, Queues};
@@ -21,5 +23,7 @@ pub use schedules::{Fire, FireTime, NextFires, NextQuery, RunAnswer, Schedule, S
 pub use status::{DaemonStatus, Degraded, ProcessStatus, ScheduleSummary, Status};
 pub use store::{StoreBackup, StoreCheck, StoreProblem, StoreRestore, StoreVacuum};
 pub use streams::{EventLine, LogLine};
-pub use tasks::{Attempt, NewTask, StreamResult, Task, TaskPage, TaskQuery, TaskSummary};
+pub use tasks::{
+    Attempt, AttemptUsage, NewTask, StreamResult, Task, TaskPage, TaskQuery, TaskSummary,
+};
 pub use wait::{WaitCondition, WaitConditionError, WaitRequest, Waited};

@@ -4,7 +4,7 @@ use ganger_core::{Dur, Priority, TaskId, TaskState};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Timestamp, V1};
+use super::{Seconds, Timestamp, V1};
 
 /// A task to push: one line of a bulk body.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -66,6 +66,12 @@ pub struct Task {
     pub result: Option<Box<RawValue>>,
     /// Why it failed last.
     pub error: Option<String>,
+    /// Why it was given up, when discarded: `attempts`, `non_retryable`, `max_age`, `quarantined`, `stuck`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Tries that ended by crash or timeout since it was pushed or brought back; left out when 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crashes: Option<u32>,
     /// Every try, oldest first.
     pub attempts: Vec<Attempt>,
     /// When it was pushed.
@@ -77,7 +83,7 @@ pub struct Task {
 }
 
 /// One try of a task.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {
     /// From 1.
     pub n: u32,
@@ -89,10 +95,22 @@ pub struct Attempt {
     pub started_at: Option<Timestamp>,
     /// When it was over.
     pub ended_at: Option<Timestamp>,
-    /// `completed`, `failed`, `timed_out`, `crashed`, `cancelled`; `null` while it runs.
+    /// `completed`, `error`, `crash`, `timeout`, `snoozed`, `interrupted`, `lost`, `cancelled`; `null` while it runs.
     pub outcome: Option<String>,
     /// Why it failed.
     pub error: Option<String>,
+    /// What its process had used, where the try ended with its process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<AttemptUsage>,
+}
+
+/// What a process had used in all when it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct AttemptUsage {
+    /// Processor time, user and system.
+    pub cpu_s: Seconds,
+    /// Largest resident set in bytes.
+    pub peak_rss: u64,
 }
 
 /// A page of tasks.

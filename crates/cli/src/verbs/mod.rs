@@ -8,6 +8,7 @@ use crate::ui::Ui;
 mod config;
 mod control;
 mod daemon;
+mod dead;
 mod doctor;
 mod down;
 mod events;
@@ -69,6 +70,8 @@ pub(crate) enum Verb {
     Task(task::Args),
     /// List, show, pause and resume queues
     Queue(queue::Args),
+    /// List, show, replay, edit and purge dead letters: tasks that were given up
+    Dead(dead::Args),
     /// List, show, run, pause and resume schedules; preview their fires
     Schedule(schedule::Args),
     /// Measure this machine's tasks and processes a second, beside its own limits
@@ -112,6 +115,7 @@ pub(crate) fn run(verb: Verb, ui: &Ui) -> Result<ExitCode, CliError> {
         Verb::Push(args) => push::run(&args, ui),
         Verb::Task(args) => task::run(&args, ui),
         Verb::Queue(args) => queue::run(&args, ui),
+        Verb::Dead(args) => dead::run(&args, ui),
         Verb::Schedule(args) => schedule::run(&args, ui),
 
         Verb::Bench(args) => crate::bench::run(&args, ui),

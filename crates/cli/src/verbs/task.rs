@@ -252,7 +252,7 @@ fn ended_badly(task: &Task) -> CliError {
     .help(format!("`ganger task get {0}` shows them; `ganger task retry {0}` tries again", task.id))
 }
 
-fn show(task: &Task, json: bool, ui: &Ui) -> Result<(), CliError> {
+pub(super) fn show(task: &Task, json: bool, ui: &Ui) -> Result<(), CliError> {
     if json {
         return ui.json(task);
     }
@@ -279,6 +279,8 @@ fn facts(task: &Task) -> Vec<(&'static str, String)> {
         ("payload", task.payload.get().to_owned()),
         ("result", task.result.as_ref().map(|json| json.get().to_owned()).unwrap_or_default()),
         ("error", task.error.clone().unwrap_or_default()),
+        ("reason", task.reason.clone().unwrap_or_default()),
+        ("crashes", task.crashes.map(|n| n.to_string()).unwrap_or_default()),
     ];
     facts.retain(|(_, value)| !value.is_empty());
     facts

@@ -97,6 +97,9 @@ pub struct Queue {
     pub durability: Durability,
     /// What happens after a failure.
     pub retry: Retry,
+    /// How many dead letters are kept.
+    #[serde(default)]
+    pub dead: Dead,
     /// An attempt that takes longer is ended.
     pub timeout: Dur,
     /// Pushes beyond so many open tasks are refused; `None`: no bound.
@@ -105,6 +108,17 @@ pub struct Queue {
     pub max_payload: Size,
     /// Takes tasks but hands none out.
     pub paused: bool,
+}
+
+/// `dead`: bounds of a queue's dead letters; the oldest leave first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dead {
+    /// So many.
+    pub max: u64,
+    /// So long.
+    pub max_age: Dur,
+    /// So many bytes of payloads and errors.
+    pub max_bytes: Size,
 }
 
 /// `retry`.

@@ -1,7 +1,7 @@
 //! The sections of `ganger.toml` as they are written. The doc comments are the JSON Schema's descriptions.
 
 use super::model::{Kill, Protocol};
-use super::retry::RawRetry;
+use super::retry::{RawDead, RawRetry};
 use super::schedule::RawSchedule;
 use super::values::{
     Bytes, Command, Cores, Dependencies, DurabilityWord, EnvText, OneOrMany, Restart, ShellText,
@@ -83,6 +83,8 @@ section! {
         durability: DurabilityWord,
         /// What happens after a failed attempt.
         retry: RawRetry,
+        /// How many dead letters are kept.
+        dead: RawDead,
         /// An attempt that takes longer is ended and failed. Default: "10m".
         timeout: Time,
         /// Pushes beyond so many open tasks are refused. Default: no bound.

@@ -126,6 +126,7 @@ pub(super) fn is_name(text: &str) -> bool {
 
 fn resolve_queue(queue: &raw::Queue, walk: &mut Walk<'_>) -> Queue {
     let retry = super::retry::retry(queue.retry.get(), walk);
+    let dead = super::retry::dead(queue.dead.get(), walk);
     let payload = queue.max_payload.get().map_or(PAYLOAD_DEFAULT, |bytes| bytes.0);
     if payload > PAYLOAD_MAX {
         walk.error(queue.max_payload.span().unwrap_or_default(), format!("{payload} is too large"))
@@ -138,6 +139,7 @@ fn resolve_queue(queue: &raw::Queue, walk: &mut Walk<'_>) -> Queue {
     Queue {
         durability: queue.durability.get().map_or(Durability::Fsync, |word| word.0),
         retry,
+        dead,
         timeout,
         max_length: queue.max_length.get().copied(),
         max_payload: payload,

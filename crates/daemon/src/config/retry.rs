@@ -1,18 +1,18 @@
-//! `retry` of a queue: how it is written, and what it means.
+//! `retry` and `dead` of a queue: how they are written, and what they mean.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
 use ganger_core::task_backoff::{Curve, Formula, Jitter, Shape, WAIT_MAX};
-use ganger_core::{Dur, DurRange, TaskBackoff};
+use ganger_core::{Dur, DurRange, Size, TaskBackoff};
 use ganger_queue::retry::{CLASS_RULES_MAX, CRASH_LIMIT};
 use schemars::JsonSchema;
 use toml::de::DeValue;
 
-use super::model::{Retry, RetryOn};
+use super::model::{Dead, Retry, RetryOn};
 use super::resolve::{in_range, not_zero};
-use super::values::{Time, Times};
+use super::values::{Bytes, Time, Times};
 use super::walk::{At, FromNode, Key, Named, Node, Walk, section};
 
 /// Attempts are numbered in a small column, and nobody retries more often by hand.
@@ -66,6 +66,41 @@ section! {
         power: Growth,
         /// What chance does to a wait.
         jitter: JitterWord,
+    }
+}
+
+section! {
+    /// How many dead letters are kept; the oldest leave first.
+    struct RawDead in "`dead`" {
+        /// So many. Default: 100000.
+        max: u64,
+        /// So long. Default: "180d".
+        max_age: Time,
+        /// So many bytes of payloads and errors. Default: "256M".
+        max_bytes: Bytes,
+    }
+}
+
+/// Dead letters of a queue where nothing else is said: Sidekiq keeps 10,000 for 180 days; a disk holds more.
+const DEAD_MAX: u64 = 100_000;
+const DEAD_AGE: Dur = Dur(Duration::from_secs(180 * 86_400));
+const DEAD_BYTES: Size = Size(256 << 20);
+
+/// The bounds of a queue's dead letters.
+pub(super) fn dead(raw: Option<&RawDead>, walk: &mut Walk<'_>) -> Dead {
+    let Some(raw) = raw else { return Dead::default() };
+    let max_age = raw.max_age.get().map_or(DEAD_AGE, |time| time.0);
+    not_zero(&raw.max_age.span(), max_age, walk);
+    Dead {
+        max: raw.max.or(DEAD_MAX),
+        max_age,
+        max_bytes: raw.max_bytes.get().map_or(DEAD_BYTES, |size| size.0),
+    }
+}
+
+impl Default for Dead {
+    fn default() -> Self {
+        Self { max: DEAD_MAX, max_age: DEAD_AGE, max_bytes: DEAD_BYTES }
     }
 }
 

@@ -78,7 +78,6 @@ const LATER: [&str; 30] = [
     "unique",
     "rate",
     "result_ttl",
-    "dead",
     "recycle",
     "scale_on",
     "policy",

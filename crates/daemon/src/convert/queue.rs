@@ -2,6 +2,8 @@
 
 use ganger_queue::{ClassRule, OnClass, QueueConfig, RetryRules};
 
+use ganger_store::KeepBounds;
+
 use crate::config::{Queue, Retry};
 
 /// The rules as the queue crate has them.
@@ -9,6 +11,11 @@ pub(crate) fn queue_config(queue: &Queue) -> QueueConfig {
     QueueConfig {
         durability: queue.durability,
         retry: retry_rules(&queue.retry),
+        dead: KeepBounds {
+            rows: Some(queue.dead.max),
+            age: Some(queue.dead.max_age.0),
+            bytes: Some(queue.dead.max_bytes.0),
+        },
         timeout: queue.timeout.0,
         payload_max: usize::try_from(queue.max_payload.0).unwrap_or(usize::MAX),
         max_len: queue.max_length,

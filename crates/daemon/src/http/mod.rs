@@ -5,6 +5,7 @@
 
 mod apply;
 mod control;
+mod dead;
 mod error;
 mod events;
 mod extract;
@@ -63,6 +64,10 @@ pub(crate) fn routes(app: App) -> Router {
         .route("/tasks/{id}", get(tasks::one))
         .route("/tasks/{id}/retry", post(tasks::retry))
         .route("/tasks/{id}/cancel", post(tasks::cancel))
+        .route("/dead", get(dead::list))
+        .route("/dead/replay", post(dead::replay))
+        .route("/dead/purge", post(dead::purge))
+        .route("/dead/{id}/edit", post(dead::edit))
         .route("/logs/{name}", get(logs::logs))
         .route("/events", get(events::events))
         .route("/apply", post(apply::apply))

@@ -3,7 +3,10 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use bytes::Bytes;
-use ganger_api::{Attempt, Task, TaskPage, TaskQuery, TaskSummary, Timestamp, V1, VerbAnswer};
+use ganger_api::{
+    Attempt, AttemptUsage, Seconds, Task, TaskPage, TaskQuery, TaskSummary, Timestamp, V1,
+    VerbAnswer,
+};
 use ganger_core::TaskId;
 use ganger_core::ids::TASK_ID_ORIGIN_MS;
 use ganger_store::{AttemptError, AttemptRow, TaskRow};
@@ -54,7 +57,7 @@ pub(crate) async fn cancel(State(app): State<App>, Path(id): Path<String>) -> An
     Ok(Json(VerbAnswer { v: V1, done: vec![id], notes: Vec::new() }))
 }
 
-fn task_id(text: &str) -> Result<TaskId, Fault> {
+pub(super) fn task_id(text: &str) -> Result<TaskId, Fault> {
     text.parse().map_err(|e: ganger_core::ids::IdError| usage(e.to_string()))
 }
 
@@ -82,6 +85,8 @@ fn task(row: TaskRow) -> Task {
         payload: raw(&row.payload),
         result: row.result.as_ref().map(raw),
         error: row.error.as_ref().map(error_text),
+        reason: row.reason.map(|reason| reason.to_string()),
+        crashes: (row.crashes > 0).then_some(row.crashes),
         attempts: row.attempts.into_iter().map(attempt).collect(),
         created_at: Some(created_at(row.id)),
         due_at: row.run_at_ms.map(Timestamp),
@@ -97,6 +102,14 @@ fn attempt(row: AttemptRow) -> Attempt {
         ended_at: row.ended_at_ms.map(Timestamp),
         outcome: row.outcome.map(|word| word.as_str().to_owned()),
         error: row.error.as_ref().map(error_text),
+        usage: row.error.and_then(|error| error.usage).map(|usage| used(&usage)),
+    }
+}
+
+fn used(usage: &ganger_core::Usage) -> AttemptUsage {
+    AttemptUsage {
+        cpu_s: Seconds((usage.user_us + usage.system_us) as f64 / 1e6),
+        peak_rss: usage.peak_rss,
     }
 }
 

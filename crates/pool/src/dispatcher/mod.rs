@@ -64,6 +64,17 @@ pub(crate) enum Msg {
         id: TaskId,
         reply: Answer<()>,
     },
+    Replay {
+        id: TaskId,
+        attempt: Option<u32>,
+        payload: Option<bytes::Bytes>,
+        reply: Answer<()>,
+    },
+    Purge {
+        id: TaskId,
+        attempt: Option<u32>,
+        reply: Answer<()>,
+    },
     Pause {
         queue: Arc<str>,
         paused: bool,

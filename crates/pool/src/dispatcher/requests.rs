@@ -45,6 +45,14 @@ impl Dispatcher {
                 let req = self.expect(ReplyTo::Plain(reply));
                 self.engine.retry(req, id, now());
             }
+            Msg::Replay { id, attempt, payload, reply } => {
+                let req = self.expect(ReplyTo::Plain(reply));
+                self.engine.replay(req, id, attempt, payload, now());
+            }
+            Msg::Purge { id, attempt, reply } => {
+                let req = self.expect(ReplyTo::Plain(reply));
+                self.engine.purge(req, id, attempt);
+            }
             Msg::Pause { queue, paused, reply } => match self.queue_ix(&queue) {
                 Ok(ix) => {
                     let req = self.expect(ReplyTo::Plain(reply));

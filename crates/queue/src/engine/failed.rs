@@ -43,7 +43,9 @@ impl Engine {
                     }
                     self.reply(req, failure());
                 }
-                Op::Retry { req, .. } | Op::Pause { req, .. } => self.reply(req, failure()),
+                Op::Retry { req, .. } | Op::Purge { req, .. } | Op::Pause { req, .. } => {
+                    self.reply(req, failure());
+                }
                 Op::Started { .. } | Op::Event(_) | Op::Desire { .. } => {}
                 Op::Keep { .. } | Op::Searchable { .. } | Op::Fire(_) | Op::Schedule { .. } => {}
             }

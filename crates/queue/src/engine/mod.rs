@@ -13,6 +13,7 @@
 //! ```
 
 mod clock;
+mod dead;
 mod failed;
 mod finish;
 mod lane;
@@ -33,7 +34,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ganger_core::{Priority, TaskId, TaskIdSource, TaskState, Token};
-use ganger_store::{AttemptRow, Batch, Counts, Op, QueueRow, ReadyRow, RunningRow};
+use ganger_store::{AttemptRow, Batch, Counts, KeepBounds, Op, QueueRow, ReadyRow, RunningRow};
 
 use crate::actions::Actions;
 use crate::config::QueueConfig;
@@ -151,9 +152,13 @@ impl Engine {
         if let Some(ix) = self.queue(name) {
             let queue = self.row_mut(ix);
             let keeps = queue.config.durability;
+            let bounds = queue.config.dead;
             queue.config = config;
             if queue.unfinished() > 0 {
                 queue.config.durability = keeps;
+            }
+            if queue.config.dead != bounds {
+                self.keep_dead(ix);
             }
             return ix;
         }
@@ -161,6 +166,9 @@ impl Engine {
         let queue = QueueState::new(name, config);
         self.names.insert(Arc::clone(&queue.name), ix);
         self.queues.push(queue);
+        if self.row(ix).config.dead != KeepBounds::default() {
+            self.keep_dead(ix);
+        }
         ix
     }
 
@@ -179,6 +187,10 @@ impl Engine {
         queue.counts = row.counts;
         for priority in lanes {
             queue.restore_lane(*priority, below);
+        }
+        if self.row(ix).config.dead == KeepBounds::default() {
+            // Of an earlier configuration.
+            self.keep_dead(ix);
         }
         self.due.look_now();
         self.refill(ix);

@@ -54,43 +54,6 @@ impl Engine {
         self.reply(req, Ok(Done::Cancelled));
     }
 
-    /// A discarded or cancelled task gets a fresh budget of attempts. The reply comes after the commit.
-    pub fn retry(&mut self, req: u64, id: TaskId, now: Now) {
-        self.clock = now;
-        let seq = self.draw().raw();
-        let memory = self.memory_task(id).map(|task| task.state);
-        match memory {
-            Some(TaskState::Discarded | TaskState::Cancelled) => {
-                self.revive_memory(id, seq);
-                self.reply(req, Ok(Done::Retried));
-            }
-            Some(state) => {
-                let why = RefusedWhy::State(state);
-                self.reply(req, Err(Failure::Refused { id, why }));
-            }
-            None if self.has_durable() => {
-                self.batch.sync = true;
-                self.batch.ops.push(Op::Retry { id, seq, attempt: None, payload: None, req });
-            }
-            None => {
-                let why = RefusedWhy::NotFound;
-                self.reply(req, Err(Failure::Refused { id, why }));
-            }
-        }
-    }
-
-    fn revive_memory(&mut self, id: TaskId, seq: i64) {
-        let found = self.queues.iter_mut().find_map(|queue| Some((queue.take_done(id)?, queue)));
-        let Some((done, queue)) = found else { return };
-        let mut row = done.row;
-        row.seq = seq;
-        (row.base, row.crashes) = (row.attempt, 0);
-        let revived_at_ms = TaskId::from_raw(seq).map(TaskId::drawn_at_ms);
-        row.options.get_or_insert_default().revived_at_ms = revived_at_ms;
-        queue.moved(Some(done.state), Some(TaskState::Available));
-        queue.admit(Waiting { row, history: done.history, birth: None }, true);
-    }
-
     /// Whether a queue hands out tasks. Takes effect at once; the reply comes after the commit.
     pub fn pause(&mut self, req: u64, ix: QueueIx, paused: bool) {
         let row = self.row_mut(ix);
@@ -118,7 +81,7 @@ impl Engine {
             .map(|done| RefusedWhy::State(done.state))
     }
 
-    fn has_durable(&self) -> bool {
+    pub(super) fn has_durable(&self) -> bool {
         self.queues.iter().any(|queue| !queue.is_memory())
     }
 }

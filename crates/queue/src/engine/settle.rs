@@ -106,6 +106,8 @@ impl Engine {
                 }
                 self.reply(req, Ok(Done::Retried));
             }
+            (Op::Purge { req, .. }, Some(refused)) => self.refuse(req, &refused),
+            (Op::Purge { req, .. }, None) => self.reply(req, Ok(Done::Purged)),
             (Op::Pause { paused, req, .. }, _) => {
                 self.reply(req, Ok(if paused { Done::Paused } else { Done::Resumed }));
             }

@@ -1,6 +1,7 @@
 //! What every backend must do, as a macro over the trait: `conformance!(open)` where `open(dir)` opens a store in a
 //! folder, again and again.
 
+pub(crate) mod dead;
 pub(crate) mod history;
 mod schedules;
 pub(crate) mod suite;
@@ -19,10 +20,13 @@ macro_rules! conformance {
             lists_filter_by_kind_tag_time_and_text, words_are_found_behind_the_commits,
             queues_have_bounds_of_their_own
         );
+        $crate::conformance::conformance!($open, dead;
+            snoozed_attempts_are_told_and_free, a_replay_is_fenced_and_may_change_the_payload,
+            dead_letters_are_found, a_purge_is_fenced_and_counted
+        );
         $crate::conformance::conformance!($open, suite;
             life_of_a_task, a_claim_rides_along, stale_words_are_refused, failures_leave_a_history,
-            uncharged_return_reuses_the_number, snoozed_attempts_are_told_and_free,
-            a_replay_is_fenced_and_may_change_the_payload, dead_letters_come_back, cancelling,
+            uncharged_return_reuses_the_number, dead_letters_come_back, cancelling,
             keys_add_nothing_twice, due_tasks, refill_goes_forward, pages_meet_every_task_once,
             claims_survive_and_epochs_rise, counts_agree_with_rows, desired_state_and_events,
             large_payloads, pausing, a_fire_happens_once, marks_of_schedules

@@ -11,21 +11,21 @@ use super::*;
 use crate::rows::TaskQuery;
 use crate::store::{Store, StoreRead};
 
-fn one<S: Store>(store: &mut S, ops: Vec<Op>) -> Applied {
+pub(super) fn one<S: Store>(store: &mut S, ops: Vec<Op>) -> Applied {
     store.commit(&[batch(ops)]).unwrap().pop().unwrap()
 }
 
-fn clean<S: Store>(store: &mut S, ops: Vec<Op>) {
+pub(super) fn clean<S: Store>(store: &mut S, ops: Vec<Op>) {
     let applied = one(store, ops);
     assert_eq!(applied.refused, []);
     assert_eq!(applied.duplicates, []);
 }
 
-fn state<S: Store>(store: &S, n: i64) -> TaskState {
+pub(super) fn state<S: Store>(store: &S, n: i64) -> TaskState {
     store.reader().unwrap().task(id(n)).unwrap().unwrap().state
 }
 
-fn check_counts<S: Store>(store: &S) {
+pub(super) fn check_counts<S: Store>(store: &S) {
     let mut reader = store.reader().unwrap();
     for queue in reader.queues().unwrap() {
         for &state in TaskState::ALL {
@@ -149,56 +149,6 @@ pub(crate) fn failures_leave_a_history<S: Store>(open: &dyn Fn() -> S) {
     assert_eq!(words, [AttemptWord::Error, AttemptWord::Crash, AttemptWord::Timeout]);
     assert_eq!(row.error.unwrap().message, "timeout");
     assert_eq!((row.reason, row.crashes), (Some(DeadReason::Attempts), 2));
-}
-
-pub(crate) fn snoozed_attempts_are_told_and_free<S: Store>(open: &dyn Fn() -> S) {
-    let mut store = open();
-    let held = token(store.epoch(), 1);
-    clean(&mut store, vec![push(vec![task(1)]), Op::Claim(claim(1, held, 1))]);
-    let later = Next::RetryAt { at_ms: 9_000 };
-    clean(&mut store, vec![outcome(1, held, AttemptWord::Snoozed, later)]);
-    assert_eq!(state(&store, 1), TaskState::Retryable);
-    let due = store.reader().unwrap().due(9_000, 10).unwrap();
-    let row = &due.rows[0].row;
-    assert_eq!((row.attempt, row.base, row.crashes), (1, 1, 0), "made, and not charged");
-    let row = store.reader().unwrap().task(id(1)).unwrap().unwrap();
-    assert_eq!(row.attempts[0].outcome, Some(AttemptWord::Snoozed));
-    check_counts(&store);
-}
-
-pub(crate) fn a_replay_is_fenced_and_may_change_the_payload<S: Store>(open: &dyn Fn() -> S) {
-    let mut store = open();
-    let (first, second) = (token(store.epoch(), 1), token(store.epoch(), 2));
-    clean(&mut store, vec![push(vec![task(1)]), Op::Claim(claim(1, first, 1))]);
-    let quarantined = Next::Discarded(DeadReason::Quarantined);
-    clean(&mut store, vec![outcome(1, first, AttemptWord::Crash, quarantined.clone())]);
-    let row = store.reader().unwrap().task(id(1)).unwrap().unwrap();
-    assert_eq!((row.reason, row.crashes), (Some(DeadReason::Quarantined), 1));
-    let seq = 5 << 22;
-    let replay = |attempt, payload: Option<Vec<u8>>| {
-        let payload = payload.map(Into::into);
-        vec![Op::Retry { id: id(1), seq, attempt: Some(attempt), payload, req: 3 }]
-    };
-    let applied = one(&mut store, replay(2, None));
-    assert_eq!(applied.refused[0].why, RefusedWhy::Stale(TaskState::Discarded));
-    let long = vec![b'1'; 5_000];
-    let applied = one(&mut store, replay(1, Some(long.clone())));
-    let row = &applied.revived[0].row;
-    assert_eq!((row.crashes, row.base, &row.payload[..]), (0, 1, &long[..]));
-    let revived_at = row.options.as_ref().and_then(|options| options.revived_at_ms);
-    assert_eq!(revived_at, Some(ganger_core::ids::TASK_ID_ORIGIN_MS + 5));
-    check_counts(&store);
-    // It dies again: another dead letter than the one that was seen before.
-    let crash = outcome(1, second, AttemptWord::Crash, quarantined);
-    clean(&mut store, vec![Op::Claim(claim(1, second, 2)), crash]);
-    let applied = one(&mut store, replay(1, None));
-    assert_eq!(applied.refused[0].why, RefusedWhy::Stale(TaskState::Discarded));
-    let applied = one(&mut store, replay(2, Some(b"7".to_vec())));
-    assert_eq!(applied.revived[0].row.payload, "7");
-    let lanes =
-        store.reader().unwrap().refill("q", ganger_core::Priority::NORMAL, 0, 9, 99).unwrap();
-    assert_eq!((&lanes.0[0].payload[..], lanes.0[0].attempt), (&b"7"[..], 2));
-    check_counts(&store);
 }
 
 pub(crate) fn uncharged_return_reuses_the_number<S: Store>(open: &dyn Fn() -> S) {

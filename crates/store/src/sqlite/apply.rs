@@ -131,6 +131,7 @@ impl<'c> Tx<'c> {
                     Err(why) => Some((*id, why)),
                 }
             }
+            Op::Purge { id, attempt, .. } => self.purge(*id, *attempt)?,
             Op::Pause { queue, paused, .. } => {
                 let no = self.queue_no(queue)?;
                 self.conn

@@ -72,11 +72,11 @@ fn found(r: &Row<'_>) -> rusqlite::Result<Found> {
     Ok(Found { queue: r.get(1)?, task, own })
 }
 
-fn reason_of(text: Option<String>) -> rusqlite::Result<Option<DeadReason>> {
+pub(super) fn reason_of(text: Option<String>) -> rusqlite::Result<Option<DeadReason>> {
     text.map(|text| text.parse()).transpose().map_err(|e: UnknownDeadReason| damaged(e.to_string()))
 }
 
-fn error_of(text: Option<String>) -> rusqlite::Result<Option<AttemptError>> {
+pub(super) fn error_of(text: Option<String>) -> rusqlite::Result<Option<AttemptError>> {
     text.map(|text| serde_json::from_str(&text))
         .transpose()
         .map_err(|e| damaged(format!("an attempt's error: {e}")))

@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::apply::ids_from_blob;
 use super::fault::classify;
 use super::{damaged, int, open, options_of, state_of};
+use crate::dead::{DeadPage, DeadQuery};
 use crate::error::StoreError;
 use crate::rows::{
     Counts, Due, DueRow, Page, QueueRow, ReadyRow, RunningRow, StoreSize, TaskQuery, TaskRow,
@@ -246,6 +247,10 @@ impl StoreRead for SqliteReader {
 
     fn list(&mut self, query: &TaskQuery) -> Result<Page, StoreError> {
         reading!("listing tasks", self.list_now(query))
+    }
+
+    fn dead(&mut self, query: &DeadQuery) -> Result<DeadPage, StoreError> {
+        reading!("listing dead letters", self.dead_now(query))
     }
 
     fn queues(&mut self) -> Result<Vec<QueueRow>, StoreError> {

@@ -35,6 +35,8 @@ pub(super) struct Tending {
     held_told: bool,
     /// Finished tasks kept.
     pub(super) done_rows: u64,
+    /// Up to here there is nothing to drop but what came late: old dead letters need not be passed each time.
+    done_from: i64,
     /// The oldest event kept is at least this one.
     events_from: u64,
     /// When ages are looked at next.
@@ -47,7 +49,7 @@ pub(super) struct Tending {
 
 impl Tending {
     pub(super) fn new(done_rows: u64) -> Self {
-        Self { done_rows, ..Self::default() }
+        Self { done_rows, done_from: -1, ..Self::default() }
     }
 }
 
@@ -129,7 +131,8 @@ impl SqliteStore {
         Ok(())
     }
 
-    /// Drops finished tasks over the bound, and those too old.
+    /// Drops finished tasks over the bound, and those too old. Dead letters with bounds of their own stay: a queue's many
+    /// completed tasks must not take them along.
     fn drop_done(&mut self, over: u64, now: i64) -> rusqlite::Result<bool> {
         let age = i64::try_from(self.options.history_age.as_millis()).unwrap_or(i64::MAX);
         let ended_before = now.saturating_sub(age);
@@ -139,7 +142,8 @@ impl SqliteStore {
         let over = usize::try_from(over).unwrap_or(usize::MAX).min(chunk);
         let ids: Vec<i64> = {
             let mut oldest = self.conn.prepare_cached(
-                "SELECT id FROM done WHERE id < ?1 AND ended_at < ?2 ORDER BY id LIMIT ?3",
+                "SELECT id FROM done WHERE id < ?1 AND ended_at < ?2 AND id > ?4 \
+                 AND NOT (state = 6 AND bytes IS NOT NULL) ORDER BY id LIMIT ?3",
             )?;
             let (made, ended, limit) = if over > 0 {
                 (i64::MAX, i64::MAX, over)
@@ -147,9 +151,13 @@ impl SqliteStore {
                 (made_before, ended_before, CHUNK)
             };
             oldest
-                .query_map(params![made, ended, limit as i64], |r| r.get(0))?
+                .query_map(params![made, ended, limit as i64, self.tending.done_from], |r| {
+                    r.get(0)
+                })?
                 .collect::<rusqlite::Result<_>>()?
         };
+        // Tasks that end late have low ids: a look from the start follows when nothing is left above.
+        self.tending.done_from = ids.last().copied().unwrap_or(-1);
         self.forget_rows(&ids)?;
         Ok(ids.len() >= CHUNK)
     }
