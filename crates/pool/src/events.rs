@@ -17,6 +17,20 @@ pub(crate) fn tell(to: &mpsc::Sender<Told>, event: Event) {
     }
 }
 
+/// A pool has another number of workers.
+pub(crate) fn of_pool(kind: &str, name: &str, (from, to): (u32, u32), reason: String) -> Event {
+    Event {
+        seq: 0,
+        ts_ms: now().wall_ms,
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+        slot: None,
+        from: Some(from.to_string()),
+        to: Some(to.to_string()),
+        reason,
+    }
+}
+
 /// Something happened to a worker.
 pub(crate) fn of_worker(kind: &str, id: &InstanceId, reason: String) -> Event {
     Event {

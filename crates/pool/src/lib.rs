@@ -1,5 +1,6 @@
 //! Workers: dispatch, reuse, takeover.
 mod attempt;
+mod autoscale;
 mod bulk;
 mod command;
 mod dead;
@@ -16,6 +17,7 @@ mod tasks;
 pub mod template;
 mod worker;
 
+pub use autoscale::Autoscale;
 pub use bulk::Group;
 pub use dead::{DeadVerb, Death};
 pub use dispatcher::DispatchStats;

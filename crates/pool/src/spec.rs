@@ -6,6 +6,8 @@ use ganger_core::{InstanceId, InstanceKind, logwire::LogTarget};
 use ganger_keeper::wire::{ChannelPlan, Output, Stdin};
 use ganger_supervise::{InstanceSpec, Restart};
 
+use crate::autoscale::Autoscale;
+
 /// The most workers of one pool: each may hold a process, a channel and two log pipes.
 pub const WORKERS_MAX: u32 = 1_024;
 
@@ -28,8 +30,10 @@ pub enum Protocol {
 pub struct PoolSpec {
     /// Its name.
     pub name: String,
-    /// How many workers, in slots 1 to this.
+    /// How many workers, in slots 1 to this. With `autoscale`: those to begin with.
     pub workers: u32,
+    /// Its size follows its load.
+    pub autoscale: Option<Autoscale>,
     /// The queues it takes from.
     pub queues: Vec<String>,
     /// How ganger talks with its processes.
@@ -64,6 +68,7 @@ impl PoolSpec {
             queues: vec![name.clone()],
             name,
             workers: 1,
+            autoscale: None,
             protocol: Protocol::Channel,
             raw: false,
             concurrency: 1,

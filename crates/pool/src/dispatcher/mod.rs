@@ -13,6 +13,7 @@
 
 mod deliver;
 mod empty;
+mod load;
 mod requests;
 mod run;
 mod table;
@@ -30,6 +31,7 @@ use tokio::sync::oneshot;
 pub(crate) use run::{Dispatcher, DispatcherParts, now, until};
 
 use crate::attempt::{FromWorker, Joining};
+use crate::autoscale::PoolLoad;
 use crate::error::TaskError;
 use crate::stream::StreamRoom;
 use crate::tasks::{Ended, Pushed, QueueLook};
@@ -113,6 +115,17 @@ pub(crate) enum Msg {
     },
     Stats {
         reply: oneshot::Sender<DispatchStats>,
+    },
+    /// How loaded a pool is.
+    PoolLoad {
+        pool: Arc<str>,
+        queues: Vec<Arc<str>>,
+        reply: oneshot::Sender<PoolLoad>,
+    },
+    /// Answered when a task of these queues waits that nobody took.
+    WatchWork {
+        queues: Vec<Arc<str>>,
+        reply: oneshot::Sender<()>,
     },
     Join(Joining),
     Leave {

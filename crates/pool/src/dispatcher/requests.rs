@@ -84,6 +84,10 @@ impl Dispatcher {
             Msg::Stats { reply } => {
                 let _ = reply.send(self.figures());
             }
+            Msg::PoolLoad { pool, queues, reply } => {
+                let _ = reply.send(self.pool_load(&pool, &queues));
+            }
+            Msg::WatchWork { queues, reply } => self.watch_work(queues, reply),
             Msg::Join(joining) => self.on_join(joining),
             Msg::Leave { key } => self.on_leave(key),
             Msg::Retarget { key, queues, lanes } => {

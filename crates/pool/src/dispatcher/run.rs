@@ -48,6 +48,7 @@ pub(crate) struct Dispatcher {
     pub(super) watchers: IdMap<TaskId, Vec<oneshot::Sender<Ended>>>,
     pub(super) watching: usize,
     pub(super) empties: Vec<super::empty::EmptyWatch>,
+    pub(super) at_rest: Vec<super::load::WorkWatch>,
     pub(super) streams: IdMap<u64, super::requests::StreamRow>,
     pub(super) in_stream: IdMap<TaskId, u64>,
     /// Every configured queue, by name.
@@ -84,6 +85,7 @@ impl Dispatcher {
             watchers: IdMap::default(),
             watching: 0,
             empties: Vec::new(),
+            at_rest: Vec::new(),
             streams: IdMap::default(),
             in_stream: IdMap::default(),
             queues,
@@ -147,6 +149,7 @@ impl Dispatcher {
         }
         self.tell_drained();
         self.tell_empty();
+        self.wake_pools();
     }
 
     fn submit(&mut self) {

@@ -23,6 +23,8 @@ pub(crate) struct Row {
     pub commits: bool,
     /// What it holds or is about to be sent.
     pub holding: u32,
+    /// Attempts that ended or came back, ever.
+    pub done: u64,
     pub to: mpsc::Sender<ToWorker>,
     /// What goes out at the end of the tick.
     pub out: ToWorker,

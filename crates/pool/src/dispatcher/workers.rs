@@ -19,6 +19,7 @@ impl Dispatcher {
             room: Room::default(),
             commits: false,
             holding: 0,
+            done: 0,
             to,
             out: ToWorker::default(),
             answers: Answers::default(),
@@ -75,6 +76,7 @@ impl Dispatcher {
         }
         let Some(row) = self.workers.get_mut(&key) else { return };
         row.holding = row.holding.saturating_sub(reported);
+        row.done += u64::from(reported);
         (row.room, row.lanes) = (room, lanes);
         row.worker.pid = pid;
         if answers != row.answers && answers.count > 0 {

@@ -4,6 +4,7 @@
 //! that task's ([`crate::worker`], [`crate::command`]).
 
 mod owner;
+mod scaling;
 mod takeover;
 
 use std::sync::Arc;

@@ -10,18 +10,19 @@ use ganger_supervise::{Snapshot, Surroundings};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
+use super::scaling::{Look, Scaling};
 use super::takeover::{Left, Leftovers, gone};
 use super::{Answer, Ask, PoolParts, Verb, check};
 use crate::command::{Runner, RunnerParts};
-use crate::dispatcher::Msg;
+use crate::dispatcher::{Msg, until};
 use crate::error::PoolError;
 use crate::spec::{PoolSpec, Protocol};
 use crate::worker::{Command, Shared, Worker, WorkerHandle, WorkerParts};
 
 /// The owner task's state.
 pub(super) struct Owner {
-    pools: BTreeMap<String, Pool>,
-    shared: Shared,
+    pub(super) pools: BTreeMap<String, Pool>,
+    pub(super) shared: Shared,
     asked: mpsc::Receiver<Ask>,
     rung: mpsc::Receiver<()>,
     show: watch::Sender<Arc<Snapshot>>,
@@ -30,10 +31,15 @@ pub(super) struct Owner {
     /// Answers that wait for workers, children without a place being ended.
     waits: JoinSet<()>,
     next_key: u64,
+    /// Pools that size themselves.
+    pub(super) scalers: BTreeMap<String, Scaling>,
+    pub(super) looks: JoinSet<Option<Look>>,
 }
 
-struct Pool {
-    spec: Arc<PoolSpec>,
+pub(super) struct Pool {
+    pub(super) spec: Arc<PoolSpec>,
+    /// It is not configured any more; it goes with its last worker.
+    gone: bool,
     /// By slot; also those that are leaving.
     workers: BTreeMap<u32, Place>,
 }
@@ -61,10 +67,16 @@ impl Owner {
             places: JoinSet::new(),
             waits: JoinSet::new(),
             next_key: 0,
+            scalers: BTreeMap::new(),
+            looks: JoinSet::new(),
         };
         let mut left = Leftovers::sort(adopted, claims.0, resumed);
-        let specs: Vec<_> = specs.into_iter().map(Arc::new).collect();
-        for spec in specs {
+        for mut spec in specs {
+            if let Some(rules) = spec.autoscale {
+                // Those that a former daemon had up go on.
+                spec.workers = left.highest(&spec.name).clamp(rules.min, rules.max);
+            }
+            let spec = Arc::new(spec);
             owner.add_pool(&spec, &mut left).await?;
         }
         let (children, claims) = left.rest();
@@ -77,12 +89,13 @@ impl Owner {
         spec: &Arc<PoolSpec>,
         left: &mut Leftovers,
     ) -> Result<(), PoolError> {
-        let pool = Pool { spec: Arc::clone(spec), workers: BTreeMap::new() };
+        let pool = Pool { spec: Arc::clone(spec), gone: false, workers: BTreeMap::new() };
         self.pools.insert(spec.name.clone(), pool);
         for slot in 1..=spec.workers {
             let left = left.take(spec, slot);
             self.add_worker(spec, slot, left).await?;
         }
+        self.track(spec);
         Ok(())
     }
 
@@ -162,6 +175,7 @@ impl Owner {
     pub(super) async fn run(mut self) {
         self.publish();
         loop {
+            let next_look = self.next_look();
             tokio::select! {
                 ask = self.asked.recv() => match ask {
                     Some(ask) => self.on_ask(ask).await,
@@ -170,6 +184,10 @@ impl Owner {
                 Some(()) = self.rung.recv() => self.publish(),
                 Some(Ok((id, key))) = self.places.join_next() => self.on_left(&id, key),
                 Some(_) = self.waits.join_next() => {}
+                Some(look) = self.looks.join_next() => if let Ok(Some(look)) = look {
+                    self.on_look(look).await;
+                },
+                () = until(next_look) => self.ask_loads(),
             }
         }
     }
@@ -188,7 +206,7 @@ impl Owner {
         if pool.workers.get(&id.slot).is_some_and(|place| place.handle.key == key) {
             pool.workers.remove(&id.slot);
         }
-        if pool.workers.is_empty() && pool.spec.workers == 0 {
+        if pool.workers.is_empty() && pool.gone {
             self.pools.remove(&id.name);
         }
         let (processes, id) = (self.shared.around.processes.clone(), id.clone());
@@ -208,7 +226,8 @@ impl Owner {
             Ask::Scale { name, workers, reply } => match self.pools.get(&name) {
                 None => drop(reply.send(Err(PoolError::NoPool(name)))),
                 Some(pool) => {
-                    let spec = PoolSpec { workers, ..PoolSpec::clone(&pool.spec) };
+                    // A person's word holds until the next `up`.
+                    let spec = PoolSpec { workers, autoscale: None, ..PoolSpec::clone(&pool.spec) };
                     match check(&spec) {
                         Ok(()) => {
                             let waits = self.resize(&Arc::new(spec)).await;
@@ -243,21 +262,21 @@ impl Owner {
             .cloned()
             .collect();
         for name in gone {
-            if let Some(pool) = self.pools.get(&name) {
-                let none = Arc::new(PoolSpec { workers: 0, ..PoolSpec::clone(&pool.spec) });
-                drop(self.resize(&none).await);
-            }
+            self.empty(&name, true).await;
         }
-        for spec in specs {
+        for mut spec in specs {
+            if let (Some(rules), Some(pool)) = (spec.autoscale, self.pools.get(&spec.name)) {
+                spec.workers = pool.spec.workers.clamp(rules.min, rules.max);
+            }
             let spec = Arc::new(spec);
-            match self.pools.get(&spec.name) {
+            match self.pools.get_mut(&spec.name) {
                 None => self.add_pool(&spec, &mut Leftovers::default()).await?,
-                Some(pool) if pool.spec == spec => {}
+                Some(pool) if pool.spec == spec && !pool.gone => {}
                 Some(pool) => {
+                    pool.gone = false;
                     let is_command = |s: &PoolSpec| s.protocol == Protocol::Command;
                     if is_command(&pool.spec) != is_command(&spec) {
-                        let none = Arc::new(PoolSpec { workers: 0, ..PoolSpec::clone(&pool.spec) });
-                        drop(self.resize(&none).await);
+                        self.empty(&spec.name, false).await;
                     }
                     drop(self.resize(&spec).await);
                 }
@@ -266,11 +285,28 @@ impl Owner {
         Ok(())
     }
 
+    /// Every worker of a pool goes.
+    async fn empty(&mut self, name: &str, gone: bool) {
+        let Some(pool) = self.pools.get_mut(name) else { return };
+        pool.gone = gone;
+        let none = PoolSpec { workers: 0, autoscale: None, ..PoolSpec::clone(&pool.spec) };
+        drop(self.resize(&Arc::new(none)).await);
+        if gone && self.pools.get(name).is_some_and(|pool| pool.workers.is_empty()) {
+            self.pools.remove(name);
+        }
+    }
+
     /// Makes a pool what its spec says: fewer or more workers, and new rules for those that stay.
-    async fn resize(&mut self, spec: &Arc<PoolSpec>) -> Vec<oneshot::Receiver<Result<(), String>>> {
+    pub(super) async fn resize(
+        &mut self,
+        spec: &Arc<PoolSpec>,
+    ) -> Vec<oneshot::Receiver<Result<(), String>>> {
         let mut waits = Vec::new();
         let Some(pool) = self.pools.get_mut(&spec.name) else { return waits };
-        let changed = pool.spec != *spec;
+        // A pool that only changes its size keeps its processes.
+        let same_but_size =
+            PoolSpec { workers: spec.workers, ..PoolSpec::clone(&pool.spec) } == **spec;
+        let changed = !same_but_size;
         pool.spec = Arc::clone(spec);
         for (slot, place) in &mut pool.workers {
             if *slot > spec.workers && !place.leaving {
@@ -289,6 +325,9 @@ impl Owner {
         }
         for slot in 1..=spec.workers {
             self.fill(spec, slot).await;
+        }
+        if changed {
+            self.track(spec);
         }
         self.publish();
         waits

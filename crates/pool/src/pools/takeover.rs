@@ -44,6 +44,12 @@ impl Leftovers {
         Self(places)
     }
 
+    /// The highest slot of a pool with something left.
+    pub(super) fn highest(&self, pool: &str) -> u32 {
+        let slots = self.0.keys().filter(|id| id.name == pool).map(|id| id.slot);
+        slots.max().unwrap_or(0)
+    }
+
     /// What is left for a place of this pool. Children of the other kind stay: they have no place any more.
     pub(super) fn take(&mut self, spec: &PoolSpec, slot: u32) -> Left {
         let id = InstanceId::new(&spec.name, slot);

@@ -18,6 +18,13 @@ impl Engine {
         !row.paused && row.highest_ready().is_some()
     }
 
+    /// When the task became available that is first of its lane and has waited longest, milliseconds since 1970.
+    #[must_use]
+    pub fn oldest_ready_ms(&self, ix: QueueIx) -> Option<u64> {
+        let heads = self.row(ix).lanes().filter_map(super::lane::Lane::head_seq);
+        heads.min().and_then(TaskId::from_raw).map(TaskId::drawn_at_ms)
+    }
+
     /// Claims up to `n` tasks of these queues for a worker: highest priority first over all of them, oldest first
     /// inside one priority. The first `starts` begin when they are sent, the others wait in the worker's buffer.
     /// Returns how many there were; they come in [`crate::Actions::send`] after their commit, or in
