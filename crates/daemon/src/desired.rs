@@ -113,6 +113,12 @@ impl Desired {
         Some(self.scale.get(name).copied().unwrap_or(configured))
     }
 
+    /// The most slots that it may have now.
+    pub(crate) fn slots(&self, name: &str) -> Option<u32> {
+        let pool = self.config.pools.get(name).filter(|_| !self.scale.contains_key(name));
+        pool.map(|pool| pool.workers.max).or_else(|| self.replicas(name))
+    }
+
     /// True for the name of a service or pool.
     pub(crate) fn knows(&self, name: &str) -> bool {
         self.config.services.contains_key(name) || self.config.pools.contains_key(name)

@@ -32,7 +32,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<ExitCode, CliError> {
         return Ok(ExitCode::SUCCESS);
     }
     if all.instances.is_empty() {
-        ui.talk("nothing is configured; `ganger up` applies ganger.toml");
+        ui.talk("no instances: nothing is configured, or its pools are at zero workers; `ganger up` applies ganger.toml");
         return Ok(ExitCode::SUCCESS);
     }
     let table = table(&all.instances, text::now_ms());

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ganger_core::{Backoff, Dur, Durability, Size, TaskBackoff};
 use serde::{Deserialize, Serialize};
@@ -188,8 +189,31 @@ pub struct Pool {
 pub struct Workers {
     /// At least.
     pub min: u32,
-    /// At most. Equal to `min` until pools scale by themselves.
+    /// At most. More than `min`: the pool sizes itself.
     pub max: u32,
+    /// How long a task should wait at most.
+    #[serde(default = "Workers::target_wait")]
+    pub target_wait: Dur,
+    /// Workers that were not needed for so long go.
+    #[serde(default = "Workers::cool_down")]
+    pub cool_down: Dur,
+}
+
+impl Workers {
+    /// Always so many.
+    #[must_use]
+    pub const fn fixed(workers: u32) -> Self {
+        let (target_wait, cool_down) = (Self::target_wait(), Self::cool_down());
+        Self { min: workers, max: workers, target_wait, cool_down }
+    }
+
+    const fn target_wait() -> Dur {
+        Dur(Duration::from_secs(2))
+    }
+
+    const fn cool_down() -> Dur {
+        Dur(Duration::from_secs(30))
+    }
 }
 
 /// How ganger talks with workers.

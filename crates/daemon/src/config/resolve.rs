@@ -264,24 +264,28 @@ fn resolve_pool(
 }
 
 fn workers(key: &Key<Workers>, walk: &mut Walk<'_>) -> WorkerCount {
-    let Some(At { span, value }) = &key.0 else { return WorkerCount { min: 1, max: 1 } };
-    let (min, max) = match value {
-        Workers::Number(number) => (*number, *number),
+    let Some(At { span, value }) = &key.0 else { return WorkerCount::fixed(1) };
+    let count = match value {
+        Workers::Number(number) => WorkerCount::fixed(*number),
         Workers::Range(range) => {
-            let min = range.min.or(0);
-            (min, range.max.or(min))
+            let (min, usual) = (range.min.or(0), WorkerCount::fixed(1));
+            let time =
+                |key: &Key<super::values::Time>, usual: Dur| key.get().map_or(usual, |time| time.0);
+            WorkerCount {
+                min,
+                max: range.max.or(min),
+                target_wait: time(&range.target_wait, usual.target_wait),
+                cool_down: time(&range.cool_down, usual.cool_down),
+            }
         }
     };
+    let (min, max) = (count.min, count.max);
     if min > REPLICAS_MAX || max > REPLICAS_MAX {
         walk.error(span.clone(), format!("at most {REPLICAS_MAX} workers"));
     } else if max < min {
         walk.error(span.clone(), format!("`max` {max} is below `min` {min}"));
-    } else if max != min {
-        walk.error(span.clone(), "pools that size themselves are not in this version of ganger")
-            .label("not yet".into())
-            .help(format!("write workers = {max}, and `ganger scale NAME=N` at need"));
     }
-    WorkerCount { min, max }
+    count
 }
 
 /// A number in its range, or the default with a report.

@@ -326,10 +326,14 @@ impl FromNode for Dependencies {
 section! {
     /// Bounds of a pool's size.
     struct WorkersRange in "`workers`" {
-        /// At least so many.
+        /// At least so many, 0 included. Default: 0.
         min: u32,
         /// At most so many.
         max: u32,
+        /// How long a task should wait at most: more workers start when it would be longer. Default: "2s".
+        target_wait: Time,
+        /// Workers that were not needed for so long go. Default: "30s".
+        cool_down: Time,
     }
 }
 

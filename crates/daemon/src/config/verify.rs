@@ -13,7 +13,7 @@ pub(crate) fn verify(config: &Config) -> Vec<String> {
     let mut wrong = Vec::new();
     let services =
         config.services.iter().map(|(name, s)| ("service", name, &s.program, s.replicas));
-    let pools = config.pools.iter().map(|(name, p)| ("pool", name, &p.program, p.workers.min));
+    let pools = config.pools.iter().map(|(name, p)| ("pool", name, &p.program, p.workers.max));
     for (kind, name, program, count) in services.chain(pools) {
         wrong.extend(of_program(program).map(|why| format!("{kind} `{name}`: {why}")));
         if !is_name(name) {

@@ -2,7 +2,7 @@
 
 use ganger_core::InstanceKind;
 use ganger_pool::template::Template;
-use ganger_pool::{PoolSpec, WORKERS_MAX};
+use ganger_pool::{Autoscale, PoolSpec, WORKERS_MAX};
 
 use super::plan::plan;
 use super::service::instance_spec;
@@ -10,16 +10,18 @@ use super::{ConvertError, Why};
 use crate::config::{Pool, Protocol};
 use crate::environments::Variables;
 
-/// The spec of a pool as the pool crate has it.
+/// The spec of a pool as the pool crate has it. `by_hand`: a person said how many workers.
 pub(crate) fn pool_spec(
     name: &str,
     pool: &Pool,
     workers: u32,
+    by_hand: bool,
     stopped: bool,
     inherited: Variables,
 ) -> Result<PoolSpec, ConvertError> {
     let fail = |why: Why| ConvertError { kind: "pool", name: name.to_owned(), why };
-    let plan = plan(name, InstanceKind::Worker, &pool.program, workers, inherited);
+    let most = workers.max(if by_hand { 0 } else { pool.workers.max });
+    let plan = plan(name, InstanceKind::Worker, &pool.program, most, inherited);
     let plan = plan.map_err(|error| fail(error.into()))?;
     if workers > WORKERS_MAX {
         return Err(fail(Why::TooMany { asked: workers, max: WORKERS_MAX }));
@@ -31,6 +33,12 @@ pub(crate) fn pool_spec(
     let drain = instance.stop.timeout;
     Ok(PoolSpec {
         workers,
+        autoscale: (!by_hand && pool.workers.max > pool.workers.min).then_some(Autoscale {
+            min: pool.workers.min,
+            max: pool.workers.max,
+            target: pool.workers.target_wait.0,
+            cool_down: pool.workers.cool_down.0,
+        }),
         queues: pool.queues.clone(),
         protocol: match pool.protocol {
             Protocol::Channel => ganger_pool::Protocol::Channel,

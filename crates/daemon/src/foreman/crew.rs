@@ -78,8 +78,9 @@ impl Specs {
     ) -> Option<Result<ganger_pool::PoolSpec, ConvertError>> {
         let pool = desired.config.pools.get(name)?;
         let workers = desired.replicas(name).unwrap_or(0);
+        let by_hand = desired.scale.contains_key(name);
         let (stopped, inherited) = (desired.stopped.contains(name), desired.environments.of(name));
-        Some(convert::pool_spec(name, pool, workers, stopped, inherited))
+        Some(convert::pool_spec(name, pool, workers, by_hand, stopped, inherited))
     }
 }
 

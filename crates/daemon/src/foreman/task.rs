@@ -133,7 +133,7 @@ impl Task {
     /// What must be refused before it is stored.
     fn check(&self, target: &Target, verb: Verb) -> Result<(), ApiError> {
         let max = crate::config::REPLICAS_MAX;
-        let replicas = self.parts.desired.replicas(&target.name).unwrap_or(0);
+        let replicas = self.parts.desired.slots(&target.name).unwrap_or(0);
         match (verb, target.slot) {
             (Verb::Scale(asked), None) if asked > max => Err(ApiError::new(
                 ErrorKind::Usage,
