@@ -25,7 +25,7 @@ pub use error::{PoolError, TaskError};
 pub use ganger_queue::Finished;
 pub use pools::{PoolParts, Pools};
 pub use schedules::{Fired, ScheduleError, ScheduleLook, ScheduleParts, Schedules};
-pub use spec::{OUTPUT_MAX, PoolSpec, Protocol, WORKERS_MAX};
+pub use spec::{OUTPUT_MAX, PoolSpec, Protocol, Recycle, WORKERS_MAX};
 pub use start::{Claims, Parts, Started, start};
 pub use stream::{PushTicket, StreamIn, StreamOut};
 pub use tasks::{Pushed, QueueLook, StoreReaders, Tasks};

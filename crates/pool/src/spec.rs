@@ -25,6 +25,17 @@ pub enum Protocol {
     Command,
 }
 
+/// When a worker's process has done enough and a fresh one takes over. It finishes what it holds first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Recycle {
+    /// After so many tasks.
+    pub tasks: Option<u64>,
+    /// After so long; later slots a little later, so that not all go at once.
+    pub after: Option<Duration>,
+    /// When its main process has more resident bytes than this after a task.
+    pub memory: Option<u64>,
+}
+
 /// One pool.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PoolSpec {
@@ -55,6 +66,8 @@ pub struct PoolSpec {
     pub line_max: usize,
     /// The most bytes of a command's stdout.
     pub output_max: u64,
+    /// When a process makes room for a fresh one.
+    pub recycle: Recycle,
     /// Not to be started: a person stopped it.
     pub stopped: bool,
 }
@@ -78,6 +91,7 @@ impl PoolSpec {
             drain: Duration::from_secs(10),
             line_max: ganger_ipc::lines::LINE_MAX,
             output_max: OUTPUT_MAX,
+            recycle: Recycle::default(),
             stopped: false,
         }
     }

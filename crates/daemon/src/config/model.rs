@@ -182,6 +182,20 @@ pub struct Pool {
     pub concurrency: u32,
     /// What one worker buffers.
     pub prefetch: u32,
+    /// When a process makes room for a fresh one.
+    #[serde(default)]
+    pub recycle: Recycle,
+}
+
+/// When a worker's process makes room for a fresh one; all `None`: never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Recycle {
+    /// After so many tasks.
+    pub tasks: Option<u64>,
+    /// After so long.
+    pub after: Option<Dur>,
+    /// Resident bytes after a task.
+    pub memory: Option<Size>,
 }
 
 /// How many workers.

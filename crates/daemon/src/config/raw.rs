@@ -183,6 +183,18 @@ program_section! {
     }
 }
 
+section! {
+    /// When a worker's process makes room for a fresh one, after what it holds.
+    struct Recycle in "`recycle`" {
+        /// After so many tasks.
+        tasks: u64,
+        /// After so long; later slots a little later.
+        after: Time,
+        /// When it has more memory resident than this after a task.
+        memory: Bytes,
+    }
+}
+
 program_section! {
     /// Processes that take tasks from queues.
     struct Pool in "[pool.*]" {
@@ -198,5 +210,7 @@ program_section! {
         concurrency: u32,
         /// Tasks one worker may have waiting in its buffer. Default: 16.
         prefetch: u32,
+        /// When a process makes room for a fresh one. Default: never.
+        recycle: Recycle,
     }
 }

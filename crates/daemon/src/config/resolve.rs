@@ -7,7 +7,7 @@ use std::path::Path;
 use ganger_core::{Dur, Durability, Size};
 
 use super::model::{
-    Config, DependsOn, Pool, Protocol, Queue, Ready, ReadyCheck, Service, SourceFile,
+    Config, DependsOn, Pool, Protocol, Queue, Ready, ReadyCheck, Recycle, Service, SourceFile,
     Workers as WorkerCount,
 };
 use super::program::program;
@@ -260,6 +260,23 @@ fn resolve_pool(
         raw,
         concurrency,
         prefetch,
+        recycle: recycle(pool, protocol, walk),
+    }
+}
+
+fn recycle(pool: &raw::Pool, protocol: Protocol, walk: &mut Walk<'_>) -> Recycle {
+    let Some(At { span, value }) = &pool.recycle.0 else { return Recycle::default() };
+    if protocol == Protocol::Command {
+        walk.error(span.clone(), "`recycle` has no meaning for protocol \"command\"")
+            .help("every task has a fresh process there".into());
+    }
+    if value.tasks.get() == Some(&0) {
+        walk.error(value.tasks.span().unwrap_or_default(), "at least 1 task");
+    }
+    Recycle {
+        tasks: value.tasks.get().copied(),
+        after: value.after.get().map(|time| time.0),
+        memory: value.memory.get().map(|bytes| bytes.0),
     }
 }
 

@@ -49,6 +49,11 @@ pub(crate) fn pool_spec(
         concurrency: pool.concurrency,
         prefetch: pool.prefetch,
         drain,
+        recycle: ganger_pool::Recycle {
+            tasks: pool.recycle.tasks,
+            after: pool.recycle.after.map(|after| after.0),
+            memory: pool.recycle.memory.map(|size| size.0),
+        },
         stopped,
         ..PoolSpec::new(name, instance)
     })

@@ -60,7 +60,7 @@ impl Runner {
             }
         }
         if let Some(stopping) = &mut self.stopped
-            && stopping.until <= now.at
+            && stopping.until.is_some_and(|until| until <= now.at)
             && !stopping.forced
         {
             stopping.forced = true;
@@ -104,8 +104,8 @@ impl Runner {
             }
             // Every task has a fresh process anyway.
             Command::Restart(reply) => drop(reply.send(Ok(()))),
-            Command::Stop { why, leave, reply } => {
-                let until = now.at + self.spec.drain;
+            Command::Stop { why, leave, within, reply } => {
+                let until = within.map(|within| now.at + within);
                 self.stopped =
                     Some(Stopping { why, leave, reply: Some(reply), until, forced: false });
             }

@@ -88,7 +88,7 @@ pub(super) struct Stopping {
     pub(super) why: String,
     pub(super) leave: bool,
     pub(super) reply: Option<Reply>,
-    pub(super) until: Instant,
+    pub(super) until: Option<Instant>,
     pub(super) forced: bool,
 }
 
@@ -142,7 +142,7 @@ impl Runner {
             why: "stopped".into(),
             leave: false,
             reply: None,
-            until: now.at,
+            until: Some(now.at),
             forced: false,
         });
         let runner = Self {
@@ -211,7 +211,8 @@ impl Runner {
 
     async fn wait(&mut self) -> Wake {
         let stop_due = self.stopped.as_ref().filter(|s| !s.forced && !self.load.is_empty());
-        let due = [self.load.deadline(), stop_due.map(|s| s.until)].into_iter().flatten().min();
+        let due =
+            [self.load.deadline(), stop_due.and_then(|s| s.until)].into_iter().flatten().min();
         let stage = async {
             match &mut self.stage {
                 Stage::Idle => std::future::pending().await,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ganger_core::InstanceId;
 use ganger_process::Child;
@@ -182,7 +183,7 @@ impl Owner {
                     None => return,
                 },
                 Some(()) = self.rung.recv() => self.publish(),
-                Some(Ok((id, key))) = self.places.join_next() => self.on_left(&id, key),
+                Some(Ok((id, key))) = self.places.join_next() => self.on_left(&id, key).await,
                 Some(_) = self.waits.join_next() => {}
                 Some(look) = self.looks.join_next() => if let Ok(Some(look)) = look {
                     self.on_look(look).await;
@@ -201,13 +202,18 @@ impl Owner {
     }
 
     /// The owner task of a place has ended.
-    fn on_left(&mut self, id: &InstanceId, key: u64) {
+    async fn on_left(&mut self, id: &InstanceId, key: u64) {
         let Some(pool) = self.pools.get_mut(&id.name) else { return };
         if pool.workers.get(&id.slot).is_some_and(|place| place.handle.key == key) {
             pool.workers.remove(&id.slot);
         }
         if pool.workers.is_empty() && pool.gone {
             self.pools.remove(&id.name);
+        } else if id.slot <= pool.spec.workers && !pool.gone {
+            // It was wanted again while it left.
+            let spec = Arc::clone(&pool.spec);
+            self.fill(&spec, id.slot).await;
+            return self.publish();
         }
         let (processes, id) = (self.shared.around.processes.clone(), id.clone());
         self.waits.spawn(async move {
@@ -241,9 +247,10 @@ impl Owner {
             Ask::Shutdown(reply) => {
                 let (tell, _drained) = oneshot::channel();
                 let _ = self.shared.tell.send(Msg::Drain { reply: tell }).await;
-                let waits = self.command_all(|reply| Command::Stop {
+                let waits = self.command_all(|drain, reply| Command::Stop {
                     why: "ganger goes down".into(),
                     leave: false,
+                    within: Some(drain),
                     reply,
                 });
                 self.answer_after(waits.await, reply);
@@ -313,7 +320,9 @@ impl Owner {
                 place.leaving = true;
                 let (reply, done) = oneshot::channel();
                 let why = "the pool was made smaller".into();
-                let command = Command::Stop { why, leave: true, reply };
+                // One that took a task in the same moment goes when that is done.
+                let within = spec.autoscale.is_none().then_some(spec.drain);
+                let command = Command::Stop { why, leave: true, within, reply };
                 let _ = place.handle.commands.send(command).await;
                 waits.push(done);
             } else if changed && !place.leaving {
@@ -333,19 +342,11 @@ impl Owner {
         waits
     }
 
-    /// A worker in a slot that has none; one that is leaving is waited for, for its drain and stop times at most.
+    /// A worker in a slot that has none; one that is leaving is followed by another when it has left.
     async fn fill(&mut self, spec: &Arc<PoolSpec>, slot: u32) {
-        loop {
-            let place = self.pools.get(&spec.name).and_then(|pool| pool.workers.get(&slot));
-            match place {
-                Some(place) if !place.leaving => return,
-                Some(_) => match self.places.join_next().await {
-                    Some(Ok((id, key))) => self.on_left(&id, key),
-                    Some(Err(_)) => {}
-                    None => return,
-                },
-                None => break,
-            }
+        let place = self.pools.get(&spec.name).and_then(|pool| pool.workers.get(&slot));
+        if place.is_some() {
+            return;
         }
         if let Err(error) = self.add_worker(spec, slot, Left::default()).await {
             tracing::error!(pool = spec.name, slot, %error, "a checked pool could not be started");
@@ -371,7 +372,12 @@ impl Owner {
             let command = match verb {
                 Verb::Start => Command::Start(tell),
                 Verb::Restart => Command::Restart(tell),
-                Verb::Stop(why) => Command::Stop { why: why.clone(), leave: false, reply: tell },
+                Verb::Stop(why) => Command::Stop {
+                    why: why.clone(),
+                    leave: false,
+                    within: Some(pool.spec.drain),
+                    reply: tell,
+                },
             };
             let _ = place.handle.commands.send(command).await;
             waits.push(done);
@@ -381,13 +387,15 @@ impl Owner {
 
     async fn command_all(
         &self,
-        command: impl Fn(crate::worker::Reply) -> Command,
+        command: impl Fn(Duration, crate::worker::Reply) -> Command,
     ) -> Vec<oneshot::Receiver<Result<(), String>>> {
         let mut waits = Vec::new();
-        for place in self.pools.values().flat_map(|pool| pool.workers.values()) {
-            let (reply, done) = oneshot::channel();
-            let _ = place.handle.commands.send(command(reply)).await;
-            waits.push(done);
+        for pool in self.pools.values() {
+            for place in pool.workers.values() {
+                let (reply, done) = oneshot::channel();
+                let _ = place.handle.commands.send(command(pool.spec.drain, reply)).await;
+                waits.push(done);
+            }
         }
         waits
     }

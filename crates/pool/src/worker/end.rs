@@ -1,6 +1,6 @@
 //! How a worker's process is brought to its end: by a person, or because it must not go on.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ganger_ipc::envelope::put_drain;
 use ganger_queue::Now;
@@ -15,8 +15,8 @@ use crate::spec::Protocol;
 pub(super) struct Stopping {
     then: Then,
     reply: Option<Reply>,
-    /// When waiting ends.
-    until: Instant,
+    /// When waiting ends; `None`: when it has finished, however long that takes.
+    until: Option<Instant>,
     /// The instance was told.
     asked: bool,
 }
@@ -34,7 +34,7 @@ impl Stopping {
     }
 
     pub(super) fn due(&self) -> Option<Instant> {
-        (!self.asked).then_some(self.until)
+        self.until.filter(|_| !self.asked)
     }
 }
 
@@ -49,9 +49,12 @@ impl Worker {
                     false
                 });
             }
-            Command::Restart(reply) => self.begin_stop(Then::Restart, Some(reply), now),
-            Command::Stop { why, leave, reply } => {
-                self.begin_stop(Then::Rest { why, leave }, Some(reply), now);
+            Command::Restart(reply) => {
+                let within = Some(self.spec.drain);
+                self.begin_stop(Then::Restart, within, Some(reply), now);
+            }
+            Command::Stop { why, leave, within, reply } => {
+                self.begin_stop(Then::Rest { why, leave }, within, Some(reply), now);
             }
             Command::Replace(spec) => {
                 let slot = self.id.slot;
@@ -61,7 +64,7 @@ impl Worker {
                 let stopped = spec.stopped;
                 self.set_spec(spec);
                 if other_process && self.process.is_some() && self.stopping.is_none() {
-                    self.begin_stop(Then::Restart, None, now);
+                    self.begin_stop(Then::Restart, Some(self.spec.drain), None, now);
                 } else if other_process && !stopped {
                     // It may rest because of what was changed.
                     self.stopping = None;
@@ -77,21 +80,27 @@ impl Worker {
     }
 
     /// No more tasks; what has not been sent goes back, the rest has a while.
-    fn begin_stop(&mut self, then: Then, reply: Option<Reply>, now: Now) {
+    fn begin_stop(&mut self, then: Then, within: Option<Duration>, reply: Option<Reply>, now: Now) {
         let back = self.load.take_back();
         self.reports.extend(back);
         if matches!(then, Then::Rest { .. }) {
             self.say(put_drain);
         }
-        let until = now.at + self.spec.drain;
+        let until = within.map(|within| now.at + within);
         self.stopping = Some(Stopping { then, reply, until, asked: false });
+    }
+
+    /// A fresh process takes over once this one has finished what it holds.
+    pub(super) fn recycle(&mut self, why: String, now: Now) {
+        self.tell("worker.recycled", why);
+        self.begin_stop(Then::Restart, None, None, now);
     }
 
     /// The worker ends now and stays down for this reason.
     pub(super) fn rest(&mut self, why: String) {
         let back = self.load.take_back();
         self.reports.extend(back);
-        let (then, until) = (Then::Rest { why, leave: false }, crate::dispatcher::now().at);
+        let (then, until) = (Then::Rest { why, leave: false }, Some(crate::dispatcher::now().at));
         self.stopping = Some(Stopping { then, reply: None, until, asked: false });
         if let Some(process) = &mut self.process {
             process.end_asked = true;
@@ -102,7 +111,9 @@ impl Worker {
     pub(super) async fn end_what_must_end(&mut self, now: Now) {
         self.end_doomed().await;
         let Some(stopping) = &mut self.stopping else { return };
-        if stopping.asked || !(self.load.is_empty() || stopping.until <= now.at) {
+        if stopping.asked
+            || !(self.load.is_empty() || stopping.until.is_some_and(|until| until <= now.at))
+        {
             return;
         }
         stopping.asked = true;

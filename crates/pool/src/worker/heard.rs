@@ -22,8 +22,10 @@ impl Worker {
     pub(super) fn on_heard(&mut self, heard: Heard, now: Now) {
         let Heard { reports, answers, hello, sync, ready, garbage, stray } = heard;
         self.note_pace(reports.len(), now);
+        let ended = reports.len() as u64;
         self.reports.extend(reports);
         let Some(process) = &mut self.process else { return };
+        process.used.tasks += ended;
         process.silent_due = None;
         // The session begins with the answer to `$sync`.
         process.answers = if sync.is_some() { answers } else { process.answers + answers };

@@ -23,11 +23,13 @@ pub(crate) mod load;
 #[cfg(test)]
 mod load_tests;
 mod process;
+mod recycle;
 mod swallowed;
 mod task;
 mod words;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ganger_store::RunningRow;
 use ganger_supervise::{InstanceView, Surroundings};
@@ -54,10 +56,11 @@ pub(crate) type Reply = oneshot::Sender<Result<(), String>>;
 pub(crate) enum Command {
     Start(Reply),
     Restart(Reply),
-    /// Stop; with `leave` the place is given up.
+    /// Stop; with `leave` the place is given up. What it runs is ended when it takes longer than `within`.
     Stop {
         why: String,
         leave: bool,
+        within: Option<Duration>,
         reply: Reply,
     },
     /// New rules. A changed plan replaces the process once it is idle.

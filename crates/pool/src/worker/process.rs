@@ -15,9 +15,10 @@ use ganger_supervise::{InstanceNotice, InstanceView};
 use super::end::Stopping;
 use super::gone::{Cause, Gone, died_with_it, stuck_text};
 use super::link::{Link, error_of};
+use super::recycle::Used;
 use super::task::Worker;
 use crate::attempt::Report;
-use crate::dispatcher::Msg;
+use crate::dispatcher::{Msg, now};
 use crate::events;
 use crate::spec::Protocol;
 
@@ -49,6 +50,7 @@ pub(super) struct Process {
     pub garbage: Garbled,
     /// It was told that it does not end.
     pub told_stuck: bool,
+    pub used: Used,
 }
 
 /// Unreadable lines of a process.
@@ -83,6 +85,7 @@ impl Process {
             closed_due: None,
             garbage: Garbled::default(),
             told_stuck: false,
+            used: Used::default(),
         }
     }
 
@@ -116,7 +119,11 @@ impl Worker {
         if let Err(error) = &link {
             self.tell("worker.unusable", error.to_string());
         }
-        self.process = Some(Process::new(pid, started_at_ms, link.ok()));
+        let now = now();
+        let age = Duration::from_millis(now.wall_ms.saturating_sub(started_at_ms));
+        let mut process = Process::new(pid, started_at_ms, link.ok());
+        process.used = Used::new(&self.spec.recycle, self.id.slot, age, now);
+        self.process = Some(process);
         self.load.set_pid(pid);
         self.set_manner();
     }

@@ -161,6 +161,7 @@ impl Worker {
                 Wake::Time => self.on_time(now),
                 Wake::Notice(None) | Wake::Order(None) | Wake::Command(None) => return,
             }
+            self.recycle_if_used_up(now);
             self.end_what_must_end(now).await;
             if self.flush(now).await.is_err() {
                 return;
@@ -209,7 +210,8 @@ impl Worker {
     fn due(&self) -> Option<Instant> {
         let of_process = self.process.as_ref().and_then(Process::due);
         let of_stop = self.stopping.as_ref().and_then(Stopping::due);
-        [self.load.deadline(), of_process, of_stop].into_iter().flatten().min()
+        let used_up = self.process.as_ref().filter(|_| self.accepts()).and_then(|p| p.used.until);
+        [self.load.deadline(), of_process, of_stop, used_up].into_iter().flatten().min()
     }
 
     fn on_order(&mut self, order: ToWorker, now: Now) {

@@ -2,6 +2,7 @@
 
 mod kinds;
 mod poison;
+mod size;
 mod takeover;
 mod trouble;
 
@@ -13,6 +14,8 @@ pub(crate) const ALL: &[Case] = &[
     ("a_worker_of_the_envelope_answers_in_batches", kinds::envelope),
     ("a_command_is_judged_by_its_exit", kinds::commands),
     ("pools_scale_and_stop", kinds::scaling),
+    ("a_pool_follows_its_load_to_zero_and_back", size::autoscale),
+    ("a_used_up_process_makes_room_between_tasks", size::recycle),
     ("a_crash_fails_only_what_had_started", trouble::crash),
     ("an_overdue_attempt_is_ended_before_the_next", trouble::timeouts),
     ("a_stopped_worker_is_dead_before_the_next_attempt", poison::stopped),
