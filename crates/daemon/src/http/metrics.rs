@@ -54,6 +54,7 @@ pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, Fault> {
     if let Ok(full) = app.full() {
         queues(full, &mut registry).await?;
         tasks(full, &mut registry).await?;
+        schedules(full, &mut registry).await?;
         store(full, &mut registry);
     }
     let mut text = String::new();
@@ -137,6 +138,26 @@ async fn tasks(full: &Full, registry: &mut Registry) -> Result<(), Fault> {
     );
     number(registry, "attempts_held", "Attempts with workers now", stats.holding);
     number(registry, "workers_connected", "Workers that take tasks", stats.workers);
+    Ok(())
+}
+
+async fn schedules(full: &Full, registry: &mut Registry) -> Result<(), Fault> {
+    let (fired, skipped) =
+        (Family::<NameLabels, Count>::default(), Family::<NameLabels, Count>::default());
+    let (waiting, paused) =
+        (Family::<NameLabels, Number>::default(), Family::<NameLabels, Number>::default());
+    for look in full.schedules.list().await? {
+        let name = NameLabels { name: look.view.name.to_string() };
+        let row = look.row.as_ref();
+        fired.get_or_create(&name).inc_by(row.map_or(0, |row| row.fired));
+        skipped.get_or_create(&name).inc_by(row.map_or(0, |row| row.skipped));
+        waiting.get_or_create(&name).set(i64::try_from(look.view.held).unwrap_or(i64::MAX));
+        paused.get_or_create(&name).set(i64::from(look.view.paused));
+    }
+    registry.register("schedule_fires", "Fires that got a task", fired);
+    registry.register("schedule_skipped", "Fires that were left out", skipped);
+    registry.register("schedule_waiting", "Fires that wait for the task before", waiting);
+    registry.register("schedule_paused", "1: the schedule fires nothing", paused);
     Ok(())
 }
 

@@ -11,6 +11,7 @@
 mod alarm;
 mod owner;
 mod steps;
+mod telling;
 #[cfg(test)]
 mod tests;
 

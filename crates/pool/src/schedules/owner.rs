@@ -16,6 +16,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::alarm::Alarm;
 use super::steps::{Doing, ended, event};
+use super::telling::Telling;
 use super::{Fired, Reply, Request, ScheduleError, ScheduleParts, not_run};
 use crate::dispatcher::{now, until};
 use crate::tasks::{StoreReaders, Tasks};
@@ -31,6 +32,7 @@ struct Place {
     watch: Option<(TaskId, AbortHandle)>,
     /// Who waits for fires by hand.
     runs: HashMap<u64, Reply<Fired>>,
+    telling: Telling,
 }
 
 /// Something that was begun has come to its end.
@@ -178,7 +180,12 @@ impl Owner {
                     return;
                 };
                 let by_hand = place.runs.contains_key(&step.fire_ms);
-                if let Some(event) = event(&name, &step, &settle, by_hand) {
+                if let Some(mut event) = event(&name, &step, &settle, by_hand)
+                    && let Some(untold) = place.telling.may(now().at)
+                {
+                    if untold > 0 {
+                        event.reason.push_str(&format!("; {untold} more since the last event"));
+                    }
                     crate::events::tell(&self.told, event);
                 }
                 place.answer(&name, &step, &settle);
@@ -325,8 +332,15 @@ impl Owner {
         };
         self.next_key += 1;
         let machine = Schedule::new(name, config.clone(), resumed, now());
-        let (key, watch, runs) = (self.next_key, None, HashMap::new());
-        self.places.insert(Arc::clone(name), Place { key, machine, config, watch, runs });
+        let place = Place {
+            key: self.next_key,
+            machine,
+            config,
+            watch: None,
+            runs: HashMap::new(),
+            telling: Telling::new(now().at),
+        };
+        self.places.insert(Arc::clone(name), place);
     }
 
     /// A task that can't be looked at counts as unfinished: the wait for its end tells.
