@@ -3,6 +3,10 @@
 //! Every round runs each peer and each of ganger's figures once, one after the other, so that a noisy minute hits all
 //! of them; medians over the rounds are compared. Peers whose interpreter or package is missing are left out by name.
 
+mod peers;
+
+pub(crate) use peers::peers;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -70,6 +70,9 @@ enum Verb {
     },
     /// Run ganger beside its peers on this machine and compare.
     Bench {
+        /// `peers`: durable queues end to end, beside BullMQ, Celery and graphile-worker (installed where needed). Without it:
+        /// dispatch beside Node's and Python's process pools, and ganger's own figures.
+        what: Option<Which>,
         /// Rounds; medians over them are compared.
         #[arg(long, default_value_t = 5)]
         rounds: u32,
@@ -80,6 +83,12 @@ enum Verb {
         #[command(subcommand)]
         role: torture::Role,
     },
+}
+
+/// Which comparison.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Which {
+    Peers,
 }
 
 fn main() -> ExitCode {
@@ -95,7 +104,8 @@ fn main() -> ExitCode {
             let wish = torture::Wish { target, kills, seconds, tasks, seed, queue_kills, release };
             torture::torture(&wish)
         }
-        Verb::Bench { rounds } => return played(bench::bench(rounds)),
+        Verb::Bench { what: None, rounds } => return played(bench::bench(rounds)),
+        Verb::Bench { what: Some(Which::Peers), rounds } => return played(bench::peers(rounds)),
         Verb::Cast { role } => return played(torture::play(role)),
     };
     match result {
