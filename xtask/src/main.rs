@@ -55,7 +55,7 @@ enum Verb {
     Torture {
         /// What to kill [default: all in turn].
         target: Option<torture::Target>,
-        /// How many kills [default: 20; of `queue` 1,000, and a fifth as many power cuts for each durability].
+        /// How many kills [default: 20; of `queue` 1,000, and a quarter as many power cuts].
         #[arg(long)]
         kills: Option<u32>,
         /// Instead of a number of kills: how long.
@@ -67,6 +67,9 @@ enum Verb {
         /// The same seed draws the same pauses, payloads and priorities.
         #[arg(long, default_value_t = 1)]
         seed: u64,
+        /// Build the queue's daemon in the debug profile: it is there sooner.
+        #[arg(long)]
+        debug: bool,
     },
     /// Run ganger beside its peers on this machine and compare.
     Bench {
@@ -96,11 +99,11 @@ fn main() -> ExitCode {
         Verb::Quickstart { folder, exit } => return quickstart(folder, exit),
         Verb::Test { only } => test::test(&only),
         Verb::TestKernel { only } => kernel::test_kernel(&only),
-        Verb::Torture { target, kills, seconds, tasks, seed } => {
+        Verb::Torture { target, kills, seconds, tasks, seed, debug } => {
             let queue = target == Some(torture::Target::Queue);
             let queue_kills = kills.unwrap_or(if queue { 1_000 } else { 50 });
             let kills = kills.unwrap_or(20);
-            let release = true;
+            let release = !debug;
             let wish = torture::Wish { target, kills, seconds, tasks, seed, queue_kills, release };
             torture::torture(&wish)
         }

@@ -36,8 +36,10 @@ pub(crate) use notes::work as fenced;
 
 /// After the last kill everything acknowledged must be done within this.
 const DRAIN: Duration = Duration::from_secs(120);
-/// Of so many kills one is a power cut for each durability.
+/// For so many kills there is one power cut with `fsync`.
 const KILLS_PER_CUT: u32 = 5;
+/// And one with `relaxed`, where seconds pass between them.
+const KILLS_PER_PATIENT_CUT: u32 = 20;
 
 /// What happened in one run.
 #[derive(Debug)]
@@ -54,7 +56,8 @@ pub(crate) fn run(wish: &Wish, verdict: &mut Verdict) -> Result<()> {
     let cuts = (wish.queue_kills / KILLS_PER_CUT).max(3);
     one(&binary, "fsync", false, wish.queue_kills, wish.seed, verdict)?;
     one(&binary, "fsync", true, cuts, wish.seed + 1, verdict)?;
-    one(&binary, "relaxed", true, cuts, wish.seed + 2, verdict)
+    let patient = (wish.queue_kills / KILLS_PER_PATIENT_CUT).max(3);
+    one(&binary, "relaxed", true, patient, wish.seed + 2, verdict)
 }
 
 fn one(
