@@ -165,11 +165,29 @@ fn task_get_and_list() {
         error: None,
         reason: None,
         crashes: None,
+        tags: vec!["blue".into()],
         attempts: vec![attempt],
         created_at: Some(AT),
         due_at: None,
     };
     shape("task_get", &task);
+    let exported = ExportedTask {
+        v: V1,
+        id: id(),
+        queue: "images".into(),
+        kind: "resize".into(),
+        state: TaskState::Completed,
+        priority: Priority::HIGH,
+        tags: vec!["blue".into()],
+        payload: raw("[1]"),
+        result: Some(raw("true")),
+        error: None,
+        attempts: 1,
+        created_at: AT,
+        ended_at: Some(AT),
+        cursor: "f123".into(),
+    };
+    shape("task_export", &TaskExport { v: V1, tasks: vec![exported], next: Some("f123".into()) });
     let summary = TaskSummary {
         id: id(),
         queue: "images".into(),

@@ -84,6 +84,8 @@ pub struct TaskRow {
     pub state: TaskState,
     /// Larger first.
     pub priority: Priority,
+    /// Words to find it by.
+    pub tags: Vec<Box<str>>,
     /// JSON text.
     pub payload: Bytes,
     /// When a `scheduled` or `retryable` task may run; milliseconds since 1970.
@@ -209,6 +211,14 @@ pub struct Cursor {
     pub(crate) finished: bool,
     /// The last id looked at.
     pub(crate) id: i64,
+}
+
+impl Cursor {
+    /// Goes on behind this task, in the order of lists.
+    #[must_use]
+    pub const fn behind(task: &TaskRow) -> Self {
+        Self { finished: task.state.is_final(), id: task.id.raw() }
+    }
 }
 
 impl fmt::Display for Cursor {

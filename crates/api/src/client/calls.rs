@@ -12,7 +12,7 @@ use crate::{
     ApiError, Applied, ApplyRequest, DeadDone, DeadEdit, DeadPage, DeadQuery, DeadRequest,
     ErrorKind, EventLine, Instances, LogLine, NDJSON, NewTask, NextFires, NextQuery, OnError,
     PushQuery, Pushed, Queue, Queues, RunAnswer, ScaleRequest, Schedule, Schedules, Service,
-    Status, Task, TaskPage, TaskQuery, VerbAnswer, WaitRequest, Waited,
+    Status, Task, TaskExport, TaskPage, TaskQuery, VerbAnswer, WaitRequest, Waited,
 };
 use ganger_core::TaskId;
 
@@ -124,6 +124,11 @@ impl Client {
     /// `GET /tasks`.
     pub async fn tasks(&self, query: &TaskQuery) -> Result<TaskPage, ApiError> {
         self.get(format!("/tasks{}", query_text(query)?)).await
+    }
+
+    /// `GET /tasks/export`: a page of whole tasks.
+    pub async fn export(&self, query: &TaskQuery) -> Result<TaskExport, ApiError> {
+        self.get(format!("/tasks/export{}", query_text(query)?)).await
     }
 
     /// `GET /metrics`: Prometheus text.

@@ -24,6 +24,7 @@ pub use status::{DaemonStatus, Degraded, ProcessStatus, ScheduleSummary, Status}
 pub use store::{StoreBackup, StoreCheck, StoreProblem, StoreRestore, StoreVacuum};
 pub use streams::{EventLine, LogLine};
 pub use tasks::{
-    Attempt, AttemptUsage, NewTask, StreamResult, Task, TaskPage, TaskQuery, TaskSummary,
+    Attempt, AttemptUsage, ExportedTask, NewTask, StreamResult, Task, TaskExport, TaskPage,
+    TaskQuery, TaskSummary,
 };
 pub use wait::{WaitCondition, WaitConditionError, WaitRequest, Waited};

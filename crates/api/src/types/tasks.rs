@@ -28,6 +28,9 @@ pub struct NewTask {
     /// A key of the caller's: a second push of the same key to the same queue answers with the first one's id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// Words to find it by; at most 32 of at most 100 bytes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
 }
 
 /// One finished task, a line of the duplex stream and of `push --wait --json`.
@@ -72,6 +75,9 @@ pub struct Task {
     /// Tries that ended by crash or timeout since it was pushed or brought back; left out when 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crashes: Option<u32>,
+    /// Words to find it by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
     /// Every try, oldest first.
     pub attempts: Vec<Attempt>,
     /// When it was pushed.
@@ -111,6 +117,51 @@ pub struct AttemptUsage {
     pub cpu_s: Seconds,
     /// Largest resident set in bytes.
     pub peak_rss: u64,
+}
+
+/// One line of `ganger task export`: a task without its single attempts.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ExportedTask {
+    /// Version of the shape.
+    pub v: V1,
+    /// 13 characters of base32.
+    pub id: TaskId,
+    /// Where it was pushed.
+    pub queue: String,
+    /// What is to be done.
+    pub kind: String,
+    /// Where it is in its life.
+    pub state: TaskState,
+    /// Larger first.
+    pub priority: Priority,
+    /// Words to find it by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// As pushed.
+    pub payload: Box<RawValue>,
+    /// What its worker answered.
+    pub result: Option<Box<RawValue>>,
+    /// Why it failed last.
+    pub error: Option<String>,
+    /// How many tries so far.
+    pub attempts: u32,
+    /// When it was pushed.
+    pub created_at: Timestamp,
+    /// When it was finished.
+    pub ended_at: Option<Timestamp>,
+    /// `--after` this one goes on behind it.
+    pub cursor: String,
+}
+
+/// A page of an export.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TaskExport {
+    /// Version of the shape.
+    pub v: V1,
+    /// Unfinished ones oldest first, then finished ones newest first.
+    pub tasks: Vec<ExportedTask>,
+    /// Where to go on; `null` at the end.
+    pub next: Option<String>,
 }
 
 /// A page of tasks.

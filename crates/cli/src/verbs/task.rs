@@ -4,7 +4,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use ganger_api::client::ClientOptions;
-use ganger_api::{Client, Task, TaskQuery, TaskSummary, Timestamp, WaitCondition, WaitRequest};
+use ganger_api::{
+    Client, Task, TaskPage, TaskQuery, TaskSummary, Timestamp, WaitCondition, WaitRequest,
+};
 use ganger_core::{Dur, TaskId, TaskState};
 
 use super::Json;
@@ -15,6 +17,9 @@ use crate::link;
 use crate::table::{Table, Tone, left, right};
 use crate::text;
 use crate::ui::Ui;
+
+/// Tasks of one request of an export: the most a page has.
+const EXPORT_PAGE: u32 = 1_000;
 
 /// `task`
 #[derive(Debug, clap::Args)]
@@ -37,6 +42,8 @@ enum TaskVerb {
         #[command(flatten)]
         out: Json,
     },
+    /// Write tasks as lines of JSON, whole and in any number; each line says where to go on
+    Export(Export),
     /// Make ended tasks available again
     Retry(Ids),
     /// Cancel tasks that have not ended
@@ -71,6 +78,21 @@ struct List {
     after: Option<String>,
     #[command(flatten)]
     out: Json,
+}
+
+#[derive(Debug, clap::Args)]
+struct Export {
+    /// Only tasks of this queue
+    #[arg(short, long)]
+    queue: Option<String>,
+    /// Only tasks in this state
+    #[arg(short, long, value_parser = state)]
+    state: Option<TaskState>,
+    #[command(flatten)]
+    only: Only,
+    /// Go on behind a line of an earlier export: its `cursor`
+    #[arg(long, value_name = "CURSOR")]
+    after: Option<String>,
 }
 
 /// Which tasks, beside queue and state.
@@ -128,6 +150,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<ExitCode, CliError> {
             show(&task, out.json, ui)?;
             Ok(ExitCode::SUCCESS)
         }
+        TaskVerb::Export(export) => run_export(export, ui),
         TaskVerb::Retry(ids) => on_each(ids, ui, "retried", async |client, id| {
             client.retry(id).await.map(drop).map_err(Into::into)
         }),
@@ -156,13 +179,27 @@ fn on_each(
     })
 }
 
+/// A daemon looks through a bounded number of tasks per request, so what is asked for may take several.
+async fn whole_page(client: &Client, mut query: TaskQuery) -> Result<TaskPage, CliError> {
+    let mut page = client.tasks(&query).await?;
+    let limit = query.limit.unwrap_or_default() as usize;
+    while page.tasks.len() < limit && page.next.is_some() {
+        query.limit = u32::try_from(limit - page.tasks.len()).ok();
+        query.after = page.next;
+        let more = client.tasks(&query).await?;
+        page.tasks.extend(more.tasks);
+        page.next = more.next;
+    }
+    Ok(page)
+}
+
 fn run_list(list: &List, ui: &Ui) -> Result<ExitCode, CliError> {
     let query = TaskQuery {
         limit: Some(list.limit),
         after: list.after.clone(),
         ..list.only.query(list.queue.clone(), list.state)
     };
-    let page = link::session(ui, async |client| Ok(client.tasks(&query).await?))?;
+    let page = link::session(ui, async |client| whole_page(&client, query).await)?;
     if list.out.json {
         ui.json(&page)?;
         return Ok(ExitCode::SUCCESS);
@@ -178,6 +215,35 @@ fn run_list(list: &List, ui: &Ui) -> Result<ExitCode, CliError> {
         ui.talk(&format!("more: --after {next}"));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Pages of 1,000 until there are no more. Tasks that end meanwhile may come twice, first unfinished, then finished.
+fn run_export(export: &Export, ui: &Ui) -> Result<ExitCode, CliError> {
+    let mut query = TaskQuery {
+        limit: Some(EXPORT_PAGE),
+        after: export.after.clone(),
+        ..export.only.query(export.queue.clone(), export.state)
+    };
+    link::session(ui, async |client| {
+        let mut out = ui.out();
+        loop {
+            let page = client.export(&query).await.map_err(|error| {
+                let error = CliError::from(error);
+                match &query.after {
+                    Some(after) => error.help(format!("go on with --after {after}")),
+                    None => error,
+                }
+            })?;
+            for task in &page.tasks {
+                out.json_line(task)?;
+            }
+            out.flush()?;
+            if page.next.is_none() {
+                return Ok(ExitCode::SUCCESS);
+            }
+            query.after = page.next;
+        }
+    })
 }
 
 fn table(tasks: &[TaskSummary], now_ms: u64) -> Table {
@@ -272,6 +338,7 @@ fn facts(task: &Task) -> Vec<(&'static str, String)> {
         ("task", task.id.to_string()),
         ("queue", task.queue.clone()),
         ("kind", task.kind.clone()),
+        ("tags", task.tags.join(" ")),
         ("state", task.state.to_string()),
         ("priority", task.priority.to_string()),
         ("pushed", task.created_at.map(|at| at.to_string()).unwrap_or_default()),

@@ -31,8 +31,8 @@ use std::path::{Path, PathBuf};
 pub use checks::{NotExecutable, find_executable};
 pub use diagnostic::{ConfigErrors, Diagnostic, Severity};
 pub use model::{
-    Config, Dead, DependsOn, Kill, Limits, LogRules, Pool, Program, Protocol, Queue, Ready,
-    ReadyCheck, Restart, RestartOn, Retry, RetryOn, Service, SourceFile, Stop, Workers,
+    Config, Dead, DependsOn, History, Kill, Limits, LogRules, Pool, Program, Protocol, Queue,
+    Ready, ReadyCheck, Restart, RestartOn, Retry, RetryOn, Service, SourceFile, Stop, Workers,
 };
 pub(crate) use resolve::REPLICAS_MAX;
 pub use schedule::{Schedule, ScheduleRetry};

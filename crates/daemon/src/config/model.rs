@@ -109,6 +109,22 @@ pub struct Queue {
     pub max_payload: Size,
     /// Takes tasks but hands none out.
     pub paused: bool,
+    /// What is kept of its completed and cancelled tasks.
+    #[serde(default)]
+    pub history: History,
+}
+
+/// `history`. `None`: bounded with all other queues' only.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    /// So many tasks.
+    pub max_count: Option<u64>,
+    /// So long after their end.
+    pub max_age: Option<Dur>,
+    /// So many bytes of payloads, results and errors.
+    pub max_size: Option<Size>,
+    /// Findable by their words.
+    pub search: bool,
 }
 
 /// `dead`: bounds of a queue's dead letters; the oldest leave first.

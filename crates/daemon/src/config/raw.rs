@@ -93,6 +93,23 @@ section! {
         max_payload: Bytes,
         /// Takes tasks but hands none out. Default: false.
         paused: bool,
+        /// What is kept of its completed and cancelled tasks. Default: with all other queues', the newest million of 30 days.
+        history: History,
+    }
+}
+
+section! {
+    /// What is kept of finished tasks.
+    struct History in "`history`" {
+        /// So many tasks; the oldest go first.
+        max_count: u64,
+        /// So long after their end.
+        max_age: Time,
+        /// So many bytes of payloads, results and errors.
+        max_size: Bytes,
+        /// Makes them findable by their words without reading them all (`ganger task list --text`), at the cost of an
+        /// index that is written behind the commits. Default: false.
+        search: bool,
     }
 }
 

@@ -7,8 +7,8 @@ use std::path::Path;
 use ganger_core::{Dur, Durability, Size};
 
 use super::model::{
-    Config, DependsOn, Pool, Protocol, Queue, Ready, ReadyCheck, Recycle, Service, SourceFile,
-    Workers as WorkerCount,
+    Config, DependsOn, History, Pool, Protocol, Queue, Ready, ReadyCheck, Recycle, Service,
+    SourceFile, Workers as WorkerCount,
 };
 use super::program::program;
 use super::raw;
@@ -144,6 +144,16 @@ fn resolve_queue(queue: &raw::Queue, walk: &mut Walk<'_>) -> Queue {
         max_length: queue.max_length.get().copied(),
         max_payload: payload,
         paused: queue.paused.or(false),
+        history: queue.history.get().map(resolve_history).unwrap_or_default(),
+    }
+}
+
+fn resolve_history(history: &raw::History) -> History {
+    History {
+        max_count: history.max_count.get().copied(),
+        max_age: history.max_age.get().map(|age| age.0),
+        max_size: history.max_size.get().map(|size| size.0),
+        search: history.search.or(false),
     }
 }
 

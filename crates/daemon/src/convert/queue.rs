@@ -1,10 +1,29 @@
 //! A queue's rules.
 
+use std::sync::Arc;
+
 use ganger_queue::{ClassRule, OnClass, QueueConfig, RetryRules};
+use ganger_store::{KeepBounds, Op};
 
-use ganger_store::KeepBounds;
+use crate::config::{Config, History, Queue, Retry};
 
-use crate::config::{Queue, Retry};
+/// What the store shall keep of finished tasks. Sent at each apply: a bound that is as it was changes nothing.
+pub(crate) fn history(config: &Config) -> Vec<Op> {
+    let ops = config.queues.iter().flat_map(|(name, queue)| {
+        let History { max_count, max_age, max_size, search } = queue.history;
+        let queue: Arc<str> = name.as_str().into();
+        let bounds = KeepBounds {
+            rows: max_count,
+            age: max_age.map(|age| age.0),
+            bytes: max_size.map(|size| size.0),
+        };
+        [
+            Op::Keep { queue: Arc::clone(&queue), dead: false, bounds },
+            Op::Searchable { queue, on: search },
+        ]
+    });
+    ops.collect()
+}
 
 /// The rules as the queue crate has them.
 pub(crate) fn queue_config(queue: &Queue) -> QueueConfig {

@@ -98,7 +98,9 @@ impl Task {
         if dry_run {
             return Ok(applied);
         }
-        self.commit(desired::applied(old, &new)).await?;
+        let mut ops = desired::applied(old, &new);
+        ops.extend(crate::convert::history(&new.config));
+        self.commit(ops).await?;
         let old = std::mem::replace(&mut self.parts.desired, new);
         self.publish();
         let config = Arc::clone(&self.parts.desired.config);

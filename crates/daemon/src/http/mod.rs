@@ -61,6 +61,7 @@ pub(crate) fn routes(app: App) -> Router {
         .route("/schedules/{name}/pause", post(schedules::pause))
         .route("/schedules/{name}/resume", post(schedules::resume))
         .route("/tasks", get(tasks::list))
+        .route("/tasks/export", get(tasks::export))
         .route("/tasks/{id}", get(tasks::one))
         .route("/tasks/{id}/retry", post(tasks::retry))
         .route("/tasks/{id}/cancel", post(tasks::cancel))

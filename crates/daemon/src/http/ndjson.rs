@@ -7,6 +7,7 @@ use bytes::Bytes;
 use ganger_api::{ApiError, ErrorKind, RefusedTask, Timestamp};
 use ganger_core::{Dur, Priority};
 use ganger_queue::NewTask;
+use ganger_store::TaskOptions;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -26,6 +27,32 @@ pub(crate) struct Line<'a> {
     at: Option<Timestamp>,
     #[serde(borrow, default)]
     key: Option<Text<'a>>,
+    #[serde(default)]
+    tags: Option<Tags>,
+}
+
+/// Tags within their bounds: they are copied along with their task whenever its row changes.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "Vec<Box<str>>")]
+struct Tags(Vec<Box<str>>);
+
+/// Tags of one task.
+const TAGS_MAX: usize = 32;
+/// Bytes of one tag.
+const TAG_BYTES: usize = 100;
+
+impl TryFrom<Vec<Box<str>>> for Tags {
+    type Error = String;
+
+    fn try_from(tags: Vec<Box<str>>) -> Result<Self, String> {
+        if tags.len() > TAGS_MAX {
+            return Err(format!("{} tags, the most is {TAGS_MAX}", tags.len()));
+        }
+        match tags.iter().find(|tag| tag.is_empty() || tag.len() > TAG_BYTES) {
+            Some(tag) => Err(format!("a tag has 1 to {TAG_BYTES} bytes, this one {}", tag.len())),
+            None => Ok(Self(tags)),
+        }
+    }
 }
 
 /// A string that borrows unless it has escapes.
@@ -121,6 +148,10 @@ impl Parser {
     fn task(&mut self, line: Line<'_>, now: u64) -> Parsed {
         let kind = line.kind.filter(|kind| !kind.0.is_empty()).map(|kind| self.shared(&kind.0));
         let payload = line.payload.map_or("null", RawValue::get);
+        let options = line
+            .tags
+            .filter(|tags| !tags.0.is_empty())
+            .map(|tags| Box::new(TaskOptions { tags: tags.0, ..TaskOptions::default() }));
         let delay = line.delay.map_or(0, |d| u64::try_from(d.0.as_millis()).unwrap_or(u64::MAX));
         let task = NewTask {
             kind,
@@ -131,7 +162,7 @@ impl Parser {
                 at => at.map_or(0, |at| at.0),
             },
             payload: Bytes::copy_from_slice(payload.as_bytes()),
-            options: None,
+            options,
         };
         Parsed { task, key: line.key.map(|key| key.0.into()), line: self.line }
     }
@@ -149,8 +180,7 @@ impl Parser {
     }
 }
 
-const SHAPE: &str =
-    r#"a task is {"kind"?,"payload","priority"?,"delay"?,"at"?,"key"?}; the payload is any JSON"#;
+const SHAPE: &str = r#"a task is {"kind"?,"payload","priority"?,"delay"?,"at"?,"key"?,"tags"?}; the payload is any JSON"#;
 
 fn bad_line(line: u64, error: &serde_json::Error) -> ApiError {
     let message = format!("line {line} is not a task: {error}");

@@ -4,12 +4,12 @@ use axum::Json;
 use axum::extract::{Path, State};
 use bytes::Bytes;
 use ganger_api::{
-    Attempt, AttemptUsage, Seconds, Task, TaskPage, TaskQuery, TaskSummary, Timestamp, V1,
-    VerbAnswer,
+    Attempt, AttemptUsage, ExportedTask, Seconds, Task, TaskExport, TaskPage, TaskQuery,
+    TaskSummary, Timestamp, V1, VerbAnswer,
 };
 use ganger_core::TaskId;
 use ganger_core::ids::TASK_ID_ORIGIN_MS;
-use ganger_store::{AttemptError, AttemptRow, TaskRow};
+use ganger_store::{AttemptError, AttemptRow, Cursor, TaskRow};
 use serde_json::value::RawValue;
 
 use super::error::{Answer, Fault, usage};
@@ -25,8 +25,24 @@ pub(crate) async fn list(
     State(app): State<App>,
     Params(query): Params<TaskQuery>,
 ) -> Answer<TaskPage> {
+    let page = app.full()?.tasks.list(asked(query)?).await?;
+    let tasks = page.tasks.into_iter().map(summary).collect();
+    Ok(Json(TaskPage { v: V1, tasks, next: page.next.map(|next| next.to_string()) }))
+}
+
+/// A page with everything but single attempts; pages end early at some MiB.
+pub(crate) async fn export(
+    State(app): State<App>,
+    Params(query): Params<TaskQuery>,
+) -> Answer<TaskExport> {
+    let page = app.full()?.tasks.list(asked(query)?).await?;
+    let tasks = page.tasks.into_iter().map(exported).collect();
+    Ok(Json(TaskExport { v: V1, tasks, next: page.next.map(|next| next.to_string()) }))
+}
+
+fn asked(query: TaskQuery) -> Result<ganger_store::TaskQuery, Fault> {
     let after = query.after.as_deref().map(str::parse).transpose();
-    let query = ganger_store::TaskQuery {
+    Ok(ganger_store::TaskQuery {
         queue: query.queue,
         state: query.state,
         kind: query.kind,
@@ -36,10 +52,7 @@ pub(crate) async fn list(
         text: query.text,
         limit: usize::try_from(query.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX)).unwrap_or(1),
         after: after.map_err(|e: ganger_store::rows::CursorError| usage(e.to_string()))?,
-    };
-    let page = app.full()?.tasks.list(query).await?;
-    let tasks = page.tasks.into_iter().map(summary).collect();
-    Ok(Json(TaskPage { v: V1, tasks, next: page.next.map(|next| next.to_string()) }))
+    })
 }
 
 pub(crate) async fn one(State(app): State<App>, Path(id): Path<String>) -> Answer<Task> {
@@ -74,6 +87,29 @@ fn summary(row: TaskRow) -> TaskSummary {
     }
 }
 
+fn exported(row: TaskRow) -> ExportedTask {
+    ExportedTask {
+        v: V1,
+        id: row.id,
+        cursor: Cursor::behind(&row).to_string(),
+        queue: row.queue.to_string(),
+        kind: row.kind.as_deref().unwrap_or_default().to_owned(),
+        state: row.state,
+        priority: row.priority,
+        tags: tags(&row),
+        payload: raw(&row.payload),
+        result: row.result.as_ref().map(raw),
+        error: row.error.as_ref().map(error_text),
+        attempts: row.attempt,
+        created_at: created_at(row.id),
+        ended_at: row.ended_at_ms.map(Timestamp),
+    }
+}
+
+fn tags(row: &TaskRow) -> Vec<String> {
+    row.tags.iter().map(ToString::to_string).collect()
+}
+
 fn task(row: TaskRow) -> Task {
     Task {
         v: V1,
@@ -87,6 +123,7 @@ fn task(row: TaskRow) -> Task {
         error: row.error.as_ref().map(error_text),
         reason: row.reason.map(|reason| reason.to_string()),
         crashes: (row.crashes > 0).then_some(row.crashes),
+        tags: tags(&row),
         attempts: row.attempts.into_iter().map(attempt).collect(),
         created_at: Some(created_at(row.id)),
         due_at: row.run_at_ms.map(Timestamp),

@@ -128,6 +128,7 @@ fn task_row(queue: &Arc<str>, row: &ReadyRow, history: &[AttemptRow], state: Tas
         error,
         reason: None,
         crashes: row.crashes,
+        tags: row.options.as_ref().map_or_else(Vec::new, |options| options.tags.clone()),
         attempt: row.attempt,
         attempts: history.to_vec(),
     }

@@ -8,7 +8,7 @@ use rusqlite::{OptionalExtension, Row, params, params_from_iter};
 
 use super::filter::Filter;
 use super::read::{SqliteReader, task_id};
-use super::{damaged, state_of};
+use super::{damaged, options_of, state_of};
 use crate::batch::{AttemptError, AttemptWord, DeadReason, UnknownDeadReason};
 use crate::rows::{AttemptRow, Cursor, Page, TaskQuery, TaskRow};
 use crate::store::PAGE_MAX;
@@ -23,11 +23,11 @@ const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Columns of an unfinished task.
 const TASK: &str = "id, queue, state, priority, kind, attempt, pid, worker, started_at, \
     coalesce(payload, (SELECT bytes FROM body WHERE body.id = task.id)), run_at, NULL, NULL, NULL, \
-    NULL, crashes";
+    NULL, crashes, options";
 /// The same of a finished one.
 const DONE: &str = "id, queue, state, priority, kind, attempt, pid, worker, started_at, \
     coalesce(payload, (SELECT bytes FROM body WHERE body.id = done.id)), 0, ended_at, result, error, \
-    reason, crashes";
+    reason, crashes, options";
 
 /// A task and the attempt that its own row tells of.
 struct Found {
@@ -66,6 +66,7 @@ fn found(r: &Row<'_>) -> rusqlite::Result<Found> {
         error,
         reason: reason_of(r.get(14)?)?,
         crashes: r.get(15)?,
+        tags: options_of(r.get(16)?)?.map_or_else(Vec::new, |options| options.tags),
         attempt: own.n,
         attempts: Vec::new(),
     };

@@ -24,6 +24,9 @@ pub(crate) struct Args {
     /// What workers tell tasks apart by
     #[arg(short, long)]
     kind: Option<String>,
+    /// A word to find the task by; may be given again
+    #[arg(long)]
+    tag: Vec<String>,
     /// The payload: any JSON, or - for stdin [default: null]
     #[arg(value_name = "PAYLOAD", conflicts_with = "lines")]
     given: Option<String>,
@@ -36,7 +39,7 @@ pub(crate) struct Args {
     /// The lines are text, not JSON: each payload is a string
     #[arg(long, requires = "lines")]
     text: bool,
-    /// The lines are tasks, not payloads: {"payload", "kind"?, "priority"?, "delay"?, "at"?, "key"?}
+    /// The lines are tasks, not payloads: {"payload", "kind"?, "priority"?, "delay"?, "at"?, "key"?, "tags"?}
     #[arg(long, requires = "lines", conflicts_with = "text")]
     envelope: bool,
     /// What a bad line does: stop (nothing of its batch of 1,000 is pushed), or skip (it is told and left out)
@@ -121,6 +124,9 @@ impl Args {
             task.kind = self.kind.clone().unwrap_or_default();
         }
         task.priority = task.priority.or(self.priority);
+        if task.tags.is_empty() {
+            task.tags.clone_from(&self.tag);
+        }
         if task.delay.is_none() && task.at.is_none() {
             (task.delay, task.at) = (self.delay, self.at);
         }
