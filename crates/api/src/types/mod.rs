@@ -6,6 +6,7 @@ mod dead;
 mod instances;
 mod push;
 mod queues;
+mod retry;
 mod schedules;
 mod status;
 mod store;
@@ -19,6 +20,7 @@ pub use dead::{DeadDone, DeadEdit, DeadLetter, DeadPage, DeadQuery, DeadRequest}
 pub use instances::{Instance, Instances, ScaleRequest, Service, VerbAnswer};
 pub use push::{OnError, PushQuery, Pushed, RefusedTask};
 pub use queues::{Queue, QueueCounts, Queues};
+pub use retry::TaskRetry;
 pub use schedules::{Fire, FireTime, NextFires, NextQuery, RunAnswer, Schedule, Schedules};
 pub use status::{DaemonStatus, Degraded, ProcessStatus, ScheduleSummary, Status};
 pub use store::{StoreBackup, StoreCheck, StoreProblem, StoreRestore, StoreVacuum};

@@ -4,7 +4,7 @@ use ganger_core::{Dur, Priority, TaskId, TaskState};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Seconds, Timestamp, V1};
+use super::{Seconds, TaskRetry, Timestamp, V1};
 
 /// A task to push: one line of a bulk body.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -25,6 +25,9 @@ pub struct NewTask {
     /// Not before this moment; instead of `delay`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
+    /// What it sets for itself about retries; the rest is the queue's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<TaskRetry>,
     /// A key of the caller's: a second push of the same key to the same queue answers with the first one's id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,

@@ -2,6 +2,7 @@
 
 mod crashes;
 mod daemon;
+mod dead;
 mod exit_codes;
 mod failures;
 mod run;

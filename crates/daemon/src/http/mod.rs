@@ -15,6 +15,7 @@ mod metrics;
 mod ndjson;
 mod push;
 mod queues;
+mod retry;
 mod schedules;
 mod serve;
 mod sse;

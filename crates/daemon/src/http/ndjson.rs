@@ -7,7 +7,6 @@ use bytes::Bytes;
 use ganger_api::{ApiError, ErrorKind, RefusedTask, Timestamp};
 use ganger_core::{Dur, Priority};
 use ganger_queue::NewTask;
-use ganger_store::TaskOptions;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -25,6 +24,8 @@ pub(crate) struct Line<'a> {
     delay: Option<Dur>,
     #[serde(default)]
     at: Option<Timestamp>,
+    #[serde(default)]
+    retry: Option<super::retry::Own>,
     #[serde(borrow, default)]
     key: Option<Text<'a>>,
     #[serde(default)]
@@ -148,10 +149,10 @@ impl Parser {
     fn task(&mut self, line: Line<'_>, now: u64) -> Parsed {
         let kind = line.kind.filter(|kind| !kind.0.is_empty()).map(|kind| self.shared(&kind.0));
         let payload = line.payload.map_or("null", RawValue::get);
-        let options = line
-            .tags
-            .filter(|tags| !tags.0.is_empty())
-            .map(|tags| Box::new(TaskOptions { tags: tags.0, ..TaskOptions::default() }));
+        let mut options = line.retry.map(|own| own.0);
+        if let Some(tags) = line.tags.filter(|tags| !tags.0.is_empty()) {
+            options.get_or_insert_default().tags = tags.0;
+        }
         let delay = line.delay.map_or(0, |d| u64::try_from(d.0.as_millis()).unwrap_or(u64::MAX));
         let task = NewTask {
             kind,
@@ -180,7 +181,7 @@ impl Parser {
     }
 }
 
-const SHAPE: &str = r#"a task is {"kind"?,"payload","priority"?,"delay"?,"at"?,"key"?,"tags"?}; the payload is any JSON"#;
+const SHAPE: &str = r#"a task is {"kind"?,"payload","priority"?,"delay"?,"at"?,"retry"?,"key"?,"tags"?}; the payload is any JSON"#;
 
 fn bad_line(line: u64, error: &serde_json::Error) -> ApiError {
     let message = format!("line {line} is not a task: {error}");
@@ -208,6 +209,31 @@ mod tests {
         assert_eq!(tasks[1].task.priority, Priority::HIGH);
         assert_eq!(tasks[1].key.as_deref(), Some("k"));
         assert_eq!(tasks[1].task.run_at_ms, 0);
+    }
+
+    #[test]
+    fn a_task_may_have_retries_of_its_own() {
+        let own = |retry: &str| {
+            let read = lines(&format!("{{\"retry\":{retry}}}"));
+            read.map(|tasks| tasks[0].task.options.clone().unwrap()).map_err(|e| e.message)
+        };
+        let options = own(r#"{"max":3,"crash_limit":1,"max_age":"2h","curve":"river"}"#).unwrap();
+        assert_eq!((options.max_attempts, options.crash_limit), (Some(3), Some(1)));
+        assert_eq!(options.max_age, Some(std::time::Duration::from_secs(7_200)));
+        let named = ganger_core::task_backoff::Formula::River;
+        assert_eq!(options.backoff, Some(ganger_core::TaskBackoff::Named(named)));
+        assert_eq!(own(r#"{"max":2}"#).unwrap().backoff, None);
+        for (wrong, why) in [
+            (r#"{"max":0}"#, "1 to 1000"),
+            (r#"{"curve":"steep"}"#, "polynomial"),
+            (r#"{"curve":"oban","backoff":"1s"}"#, "formula of its own"),
+            (r#"{"curve":"fixed","factor":3}"#, "no such factor"),
+            (r#"{"factor":0.5}"#, "1 to 100"),
+            (r#"{"retries":3}"#, "unknown field"),
+        ] {
+            let error = own(wrong).unwrap_err();
+            assert!(error.contains(why), "{wrong}: {error}");
+        }
     }
 
     #[test]

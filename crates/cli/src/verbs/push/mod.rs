@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use ganger_api::{Client, NewTask, OnError, StreamResult, Timestamp};
+use ganger_api::{Client, NewTask, OnError, StreamResult, TaskRetry, Timestamp};
 use ganger_core::{Dur, Priority, TaskState};
 use serde::Serialize;
 
@@ -39,7 +39,7 @@ pub(crate) struct Args {
     /// The lines are text, not JSON: each payload is a string
     #[arg(long, requires = "lines")]
     text: bool,
-    /// The lines are tasks, not payloads: {"payload", "kind"?, "priority"?, "delay"?, "at"?, "key"?, "tags"?}
+    /// The lines are tasks, not payloads: {"payload", "kind"?, "priority"?, "delay"?, "at"?, "retry"?, "key"?, "tags"?}
     #[arg(long, requires = "lines", conflicts_with = "text")]
     envelope: bool,
     /// What a bad line does: stop (nothing of its batch of 1,000 is pushed), or skip (it is told and left out)
@@ -54,6 +54,9 @@ pub(crate) struct Args {
     /// Not before this moment: 2026-12-24T18:00:00Z, or without zone in this machine's
     #[arg(long, value_name = "TIME", conflicts_with = "delay", value_parser = at)]
     at: Option<Timestamp>,
+    /// Retries of its own, by the words of [queue.NAME.retry]: max=3,backoff=1s..1m,curve=linear,crash_limit=1,…
+    #[arg(long, value_name = "KEY=VALUE,…", value_parser = retry)]
+    retry: Option<TaskRetry>,
     /// A key of your own: pushing the same again within a day gives the first task's id. With --lines: of the whole
     /// run; run it again after a crash and only what is missing is pushed
     #[arg(long)]
@@ -74,6 +77,20 @@ struct Id {
 
 fn at(text: &str) -> Result<Timestamp, String> {
     text::time(text).map(Timestamp)
+}
+
+/// `max=3,curve=fixed`: numbers where the key wants numbers, else words.
+fn retry(text: &str) -> Result<TaskRetry, String> {
+    let mut object = serde_json::Map::new();
+    for pair in text.split(',').filter(|pair| !pair.trim().is_empty()) {
+        let (key, value) = pair.split_once('=').ok_or("write it like max=3,backoff=1s..1m")?;
+        let (key, value) = (key.trim(), value.trim());
+        let wants_number = matches!(key, "max" | "factor" | "power" | "crash_limit");
+        let number = value.parse::<serde_json::Number>().ok().filter(|_| wants_number);
+        let value = number.map_or_else(|| value.into(), serde_json::Value::Number);
+        object.insert(key.to_owned(), value);
+    }
+    serde_json::from_value(object.into()).map_err(|e| e.to_string())
 }
 
 fn on_error(text: &str) -> Result<OnError, String> {
@@ -127,6 +144,7 @@ impl Args {
         if task.tags.is_empty() {
             task.tags.clone_from(&self.tag);
         }
+        task.retry = task.retry.take().or_else(|| self.retry.clone());
         if task.delay.is_none() && task.at.is_none() {
             (task.delay, task.at) = (self.delay, self.at);
         }
