@@ -24,7 +24,7 @@ fn empty(it: &TempDaemon) {
 fn dead(it: &TempDaemon, filter: &[&str]) -> Vec<serde_json::Value> {
     let words = [&["dead", "list", "--json", "-n", "1000"], filter].concat();
     let page = it.ganger(&words).with_code(0).json();
-    page["letters"].as_array().unwrap().clone()
+    page["letters"].as_array().expect("a page has letters").clone()
 }
 
 #[test]
