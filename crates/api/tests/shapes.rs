@@ -103,9 +103,15 @@ fn service() {
 
 #[test]
 fn push() {
-    shape("pushed", &Pushed { v: V1, ids: vec![id()], duplicate: false, refused: vec![] });
+    shape(
+        "pushed",
+        &Pushed { v: V1, ids: vec![id()], duplicate: false, existing: vec![], refused: vec![] },
+    );
     let refused = vec![RefusedTask { line: 7, error: "why".into() }];
-    shape("pushed_some", &Pushed { v: V1, ids: vec![id()], duplicate: true, refused });
+    shape(
+        "pushed_some",
+        &Pushed { v: V1, ids: vec![id()], duplicate: true, existing: vec![], refused },
+    );
     let result = StreamResult {
         v: V1,
         id: id(),
@@ -136,6 +142,7 @@ fn queue_get() {
         counts: QueueCounts { available: 2, completed: 9, ..QueueCounts::default() },
         oldest_age_s: Some(Seconds(12.0)),
         durability: Durability::Fsync,
+        cache: None,
     };
     assert_eq!(queue.counts.open(), 2);
     shape("queue_get", &queue);
@@ -166,6 +173,8 @@ fn task_get_and_list() {
         reason: None,
         crashes: None,
         tags: vec!["blue".into()],
+        cached: false,
+        result_expired: false,
         attempts: vec![attempt],
         created_at: Some(AT),
         due_at: None,

@@ -31,6 +31,8 @@ pub struct Pushed {
     pub ids: Vec<TaskId>,
     /// The idempotency key was known: nothing was added, the ids are those of the first request.
     pub duplicate: bool,
+    /// Which of the ids (by their place) are tasks that were there already and hold the key of the one pushed.
+    pub known: Vec<usize>,
 }
 
 /// One queue as users see it.
@@ -224,6 +226,27 @@ impl Tasks {
     /// No such task, or it has ended.
     pub async fn cancel(&self, id: TaskId) -> Result<(), TaskError> {
         self.request(|reply| Msg::Cancel { id, reply }).await
+    }
+
+    /// A task that waits gets another priority.
+    ///
+    /// # Errors
+    /// No such task, or it runs or has ended.
+    pub async fn reprioritise(
+        &self,
+        id: TaskId,
+        priority: ganger_core::Priority,
+    ) -> Result<(), TaskError> {
+        self.request(|reply| Msg::Priority { id, priority, reply }).await
+    }
+
+    /// What is known of a queue's result cache.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub async fn cache_stats(&self, queue: &str) -> Result<ganger_store::CacheStats, TaskError> {
+        let queue = queue.to_owned();
+        Ok(self.readers.run(move |r| r.cache_stats(&queue)).await?)
     }
 
     /// A discarded or cancelled task gets a fresh budget of attempts.

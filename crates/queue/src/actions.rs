@@ -84,7 +84,11 @@ pub enum Done {
         ids: Vec<TaskId>,
         /// The idempotency key was known: nothing was added.
         duplicate: bool,
+        /// Which of the ids (by their place) are tasks that were there already and hold the key of the one pushed.
+        known: Vec<usize>,
     },
+    /// The task has its new priority.
+    Moved,
     /// The task is cancelled.
     Cancelled,
     /// The task runs; its worker is told. [`Actions::finished`] says how it ends.
@@ -109,6 +113,14 @@ pub enum Failure {
         id: TaskId,
         /// Why.
         why: RefusedWhy,
+    },
+    /// Another task holds the key of one of a push; nothing of it was taken.
+    #[error("task {index} of the request is not unique: task {holder} holds its key")]
+    NotUnique {
+        /// Which task of the request, from 0.
+        index: usize,
+        /// Who holds it.
+        holder: TaskId,
     },
     /// Nothing was stored.
     #[error(transparent)]
@@ -185,6 +197,13 @@ pub enum Read {
         /// Payload bytes wanted at most.
         max_bytes: usize,
     },
+    /// `StoreRead::limits`.
+    Limits {
+        /// Wall clock, milliseconds since 1970.
+        now_ms: u64,
+        /// Rows wanted.
+        limit: usize,
+    },
     /// `StoreRead::due`.
     Due {
         /// Wall clock, milliseconds since 1970.
@@ -203,6 +222,7 @@ impl Read {
                 Loaded::Refill { queue, priority, rows }
             }
             Self::Due { now_ms, limit } => Loaded::Due(store.due(now_ms, limit)),
+            Self::Limits { now_ms, limit } => Loaded::Limits(store.limits(now_ms, limit)),
         }
     }
 }
@@ -219,6 +239,8 @@ pub enum Loaded {
         /// The rows, and whether the read stopped before the lane's end.
         rows: Result<(Vec<ReadyRow>, bool), StoreError>,
     },
+    /// Tasks whose last moment has come.
+    Limits(Result<ganger_store::Limits, StoreError>),
     /// Tasks whose time has come.
     Due(Result<Due, StoreError>),
 }

@@ -8,6 +8,7 @@ use ganger_core::{Durability, Priority};
 use ganger_store::{KeepBounds, TaskOptions};
 use serde::{Deserialize, Serialize};
 
+use crate::control::{ControlRules, Wants};
 use crate::retry::RetryRules;
 
 /// The rules of one queue.
@@ -25,6 +26,9 @@ pub struct QueueConfig {
     pub payload_max: usize,
     /// Most unfinished tasks; `None`: as many as the disk holds (a memory queue then holds [`MEMORY_LEN_MAX`]).
     pub max_len: Option<u64>,
+    /// What its tasks ask for beyond being run, where they do not say so themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control: Option<Box<ControlRules>>,
 }
 
 /// Tasks a memory queue holds when its configuration names no bound: at 500 bytes each about 500 MB.
@@ -41,6 +45,7 @@ impl Default for QueueConfig {
             timeout: Duration::from_secs(600),
             payload_max: PAYLOAD_MAX,
             max_len: None,
+            control: None,
         }
     }
 }
@@ -58,6 +63,8 @@ pub struct NewTask {
     pub payload: Bytes,
     /// What differs from the queue's configuration.
     pub options: Option<Box<TaskOptions>>,
+    /// What it asks for beyond being run; resolved against the queue's rules when it is pushed.
+    pub wants: Option<Box<Wants>>,
 }
 
 impl NewTask {
@@ -98,6 +105,16 @@ pub enum PushError {
         more: u64,
         /// The bound.
         max: u64,
+    },
+    /// What a task asks for needs a queue that outlives the daemon.
+    #[error(
+        "task {index} of the request for queue `{queue}`: dedupe, cache and result_ttl need a queue of durability \"relaxed\" or \"fsync\", this one is \"memory\""
+    )]
+    NotInMemory {
+        /// The queue.
+        queue: Arc<str>,
+        /// Which task of the request, from 0.
+        index: usize,
     },
     /// A request without tasks.
     #[error("the request for queue `{queue}` has no tasks")]

@@ -47,6 +47,7 @@
 
 pub mod actions;
 pub mod config;
+pub mod control;
 pub mod engine;
 pub mod retry;
 pub mod schedule;
@@ -55,6 +56,7 @@ pub use actions::{
     Actions, Attempt, Cancelling, Done, Expired, Failure, Finished, Loaded, Read, Reply, Returned,
 };
 pub use config::{NewTask, PushError, QueueConfig};
+pub use control::{ControlRules, DedupeKey, DedupeRule, Wants};
 pub use engine::{Engine, EngineOptions, EngineStats, Finish, How, Now, QueueIx, Stale, Worker};
 pub use retry::{ClassRule, OnClass, RetryRules};
 

@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use ganger_core::{TaskId, TaskState};
 
+use crate::attempt::AttemptError;
+use crate::control::{Followed, Special};
+
 /// What a committed batch did.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Applied {
@@ -13,8 +16,13 @@ pub struct Applied {
     pub duplicates: Vec<Duplicate>,
     /// Tasks brought back by [`crate::Op::Retry`], in the order of the batch.
     pub revived: Vec<Revived>,
-    /// Tasks ended by [`crate::Op::Cancel`], in the order of the batch.
+    /// Tasks ended by [`crate::Op::Cancel`], [`crate::Op::Expire`] and by pushes that took their place, in the order of
+    /// the batch.
     pub cancelled: Vec<Cancelled>,
+    /// Tasks of pushes that did not become waiting tasks, in the order of the batch.
+    pub special: Vec<Special>,
+    /// Tasks that waited for an identical one which has ended, in the order of the batch.
+    pub followed: Vec<Followed>,
     /// Number of the batch's first event; the others follow it.
     pub first_event_seq: Option<u64>,
 }
@@ -58,6 +66,10 @@ pub struct Duplicate {
 pub struct Cancelled {
     /// Index of the operation in [`crate::Batch::ops`].
     pub op: usize,
+    /// The task.
+    pub id: TaskId,
+    /// Why, where nobody asked for it.
+    pub error: Option<Box<AttemptError>>,
     /// Its queue.
     pub queue: Arc<str>,
     /// The state it was in.
@@ -66,7 +78,7 @@ pub struct Cancelled {
     pub attempt: u32,
 }
 
-/// A task brought back by [`crate::Op::Retry`].
+/// A task brought back by [`crate::Op::Retry`], or moved by [`crate::Op::Priority`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Revived {
     /// Index of the operation in [`crate::Batch::ops`].

@@ -157,4 +157,10 @@ impl AttemptError {
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), ..Self::default() }
     }
+
+    /// An error of a class of ganger's own, e.g. `deadline`.
+    #[must_use]
+    pub fn of(class: &str, message: impl Into<String>) -> Self {
+        Self { class: Some(class.to_owned()), ..Self::new(message) }
+    }
 }

@@ -78,6 +78,30 @@ pub enum Op {
         /// Its place among those of the same queue and priority.
         seq: i64,
     },
+    /// A task lets go of what it no longer holds in the state it is in after the operations before this one: its key, its
+    /// followers, its place in the cache. Follows each start and end of a task that has [`crate::control::Control`].
+    Settle {
+        /// The task.
+        id: TaskId,
+    },
+    /// A last moment of a task has come: it is cancelled, unless it runs or has ended.
+    Expire {
+        /// The task.
+        id: TaskId,
+        /// Which moment, as it was stored.
+        due_ms: u64,
+        /// Wall clock, milliseconds since 1970.
+        at_ms: u64,
+    },
+    /// A task that is not running gets another priority.
+    Priority {
+        /// The task.
+        id: TaskId,
+        /// Larger first.
+        priority: Priority,
+        /// The submitter's tag, handed back.
+        req: u64,
+    },
     /// A task that is not running shall not run: `scheduled`, `available` and `retryable` become `cancelled`.
     Cancel {
         /// The task.
@@ -227,6 +251,9 @@ pub struct TaskOptions {
     /// Words to find it by.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub tags: Vec<Box<str>>,
+    /// What it asks for beyond being run.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub control: Option<Box<crate::control::Control>>,
 }
 
 /// A worker gets a task.

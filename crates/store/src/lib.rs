@@ -22,6 +22,7 @@ pub mod batch;
 #[cfg(test)]
 #[macro_use]
 mod conformance;
+pub mod control;
 pub mod dead;
 pub mod error;
 pub mod readers;
@@ -38,6 +39,9 @@ pub use batch::{
     KeepBounds, Next, Op, Outcome, Push, Refused, RefusedWhy, Revived, TaskOptions,
 };
 pub use bytes::Bytes;
+pub use control::{
+    CacheStats, Caching, Control, Dedupe, Followed, Limits, OnConflict, Special, Until, What,
+};
 pub use dead::{DeadCursor, DeadPage, DeadQuery, DeadRow};
 pub use error::{OpenError, StoreError};
 pub use readers::Readers;

@@ -102,6 +102,8 @@ pub struct TaskRow {
     pub crashes: u32,
     /// Number of its last attempt.
     pub attempt: u32,
+    /// What it asked for beyond being run.
+    pub control: Option<Box<crate::control::Control>>,
     /// Its attempts, oldest first. Empty in lists.
     pub attempts: Vec<AttemptRow>,
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ganger_core::{Event, Priority, TaskId};
 
 use crate::batch::{Applied, Batch};
+use crate::control::{CacheStats, Limits};
 use crate::dead::{DeadPage, DeadQuery};
 use crate::error::StoreError;
 use crate::rows::{Due, Page, QueueRow, ReadyRow, RunningRow, StoreSize, TaskQuery, TaskRow};
@@ -87,6 +88,12 @@ pub trait StoreRead: Send + 'static {
 
     /// `scheduled` and `retryable` tasks whose time has come, at most `limit`.
     fn due(&mut self, now_ms: u64, limit: usize) -> Result<Due, StoreError>;
+
+    /// Tasks with a last moment that has come, at most `limit`.
+    fn limits(&mut self, now_ms: u64, limit: usize) -> Result<Limits, StoreError>;
+
+    /// What is known of a queue's result cache.
+    fn cache_stats(&mut self, queue: &str) -> Result<CacheStats, StoreError>;
 
     /// Every task under a claim, in order of id.
     fn running(&mut self) -> Result<Vec<RunningRow>, StoreError>;

@@ -11,10 +11,11 @@ use super::{Client, Connection};
 use crate::{
     ApiError, Applied, ApplyRequest, DeadDone, DeadEdit, DeadPage, DeadQuery, DeadRequest,
     ErrorKind, EventLine, Instances, LogLine, NDJSON, NewTask, NextFires, NextQuery, OnError,
-    PushQuery, Pushed, Queue, Queues, RunAnswer, ScaleRequest, Schedule, Schedules, Service,
-    Status, Task, TaskExport, TaskPage, TaskQuery, VerbAnswer, WaitRequest, Waited,
+    PriorityRequest, PushQuery, Pushed, Queue, Queues, RunAnswer, ScaleRequest, Schedule,
+    Schedules, Service, Status, Task, TaskExport, TaskPage, TaskQuery, VerbAnswer, WaitRequest,
+    Waited,
 };
-use ganger_core::TaskId;
+use ganger_core::{Priority, TaskId};
 
 const JSON: &str = "application/json";
 
@@ -247,6 +248,21 @@ impl Client {
     /// `POST /dead/{id}/edit`: brings it back with another payload.
     pub async fn dead_edit(&self, id: TaskId, edit: &DeadEdit) -> Result<VerbAnswer, ApiError> {
         self.verb(format!("/dead/{id}/edit"), edit, false).await
+    }
+
+    /// `POST /tasks/{id}/priority`.
+    pub async fn set_priority(&self, id: TaskId, to: Priority) -> Result<VerbAnswer, ApiError> {
+        let body = PriorityRequest { priority: to, ..PriorityRequest::default() };
+        self.verb(format!("/tasks/{id}/priority"), &body, true).await
+    }
+
+    /// `POST /queues/{name}/priority`: of every task there that waits and fits. Tells how many, in a note.
+    pub async fn set_priorities(
+        &self,
+        queue: &str,
+        what: &PriorityRequest,
+    ) -> Result<VerbAnswer, ApiError> {
+        self.verb(format!("/queues/{}/priority", escape(queue)), what, true).await
     }
 
     /// `POST /tasks/{id}/cancel`.

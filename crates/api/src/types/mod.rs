@@ -2,6 +2,7 @@
 
 mod apply;
 mod basic;
+mod control;
 mod dead;
 mod instances;
 mod push;
@@ -16,6 +17,9 @@ mod wait;
 
 pub use apply::{Applied, ApplyRequest, Change, ChangeAction};
 pub use basic::{Seconds, Timestamp, V1};
+pub use control::{
+    Dedupe, DedupeConflict, DedupeUntil, DedupeUntilError, PriorityRequest, QueueCache,
+};
 pub use dead::{DeadDone, DeadEdit, DeadLetter, DeadPage, DeadQuery, DeadRequest};
 pub use instances::{Instance, Instances, ScaleRequest, Service, VerbAnswer};
 pub use push::{OnError, PushQuery, Pushed, RefusedTask};

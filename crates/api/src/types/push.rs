@@ -42,6 +42,9 @@ pub struct Pushed {
     /// The idempotency key was known: nothing was added, the ids are those of the first request.
     #[serde(default, skip_serializing_if = "is_false")]
     pub duplicate: bool,
+    /// Of the ids, those of tasks that were there already and hold the key of the one pushed (`dedupe`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub existing: Vec<TaskId>,
     /// Tasks left out, with `on_error=skip` only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<RefusedTask>,

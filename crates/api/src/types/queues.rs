@@ -29,6 +29,9 @@ pub struct Queue {
     pub oldest_age_s: Option<Seconds>,
     /// What an acknowledgement promises.
     pub durability: Durability,
+    /// What its result cache has done; absent while it has done nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<super::QueueCache>,
 }
 
 /// Tasks by state.

@@ -34,6 +34,21 @@ pub struct NewTask {
     /// Words to find it by; at most 32 of at most 100 bytes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
+    /// No second task like it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dedupe: Option<super::Dedupe>,
+    /// Not done by then: it is cancelled, also while it runs. RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
+    /// Not begun after this long: it is cancelled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_in: Option<Dur>,
+    /// Its result is kept this long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result_ttl: Option<Dur>,
+    /// Its result serves identical tasks (queue, kind, payload) this long; "0s": neither asks nor serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Dur>,
 }
 
 /// One finished task, a line of the duplex stream and of `push --wait --json`.
@@ -81,6 +96,12 @@ pub struct Task {
     /// Words to find it by.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
+    /// It never ran: its result is that of an identical task.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cached: bool,
+    /// Its result was kept for so long only, and is gone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub result_expired: bool,
     /// Every try, oldest first.
     pub attempts: Vec<Attempt>,
     /// When it was pushed.

@@ -63,7 +63,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<ExitCode, CliError> {
             if out.json {
                 ui.json(&one)?
             } else {
-                show(&[one], ui)?
+                show_one(&one, ui)?
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -96,6 +96,23 @@ fn show(queues: &[Queue], ui: &Ui) -> Result<(), CliError> {
     let mut out = ui.out();
     out.line(&table(queues).render(ui.width(), ui.data_is_coloured()))?;
     out.done()
+}
+
+fn show_one(queue: &Queue, ui: &Ui) -> Result<(), CliError> {
+    show(std::slice::from_ref(queue), ui)?;
+    if let Some(cache) = &queue.cache {
+        let mut out = ui.out();
+        out.line(&format!(
+            "cache: {} in {}, {} hits, {} misses, {} evicted",
+            text::count(usize::try_from(cache.entries).unwrap_or(usize::MAX), "result"),
+            ganger_core::Size(cache.bytes),
+            cache.hits,
+            cache.misses,
+            cache.evicted
+        ))?;
+        out.done()?;
+    }
+    Ok(())
 }
 
 fn table(queues: &[Queue]) -> Table {
@@ -154,6 +171,7 @@ mod tests {
             counts,
             oldest_age_s: Some(Seconds(83.0)),
             durability: Durability::Fsync,
+            cache: None,
         };
         let table = table(&[queue("images", false), queue("mail", true)]);
         insta::assert_snapshot!("queues-60", table.render(60, false));

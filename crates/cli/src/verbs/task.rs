@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use ganger_api::client::ClientOptions;
 use ganger_api::{
-    Client, Task, TaskPage, TaskQuery, TaskSummary, Timestamp, WaitCondition, WaitRequest,
+    Client, PriorityRequest, Task, TaskPage, TaskQuery, TaskSummary, Timestamp, WaitCondition,
+    WaitRequest,
 };
-use ganger_core::{Dur, TaskId, TaskState};
+use ganger_core::{Dur, Priority, TaskId, TaskState};
 
 use super::Json;
 use super::control::all_or_part;
@@ -48,6 +49,8 @@ enum TaskVerb {
     Retry(Ids),
     /// Cancel tasks that have not ended
     Cancel(Ids),
+    /// Change the priority of tasks that wait, by id, or all of a queue's
+    Priority(Reprioritise),
     /// Wait until a task has ended; exit 0 if it completed, 1 if not
     Wait {
         /// The task's id
@@ -132,6 +135,22 @@ impl Only {
 }
 
 #[derive(Debug, clap::Args)]
+struct Reprioritise {
+    /// Tasks' ids, and the new priority (high, normal, low or 0-255) last
+    #[arg(required = true, value_name = "ID... PRIORITY")]
+    words: Vec<String>,
+    /// Instead of ids: every waiting task of this queue
+    #[arg(short, long)]
+    queue: Option<String>,
+    /// Of these, only tasks of this kind
+    #[arg(short, long, requires = "queue")]
+    kind: Option<String>,
+    /// Of these, only tasks in this state: available, scheduled or retryable
+    #[arg(short, long, requires = "queue", value_parser = state)]
+    state: Option<TaskState>,
+}
+
+#[derive(Debug, clap::Args)]
 struct Ids {
     /// The tasks' ids
     #[arg(required = true, value_name = "ID")]
@@ -157,8 +176,38 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<ExitCode, CliError> {
         TaskVerb::Cancel(ids) => on_each(ids, ui, "cancelled", async |client, id| {
             client.cancel(id).await.map(drop).map_err(Into::into)
         }),
+        TaskVerb::Priority(what) => run_priority(what, ui),
         TaskVerb::Wait { id, timeout, out } => run_wait(*id, *timeout, out.json, ui),
     }
+}
+
+fn run_priority(what: &Reprioritise, ui: &Ui) -> Result<ExitCode, CliError> {
+    let usage = |why: String| CliError::new(Kind::Usage, why);
+    let (last, ids) = what.words.split_last().ok_or_else(|| usage("no priority".into()))?;
+    let priority: Priority = last
+        .parse()
+        .map_err(|error| usage(format!("{error}")).help("ganger task priority ID... high"))?;
+    let Some(queue) = &what.queue else {
+        if ids.is_empty() {
+            return Err(usage("no task is named".into()).help("ganger task priority ID... high"));
+        }
+        let ids: Result<Vec<TaskId>, _> = ids.iter().map(|id| id.parse()).collect();
+        let ids = ids.map_err(|error: ganger_core::ids::IdError| usage(error.to_string()))?;
+        let past = format!("priority {priority}:");
+        return on_each(&Ids { ids }, ui, &past, async |client, id| {
+            client.set_priority(id, priority).await.map(drop).map_err(Into::into)
+        });
+    };
+    if !ids.is_empty() {
+        return Err(usage("either ids or --queue".into()));
+    }
+    let request = PriorityRequest { priority, kind: what.kind.clone(), state: what.state };
+    let done =
+        link::session(ui, async |client| Ok(client.set_priorities(queue, &request).await?))?;
+    for note in &done.notes {
+        ui.talk(note);
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn on_each(
@@ -344,13 +393,22 @@ fn facts(task: &Task) -> Vec<(&'static str, String)> {
         ("pushed", task.created_at.map(|at| at.to_string()).unwrap_or_default()),
         ("due", task.due_at.map(|at| at.to_string()).unwrap_or_default()),
         ("payload", task.payload.get().to_owned()),
-        ("result", task.result.as_ref().map(|json| json.get().to_owned()).unwrap_or_default()),
+        ("result", result(task)),
         ("error", task.error.clone().unwrap_or_default()),
         ("reason", task.reason.clone().unwrap_or_default()),
         ("crashes", task.crashes.map(|n| n.to_string()).unwrap_or_default()),
     ];
     facts.retain(|(_, value)| !value.is_empty());
     facts
+}
+
+fn result(task: &Task) -> String {
+    match &task.result {
+        _ if task.result_expired => "gone: it was kept for its time only".to_owned(),
+        Some(json) if task.cached => format!("{} (cached)", json.get()),
+        Some(json) => json.get().to_owned(),
+        None => String::new(),
+    }
 }
 
 fn attempts(task: &Task) -> Table {
@@ -389,7 +447,6 @@ fn attempts(task: &Task) -> Table {
 #[cfg(test)]
 mod tests {
     use ganger_api::{Timestamp, V1};
-    use ganger_core::Priority;
 
     use super::*;
 

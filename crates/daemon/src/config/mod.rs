@@ -9,6 +9,7 @@
 //! daemon never looks at the file again but to tell that it has changed.
 
 mod checks;
+mod control;
 mod diagnostic;
 mod env_file;
 mod interpolate;
@@ -31,8 +32,9 @@ use std::path::{Path, PathBuf};
 pub use checks::{NotExecutable, find_executable};
 pub use diagnostic::{ConfigErrors, Diagnostic, Severity};
 pub use model::{
-    Config, Dead, DependsOn, History, Kill, Limits, LogRules, Pool, Program, Protocol, Queue,
-    Ready, ReadyCheck, Restart, RestartOn, Retry, RetryOn, Service, SourceFile, Stop, Workers,
+    Config, Control, Dead, DependsOn, History, Kill, Limits, LogRules, Pool, Program, Protocol,
+    Queue, Ready, ReadyCheck, Restart, RestartOn, Retry, RetryOn, Service, SourceFile, Stop, Wants,
+    Workers,
 };
 pub(crate) use resolve::REPLICAS_MAX;
 pub use schedule::{Schedule, ScheduleRetry};

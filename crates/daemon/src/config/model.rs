@@ -109,9 +109,45 @@ pub struct Queue {
     pub max_payload: Size,
     /// Takes tasks but hands none out.
     pub paused: bool,
+    /// What its tasks ask for beyond being run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control: Option<Box<Control>>,
     /// What is kept of its completed and cancelled tasks.
     #[serde(default)]
     pub history: History,
+}
+
+/// What tasks ask for beyond being run, where they do not say so themselves.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Control {
+    /// Every task.
+    pub all: Wants,
+    /// Tasks of a kind, before the former.
+    #[serde(default)]
+    pub kinds: BTreeMap<String, Wants>,
+    /// Results in the cache; `None`: the default.
+    #[serde(default)]
+    pub cache_max_entries: Option<u64>,
+    /// Bytes of all of them; `None`: the default.
+    #[serde(default)]
+    pub cache_max_size: Option<Size>,
+}
+
+/// What is wanted.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Wants {
+    /// No second task like it.
+    #[serde(default)]
+    pub dedupe: Option<ganger_api::Dedupe>,
+    /// Results serve identical tasks this long.
+    #[serde(default)]
+    pub cache_ttl: Option<Dur>,
+    /// Results are kept this long.
+    #[serde(default)]
+    pub result_ttl: Option<Dur>,
+    /// Not begun after this long: cancelled.
+    #[serde(default)]
+    pub expires_in: Option<Dur>,
 }
 
 /// `history`. `None`: bounded with all other queues' only.

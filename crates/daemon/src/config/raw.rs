@@ -76,6 +76,33 @@ section! {
 }
 
 section! {
+    /// No second task like one that is open.
+    struct DedupeKeys in "`dedupe`" {
+        /// What must be equal: "payload" for kind and payload, or a text (then all tasks with this rule are alike).
+        key: String,
+        /// How long the key is held: "start", "success", or a time from the push. Default: "success".
+        until: String,
+        /// What a second push does: "existing" answers with the task that is there, "reject" is refused, "replace" takes the
+        /// place of one that waits. Default: "existing".
+        on_conflict: String,
+    }
+}
+
+section! {
+    /// What tasks of one kind do differently from the queue's.
+    struct KindKeys in "[queue.*.kind.*]" {
+        /// No second task like one that is open.
+        dedupe: DedupeKeys,
+        /// Results serve tasks with the same kind and payload this long; "0s": not for this kind.
+        cache_ttl: Time,
+        /// Results are kept this long. Default: as long as the task.
+        result_ttl: Time,
+        /// A task that has not begun after this long is cancelled. Default: it waits for ever.
+        expires_in: Time,
+    }
+}
+
+section! {
     /// Where tasks wait.
     struct Queue in "[queue.*]" {
         /// What an acknowledgement promises: "fsync" survives power loss, "relaxed" any crash of ganger (a power
@@ -93,6 +120,20 @@ section! {
         max_payload: Bytes,
         /// Takes tasks but hands none out. Default: false.
         paused: bool,
+        /// No second task like one that is open.
+        dedupe: DedupeKeys,
+        /// Results serve tasks with the same kind and payload this long. Default: no cache.
+        cache_ttl: Time,
+        /// Results in the cache; the one used longest ago goes first. Default: 10000.
+        cache_max_entries: u64,
+        /// Bytes of all of them. Default: "64M".
+        cache_max_size: Bytes,
+        /// Results are kept this long. Default: as long as the task.
+        result_ttl: Time,
+        /// A task that has not begun after this long is cancelled. Default: it waits for ever.
+        expires_in: Time,
+        /// What tasks of a kind do differently.
+        kind: Named<KindKeys>,
         /// What is kept of its completed and cancelled tasks. Default: with all other queues', the newest million of 30 days.
         history: History,
     }

@@ -136,8 +136,10 @@ fn resolve_queue(queue: &raw::Queue, walk: &mut Walk<'_>) -> Queue {
     }
     let timeout = queue.timeout.get().map_or(TASK_TIMEOUT, |time| time.0);
     not_zero(&queue.timeout.span(), timeout, walk);
+    let durability = queue.durability.get().map_or(Durability::Fsync, |word| word.0);
     Queue {
-        durability: queue.durability.get().map_or(Durability::Fsync, |word| word.0),
+        durability,
+        control: super::control::control(queue, durability, walk),
         retry,
         dead,
         timeout,

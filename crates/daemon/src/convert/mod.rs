@@ -11,7 +11,7 @@ mod service;
 use identity::IdentityError;
 
 pub(crate) use pool::pool_spec;
-pub(crate) use queue::{history, queue_config};
+pub(crate) use queue::{dedupe, history, queue_config};
 pub(crate) use schedule::schedule_config;
 pub(crate) use service::service_spec;
 

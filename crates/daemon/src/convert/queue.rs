@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use ganger_queue::{ClassRule, OnClass, QueueConfig, RetryRules};
-use ganger_store::{KeepBounds, Op};
+use ganger_api::{Dedupe, DedupeConflict, DedupeUntil};
+use ganger_queue::{
+    ClassRule, ControlRules, DedupeKey, DedupeRule, OnClass, QueueConfig, RetryRules, Wants,
+};
+use ganger_store::{KeepBounds, OnConflict, Op, Until};
 
-use crate::config::{Config, History, Queue, Retry};
+use crate::config::{self, Config, History, Queue, Retry};
 
 /// What the store shall keep of finished tasks. Sent at each apply: a bound that is as it was changes nothing.
 pub(crate) fn history(config: &Config) -> Vec<Op> {
@@ -38,6 +41,7 @@ pub(crate) fn queue_config(queue: &Queue) -> QueueConfig {
         timeout: queue.timeout.0,
         payload_max: usize::try_from(queue.max_payload.0).unwrap_or(usize::MAX),
         max_len: queue.max_length,
+        control: queue.control.as_deref().map(|control| Box::new(rules(control))),
     }
 }
 
@@ -54,5 +58,44 @@ fn retry_rules(retry: &Retry) -> RetryRules {
         max_age: retry.max_age.map(|age| age.0),
         crash_limit: retry.crash_limit,
         classes: never.chain(others).collect(),
+    }
+}
+
+fn rules(control: &config::Control) -> ControlRules {
+    ControlRules {
+        all: wants(&control.all),
+        kinds: control.kinds.iter().map(|(kind, own)| (kind.clone(), wants(own))).collect(),
+        cache_entries: control.cache_max_entries,
+        cache_bytes: control.cache_max_size.map(|size| size.0),
+    }
+}
+
+fn wants(wants: &config::Wants) -> Wants {
+    Wants {
+        dedupe: wants.dedupe.as_ref().map(dedupe),
+        cache: wants.cache_ttl.map(|time| time.0),
+        result_ttl: wants.result_ttl.map(|time| time.0),
+        expires_in: wants.expires_in.map(|time| time.0),
+        deadline_ms: None,
+    }
+}
+
+/// The rule as the queue crate has it.
+pub(crate) fn dedupe(rule: &Dedupe) -> DedupeRule {
+    DedupeRule {
+        key: match rule.key.as_str() {
+            "payload" => DedupeKey::Payload,
+            text => DedupeKey::Text(text.into()),
+        },
+        until: match rule.until {
+            DedupeUntil::Start => Until::Start,
+            DedupeUntil::Success => Until::Success,
+            DedupeUntil::For(time) => Until::For(time.0),
+        },
+        on_conflict: match rule.on_conflict {
+            DedupeConflict::Reject => OnConflict::Reject,
+            DedupeConflict::Existing => OnConflict::Existing,
+            DedupeConflict::Replace => OnConflict::Replace,
+        },
     }
 }

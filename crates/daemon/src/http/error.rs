@@ -40,7 +40,9 @@ impl From<TaskError> for Fault {
             TaskError::Failed(Failure::Refused { why: RefusedWhy::NotFound, .. }) => {
                 ErrorKind::NotFound
             }
-            TaskError::Failed(Failure::Refused { .. }) => ErrorKind::Conflict,
+            TaskError::Failed(Failure::NotUnique { .. } | Failure::Refused { .. }) => {
+                ErrorKind::Conflict
+            }
             TaskError::WaitTimeout { .. } => ErrorKind::Timeout,
             TaskError::ShuttingDown => ErrorKind::NoDaemon,
             _ => ErrorKind::Failed,

@@ -102,6 +102,8 @@ fn instances(all: Vec<Instance>, registry: &mut Registry) {
 async fn queues(full: &Full, registry: &mut Registry) -> Result<(), Fault> {
     let depths = Family::<QueueLabels, Number>::default();
     let paused = Family::<NameLabels, Number>::default();
+    let caches: [Family<NameLabels, Counter>; 3] = Default::default();
+    let cached: [Family<NameLabels, Number>; 2] = Default::default();
     for look in full.tasks.queues().await? {
         for state in TaskState::ALL {
             let labels = QueueLabels { queue: look.row.name.to_string(), state: state.as_str() };
@@ -109,9 +111,26 @@ async fn queues(full: &Full, registry: &mut Registry) -> Result<(), Fault> {
             depths.get_or_create(&labels).set(n);
         }
         let name = NameLabels { name: look.row.name.to_string() };
+        let cache = full.tasks.cache_stats(&look.row.name).await?;
+        if cache != ganger_store::CacheStats::default() {
+            let figures = [cache.hits, cache.misses, cache.evicted];
+            for (family, n) in caches.iter().zip(figures) {
+                family.get_or_create(&name).inc_by(n);
+            }
+            for (family, n) in cached.iter().zip([cache.entries, cache.bytes]) {
+                family.get_or_create(&name).set(i64::try_from(n).unwrap_or(i64::MAX));
+            }
+        }
         paused.get_or_create(&name).set(i64::from(look.row.paused));
     }
     registry.register("queue_tasks", "Tasks by queue and state", depths);
+    let [hits, misses, evicted] = caches;
+    registry.register("queue_cache_hits", "Pushes answered from the result cache", hits);
+    registry.register("queue_cache_misses", "Pushes that had to run", misses);
+    registry.register("queue_cache_evictions", "Results dropped for want of room", evicted);
+    let [entries, bytes] = cached;
+    registry.register("queue_cache_entries", "Results in the cache", entries);
+    registry.register("queue_cache_bytes", "Bytes of results in the cache", bytes);
     registry.register("queue_paused", "1: the queue hands out nothing", paused);
     Ok(())
 }

@@ -65,6 +65,8 @@ pub(crate) fn routes(app: App) -> Router {
         .route("/tasks/export", get(tasks::export))
         .route("/tasks/{id}", get(tasks::one))
         .route("/tasks/{id}/retry", post(tasks::retry))
+        .route("/tasks/{id}/priority", post(tasks::priority))
+        .route("/queues/{name}/priority", post(tasks::priorities))
         .route("/tasks/{id}/cancel", post(tasks::cancel))
         .route("/dead", get(dead::list))
         .route("/dead/replay", post(dead::replay))

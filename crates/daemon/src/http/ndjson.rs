@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ganger_api::{ApiError, ErrorKind, RefusedTask, Timestamp};
 use ganger_core::{Dur, Priority};
-use ganger_queue::NewTask;
+use ganger_queue::{NewTask, Wants};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -30,6 +30,30 @@ pub(crate) struct Line<'a> {
     key: Option<Text<'a>>,
     #[serde(default)]
     tags: Option<Tags>,
+    #[serde(default)]
+    dedupe: Option<ganger_api::Dedupe>,
+    #[serde(default)]
+    deadline: Option<Timestamp>,
+    #[serde(default)]
+    expires_in: Option<Dur>,
+    #[serde(default)]
+    result_ttl: Option<Dur>,
+    #[serde(default)]
+    cache: Option<Dur>,
+}
+
+impl Line<'_> {
+    /// What it asks for beyond being run.
+    fn wants(&self) -> Option<Box<Wants>> {
+        let wants = Wants {
+            dedupe: self.dedupe.as_ref().map(crate::convert::dedupe),
+            cache: self.cache.map(|time| time.0),
+            result_ttl: self.result_ttl.map(|time| time.0),
+            expires_in: self.expires_in.map(|time| time.0),
+            deadline_ms: self.deadline.map(|at| at.0),
+        };
+        (wants != Wants::default()).then(|| Box::new(wants))
+    }
 }
 
 /// Tags within their bounds: they are copied along with their task whenever its row changes.
@@ -147,6 +171,7 @@ impl Parser {
     }
 
     fn task(&mut self, line: Line<'_>, now: u64) -> Parsed {
+        let wants = line.wants();
         let kind = line.kind.filter(|kind| !kind.0.is_empty()).map(|kind| self.shared(&kind.0));
         let payload = line.payload.map_or("null", RawValue::get);
         let mut options = line.retry.map(|own| own.0);
@@ -164,6 +189,7 @@ impl Parser {
             },
             payload: Bytes::copy_from_slice(payload.as_bytes()),
             options,
+            wants,
         };
         Parsed { task, key: line.key.map(|key| key.0.into()), line: self.line }
     }
@@ -181,7 +207,7 @@ impl Parser {
     }
 }
 
-const SHAPE: &str = r#"a task is {"kind"?,"payload","priority"?,"delay"?,"at"?,"retry"?,"key"?,"tags"?}; the payload is any JSON"#;
+const SHAPE: &str = r#"a task is {"kind"?,"payload","priority"?,"delay"?,"at"?,"retry"?,"key"?,"tags"?,"dedupe"?,"deadline"?,"expires_in"?,"result_ttl"?,"cache"?}; the payload is any JSON"#;
 
 fn bad_line(line: u64, error: &serde_json::Error) -> ApiError {
     let message = format!("line {line} is not a task: {error}");

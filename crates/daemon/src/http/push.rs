@@ -6,7 +6,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, header};
 use ganger_api::{IDEMPOTENCY_HEADER, NDJSON, OnError, PushQuery, Pushed, RefusedTask, V1};
 use ganger_pool::{Group, TaskError};
-use ganger_queue::PushError;
+use ganger_queue::{Failure, PushError};
 
 use super::error::{Answer, Fault, usage};
 use super::extract::{Params, whole};
@@ -46,7 +46,13 @@ pub(crate) async fn push(
         });
         refused.sort_unstable_by_key(|one| one.line);
         if parsed.is_empty() && !refused.is_empty() {
-            return Ok(Json(Pushed { v: V1, ids: Vec::new(), duplicate: false, refused }));
+            return Ok(Json(Pushed {
+                v: V1,
+                ids: Vec::new(),
+                duplicate: false,
+                existing: Vec::new(),
+                refused,
+            }));
         }
     }
     let lines: Vec<u64> = parsed.iter().map(|parsed| parsed.line).collect();
@@ -55,8 +61,12 @@ pub(crate) async fn push(
     let answers = tasks.push_groups(&queue, groups).await;
     let answers = answers.map_err(|error| at_line(error, &lines))?;
     let duplicate = answers.iter().all(|pushed| pushed.duplicate);
+    let held = |pushed: &ganger_pool::Pushed| -> Vec<_> {
+        pushed.known.iter().filter_map(|at| pushed.ids.get(*at).copied()).collect()
+    };
+    let existing = answers.iter().flat_map(held).collect();
     let ids = answers.into_iter().flat_map(|pushed| pushed.ids).collect();
-    Ok(Json(Pushed { v: V1, ids, duplicate, refused }))
+    Ok(Json(Pushed { v: V1, ids, duplicate, existing, refused }))
 }
 
 /// Groups without a key of their own get one of the request's.
@@ -81,7 +91,9 @@ fn unfit(parsed: &Parsed, payload_max: usize) -> Option<String> {
 fn at_line(error: TaskError, lines: &[u64]) -> Fault {
     let index = match &error {
         TaskError::Push(PushError::PayloadTooLarge { index, .. })
-        | TaskError::NotJson { index, .. } => Some(*index),
+        | TaskError::NotJson { index, .. }
+        | TaskError::Push(PushError::NotInMemory { index, .. })
+        | TaskError::Failed(Failure::NotUnique { index, .. }) => Some(*index),
         _ => None,
     };
     let Fault(api) = Fault::from(error);

@@ -2,21 +2,27 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use ganger_api::{Queue, QueueCounts, Queues, Seconds, Timestamp, V1, VerbAnswer};
+use ganger_api::{Queue, QueueCache, QueueCounts, Queues, Seconds, Timestamp, V1, VerbAnswer};
 use ganger_core::TaskState;
 use ganger_pool::QueueLook;
+use ganger_store::CacheStats;
 
 use super::error::Answer;
 use crate::app::App;
 
 pub(crate) async fn list(State(app): State<App>) -> Answer<Queues> {
-    let looks = app.full()?.tasks.queues().await?;
-    Ok(Json(Queues { v: V1, queues: looks.iter().map(queue).collect() }))
+    let tasks = &app.full()?.tasks;
+    let mut queues = Vec::new();
+    for look in tasks.queues().await? {
+        queues.push(queue(&look, tasks.cache_stats(&look.row.name).await?));
+    }
+    Ok(Json(Queues { v: V1, queues }))
 }
 
 pub(crate) async fn one(State(app): State<App>, Path(name): Path<String>) -> Answer<Queue> {
-    let look = app.full()?.tasks.queue(&name).await?;
-    Ok(Json(queue(&look)))
+    let tasks = &app.full()?.tasks;
+    let look = tasks.queue(&name).await?;
+    Ok(Json(queue(&look, tasks.cache_stats(&name).await?)))
 }
 
 pub(crate) async fn pause(State(app): State<App>, Path(name): Path<String>) -> Answer<VerbAnswer> {
@@ -29,7 +35,7 @@ pub(crate) async fn resume(State(app): State<App>, Path(name): Path<String>) -> 
     Ok(Json(VerbAnswer { v: V1, done: vec![name], notes: Vec::new() }))
 }
 
-fn queue(look: &QueueLook) -> Queue {
+fn queue(look: &QueueLook, cache: CacheStats) -> Queue {
     let now = Timestamp::now().0;
     let count = |state| look.row.counts.get(state);
     Queue {
@@ -47,5 +53,12 @@ fn queue(look: &QueueLook) -> Queue {
         },
         oldest_age_s: look.oldest_ms.map(|at| Seconds(now.saturating_sub(at) as f64 / 1e3)),
         durability: look.config.durability,
+        cache: (cache != CacheStats::default()).then_some(QueueCache {
+            entries: cache.entries,
+            bytes: cache.bytes,
+            hits: cache.hits,
+            misses: cache.misses,
+            evicted: cache.evicted,
+        }),
     }
 }

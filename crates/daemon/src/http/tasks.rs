@@ -4,16 +4,18 @@ use axum::Json;
 use axum::extract::{Path, State};
 use bytes::Bytes;
 use ganger_api::{
-    Attempt, AttemptUsage, ExportedTask, Seconds, Task, TaskExport, TaskPage, TaskQuery,
-    TaskSummary, Timestamp, V1, VerbAnswer,
+    Attempt, AttemptUsage, ExportedTask, PriorityRequest, Seconds, Task, TaskExport, TaskPage,
+    TaskQuery, TaskSummary, Timestamp, V1, VerbAnswer,
 };
-use ganger_core::TaskId;
 use ganger_core::ids::TASK_ID_ORIGIN_MS;
+use ganger_core::{TaskId, TaskState};
+use ganger_pool::TaskError;
+use ganger_queue::Failure;
 use ganger_store::{AttemptError, AttemptRow, Cursor, TaskRow};
 use serde_json::value::RawValue;
 
 use super::error::{Answer, Fault, usage};
-use super::extract::Params;
+use super::extract::{Body, Params};
 use crate::app::App;
 
 /// Tasks of a page when nothing is asked for: one screen.
@@ -70,6 +72,60 @@ pub(crate) async fn cancel(State(app): State<App>, Path(id): Path<String>) -> An
     Ok(Json(VerbAnswer { v: V1, done: vec![id], notes: Vec::new() }))
 }
 
+pub(crate) async fn priority(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Body(wanted): Body<PriorityRequest>,
+) -> Answer<VerbAnswer> {
+    app.full()?.tasks.reprioritise(task_id(&id)?, wanted.priority).await?;
+    Ok(Json(VerbAnswer { v: V1, done: vec![id], notes: Vec::new() }))
+}
+
+/// Every task of a queue that waits and fits, page by page: each page is one commit, so nobody waits long for it.
+pub(crate) async fn priorities(
+    State(app): State<App>,
+    Path(queue): Path<String>,
+    Body(wanted): Body<PriorityRequest>,
+) -> Answer<VerbAnswer> {
+    let tasks = &app.full()?.tasks;
+    let waits = [TaskState::Available, TaskState::Scheduled, TaskState::Retryable];
+    let states = match wanted.state {
+        Some(state) if waits.contains(&state) => vec![state],
+        Some(state) => return Err(usage(format!("a task that is {state} does not wait"))),
+        None => waits.to_vec(),
+    };
+    let mut moved = 0u64;
+    for state in states {
+        let mut query = ganger_store::TaskQuery {
+            queue: Some(queue.clone()),
+            state: Some(state),
+            kind: wanted.kind.clone(),
+            limit: PAGE_MAX as usize,
+            ..ganger_store::TaskQuery::default()
+        };
+        loop {
+            let page = tasks.list(query.clone()).await?;
+            let fits = |row: &&TaskRow| row.priority != wanted.priority;
+            let page_ids = page.tasks.iter().filter(fits).map(|row| row.id);
+            let all = page_ids.map(|id| tasks.reprioritise(id, wanted.priority));
+            for done in futures_util::future::join_all(all).await {
+                match done {
+                    Ok(()) => moved += 1,
+                    // It was taken, or ended, since the page was read.
+                    Err(TaskError::Failed(Failure::Refused { .. }) | TaskError::NoTask(_)) => {}
+                    Err(other) => return Err(other.into()),
+                }
+            }
+            query.after = page.next;
+            if query.after.is_none() {
+                break;
+            }
+        }
+    }
+    let notes = vec![format!("{moved} tasks have priority {}", wanted.priority)];
+    Ok(Json(VerbAnswer { v: V1, done: vec![queue], notes }))
+}
+
 pub(super) fn task_id(text: &str) -> Result<TaskId, Fault> {
     text.parse().map_err(|e: ganger_core::ids::IdError| usage(e.to_string()))
 }
@@ -119,6 +175,8 @@ fn task(row: TaskRow) -> Task {
         state: row.state,
         priority: row.priority,
         payload: raw(&row.payload),
+        cached: row.control.as_ref().is_some_and(|control| control.cached),
+        result_expired: row.state == TaskState::Completed && row.result.is_none(),
         result: row.result.as_ref().map(raw),
         error: row.error.as_ref().map(error_text),
         reason: row.reason.map(|reason| reason.to_string()),

@@ -60,6 +60,7 @@ impl Dispatcher {
                     Loaded::Refill { queue, priority, rows: Err(error) }
                 }
                 Read::Due { .. } => Loaded::Due(Err(error)),
+                Read::Limits { .. } => Loaded::Limits(Err(error)),
             })
         });
     }

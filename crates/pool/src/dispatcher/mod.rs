@@ -62,6 +62,11 @@ pub(crate) enum Msg {
         id: TaskId,
         reply: Answer<()>,
     },
+    Priority {
+        id: TaskId,
+        priority: ganger_core::Priority,
+        reply: Answer<()>,
+    },
     Retry {
         id: TaskId,
         reply: Answer<()>,

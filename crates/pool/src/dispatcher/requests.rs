@@ -41,6 +41,10 @@ impl Dispatcher {
                 let req = self.expect(ReplyTo::Plain(reply));
                 self.engine.cancel(req, id, now());
             }
+            Msg::Priority { id, priority, reply } => {
+                let req = self.expect(ReplyTo::Plain(reply));
+                self.engine.reprioritise(req, id, priority, now());
+            }
             Msg::Retry { id, reply } => {
                 let req = self.expect(ReplyTo::Plain(reply));
                 self.engine.retry(req, id, now());
@@ -171,17 +175,37 @@ impl Dispatcher {
         match self.replies.remove(&reply.req) {
             Some(ReplyTo::Plain(to)) => answer(to, reply.result.map(|_| ()).map_err(explain)),
             Some(ReplyTo::Push { reply: to, stream }) => match reply.result {
-                Ok(Done::Pushed { ids, duplicate }) => {
+                Ok(Done::Pushed { ids, duplicate, known }) => {
                     if let Some((key, room)) = stream {
                         room.forget();
                         self.in_stream.extend(ids.iter().map(|id| (*id, key)));
+                        self.not_streamed(key, &ids, &known);
                     }
-                    let _ = to.send(Ok(Pushed { ids, duplicate }));
+                    let _ = to.send(Ok(Pushed { ids, duplicate, known }));
                 }
                 Ok(other) => tracing::error!(?other, "a push was answered with something else"),
                 Err(failure) => self.push_failed(to, stream, explain(failure)),
             },
             None => {}
+        }
+    }
+
+    /// Tasks of a stream that were there already may have ended long ago: the stream hears at once that they are not its
+    /// own.
+    fn not_streamed(&mut self, key: u64, ids: &[TaskId], known: &[usize]) {
+        let Some(row) = self.streams.get_mut(&key) else { return };
+        for id in known.iter().filter_map(|at| ids.get(*at)) {
+            self.in_stream.remove(id);
+            let why = format!("not pushed: task {id} holds its key");
+            row.out.push(Finished {
+                id: *id,
+                queue: "".into(),
+                state: TaskState::Cancelled,
+                result: None,
+                error: Some(Box::new(ganger_store::AttemptError::of("not_unique", why))),
+                reason: None,
+                attempt: 0,
+            });
         }
     }
 

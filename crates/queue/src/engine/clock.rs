@@ -23,6 +23,7 @@ impl Engine {
         }
         self.unpark(now);
         self.look_for_due(now);
+        self.look_for_limits(now);
         self.expire(now);
     }
 
@@ -37,6 +38,7 @@ impl Engine {
             self.hold_until,
             self.reads_again_at,
             self.due.next_ms().map(wall),
+            self.limits.next_ms().map(wall),
             self.parked_due.peek().map(|Reverse((ms, _))| wall(*ms)),
             self.deadlines.peek().map(|Reverse((at, _, _))| *at),
         ]

@@ -32,7 +32,15 @@ impl Engine {
                     }
                     self.unclaim(claim.id, claim.token);
                 }
-                Op::Outcome(_) => self.redo.push(op),
+                Op::Outcome(_) | Op::Settle { .. } => self.redo.push(op),
+                Op::Expire { id, due_ms, .. } => {
+                    self.not_moved(id, true);
+                    self.limits.lower(due_ms.max(now.wall_ms + HOLD.as_secs() * 1000));
+                }
+                Op::Priority { id, req, .. } => {
+                    self.not_moved(id, true);
+                    self.reply(req, failure());
+                }
                 Op::Promote { id, .. } => {
                     self.promoting.remove(&id);
                     self.due.lower(now.wall_ms + HOLD.as_secs() * 1000);

@@ -36,7 +36,7 @@ impl Engine {
             made: run.row.attempt.saturating_sub(run.row.base),
             crashes: run.row.crashes,
             age: age(&run.row, now),
-            cancel: run.cancel,
+            cancel: run.cancel || past_deadline(&run.row, now),
             unit: self.random.f64(),
         };
         let verdict = decide(how, case);
@@ -97,8 +97,13 @@ impl Engine {
             next,
         };
         let synced = row.is_synced();
+        let control = run.row.options.as_ref().and_then(|options| options.control.as_ref());
+        let ends = control.is_some_and(|c| c.ends()) && outcome.state().is_final();
         self.batch.sync |= synced;
         self.batch.ops.push(Op::Outcome(Box::new(outcome)));
+        if ends {
+            self.batch.ops.push(Op::Settle { id });
+        }
     }
 
     fn end_memory(&mut self, run: Running, verdict: Verdict, now: Now) {
@@ -181,16 +186,22 @@ impl Engine {
 
 /// How a task of a memory queue ended.
 pub(super) struct End {
-    state: TaskState,
-    result: Option<bytes::Bytes>,
-    error: Option<Box<AttemptError>>,
-    reason: Option<DeadReason>,
+    pub(super) state: TaskState,
+    pub(super) result: Option<bytes::Bytes>,
+    pub(super) error: Option<Box<AttemptError>>,
+    pub(super) reason: Option<DeadReason>,
 }
 
 impl End {
     pub(super) const fn of(state: TaskState) -> Self {
         Self { state, result: None, error: None, reason: None }
     }
+}
+
+/// No further attempt would be in time.
+fn past_deadline(row: &ReadyRow, now: Now) -> bool {
+    let control = row.options.as_ref().and_then(|options| options.control.as_ref());
+    control.and_then(|control| control.deadline_ms).is_some_and(|at| at <= now.wall_ms)
 }
 
 /// Since it was pushed or brought back.

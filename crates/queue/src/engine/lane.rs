@@ -14,6 +14,7 @@
 
 use std::collections::VecDeque;
 
+use ganger_core::TaskId;
 use ganger_store::{AttemptRow, ReadyRow};
 
 /// Tasks of a durable lane kept in memory: at 300 bytes each 1.2 MB, and half of it lasts longer than a read takes.
@@ -57,6 +58,8 @@ pub(crate) struct Lane {
     /// What was readable when the last read was asked for.
     asked: i64,
     reading: bool,
+    /// Tasks that left for another lane while a read was under way: it may still bring them.
+    gone: Vec<TaskId>,
 }
 
 impl Default for Lane {
@@ -70,6 +73,7 @@ impl Default for Lane {
             readable: -1,
             asked: -1,
             reading: false,
+            gone: Vec::new(),
         }
     }
 }
@@ -177,7 +181,8 @@ impl Lane {
         cut: bool,
     ) {
         self.reading = false;
-        for row in rows {
+        let gone = std::mem::take(&mut self.gone);
+        for row in rows.filter(|row| !gone.contains(&row.id)) {
             self.insert(Waiting::stored(row));
         }
         if let Some(last) = last {
@@ -192,9 +197,17 @@ impl Lane {
         }
     }
 
+    /// What a read under way says of this task is old.
+    pub(crate) fn forget_read(&mut self, id: TaskId) {
+        if self.reading {
+            self.gone.push(id);
+        }
+    }
+
     /// The read failed; it may be asked for again.
     pub(crate) fn not_refilled(&mut self) {
         self.reading = false;
+        self.gone.clear();
         self.asked = -1;
     }
 }

@@ -130,6 +130,7 @@ fn task_row(queue: &Arc<str>, row: &ReadyRow, history: &[AttemptRow], state: Tas
         crashes: row.crashes,
         tags: row.options.as_ref().map_or_else(Vec::new, |options| options.tags.clone()),
         attempt: row.attempt,
+        control: row.options.as_ref().and_then(|options| options.control.clone()),
         attempts: history.to_vec(),
     }
 }

@@ -13,6 +13,7 @@
 //! ```
 
 mod clock;
+mod control;
 mod dead;
 mod failed;
 mod finish;
@@ -98,6 +99,8 @@ pub struct Engine {
     parked_due: BinaryHeap<Reverse<(u64, TaskId)>>,
     deadlines: BinaryHeap<Reverse<(Instant, TaskId, Token)>>,
     due: reads::DueReads,
+    /// When a task's last moment comes.
+    limits: reads::DueReads,
     ids: TaskIdSource,
     last_id: Option<TaskId>,
     epoch: u32,
@@ -130,6 +133,7 @@ impl Engine {
             parked_due: BinaryHeap::new(),
             deadlines: BinaryHeap::new(),
             due: reads::DueReads::default(),
+            limits: reads::DueReads::default(),
             ids: TaskIdSource::new(options.node, options.id_floor),
             last_id: None,
             epoch: options.epoch,
@@ -193,6 +197,7 @@ impl Engine {
             self.keep_dead(ix);
         }
         self.due.look_now();
+        self.limits.look_now();
         self.refill(ix);
     }
 

@@ -18,11 +18,12 @@ impl Engine {
         req: u64,
         ix: QueueIx,
         key: Option<Box<str>>,
-        tasks: Vec<NewTask>,
+        mut tasks: Vec<NewTask>,
         now: Now,
     ) -> Result<(), PushError> {
         self.clock = now;
         self.check(ix, &tasks)?;
+        self.resolve(ix, &mut tasks, now)?;
         self.stats.pushed += tasks.len() as u64;
         if self.row(ix).is_memory() {
             self.push_memory(req, ix, key, tasks, now);
@@ -145,7 +146,8 @@ impl Engine {
         now: Now,
     ) {
         if let Some(ids) = key.as_deref().and_then(|key| self.row(ix).known_key(key)) {
-            let done = Done::Pushed { ids: ids.clone(), duplicate: true };
+            let ids = ids.clone();
+            let done = Done::Pushed { ids, duplicate: true, known: Vec::new() };
             self.actions.replies.push(Reply { req, result: Ok(done) });
             return;
         }
@@ -165,7 +167,7 @@ impl Engine {
         if let Some(key) = key {
             self.row_mut(ix).remember_key(key, ids.clone());
         }
-        let done = Done::Pushed { ids, duplicate: false };
+        let done = Done::Pushed { ids, duplicate: false, known: Vec::new() };
         self.actions.replies.push(Reply { req, result: Ok(done) });
     }
 }

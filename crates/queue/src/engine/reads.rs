@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ganger_core::Priority;
+use ganger_core::{Priority, TaskId};
 use ganger_store::{Due, Op, ReadyRow, StoreError};
 
 use super::lane::{WINDOW_BYTES, WINDOW_MAX};
@@ -27,6 +27,8 @@ pub(super) struct DueReads {
     since: Option<u64>,
     /// The batch that carries the last promotions.
     held_by: Option<u64>,
+    /// Tasks that got another priority while a read was under way.
+    moved: Vec<(TaskId, Priority)>,
 }
 
 fn earlier(a: Option<u64>, b: Option<u64>) -> Option<u64> {
@@ -57,14 +59,24 @@ impl DueReads {
         if self.reading || self.held_by.is_some() { None } else { self.next_ms }
     }
 
-    fn ask(&mut self, now_ms: u64) -> Option<Read> {
-        self.next_ms().filter(|at| *at <= now_ms)?;
+    /// True when a read shall be made; it is under way then.
+    fn ask(&mut self, now_ms: u64) -> bool {
+        if self.next_ms().is_none_or(|at| at > now_ms) {
+            return false;
+        }
         self.reading = true;
         self.since = None;
-        Some(Read::Due { now_ms, limit: DUE_MAX })
+        true
     }
 
-    fn answered(&mut self, next_ms: Option<u64>, held_by: Option<u64>) {
+    /// What a read under way says of this task's priority is old.
+    pub(super) fn forget_read(&mut self, id: TaskId, priority: Priority) {
+        if self.reading {
+            self.moved.push((id, priority));
+        }
+    }
+
+    pub(super) fn answered(&mut self, next_ms: Option<u64>, held_by: Option<u64>) {
         self.reading = false;
         self.next_ms = earlier(next_ms, self.since.take());
         self.held_by = held_by;
@@ -88,8 +100,14 @@ impl Engine {
     }
 
     pub(super) fn look_for_due(&mut self, now: Now) {
-        if let Some(read) = self.due.ask(now.wall_ms) {
-            self.actions.reads.push(read);
+        if self.due.ask(now.wall_ms) {
+            self.actions.reads.push(Read::Due { now_ms: now.wall_ms, limit: DUE_MAX });
+        }
+    }
+
+    pub(super) fn look_for_limits(&mut self, now: Now) {
+        if self.limits.ask(now.wall_ms) {
+            self.actions.reads.push(Read::Limits { now_ms: now.wall_ms, limit: DUE_MAX });
         }
     }
 
@@ -98,6 +116,7 @@ impl Engine {
         self.clock = now;
         match loaded {
             Loaded::Refill { queue, priority, rows } => self.refilled(&queue, priority, rows, now),
+            Loaded::Limits(limits) => self.limits_loaded(limits, now),
             Loaded::Due(Ok(due)) => self.promote(due),
             Loaded::Due(Err(error)) => {
                 tracing::warn!(%error, "looking for due tasks failed");
@@ -147,7 +166,11 @@ impl Engine {
     fn promote(&mut self, due: Due) {
         let held_by = (!due.rows.is_empty()).then_some(self.batch.no);
         self.due.answered(due.next_ms, held_by);
-        for found in due.rows {
+        let moved = std::mem::take(&mut self.due.moved);
+        for mut found in due.rows {
+            if let Some((_, priority)) = moved.iter().rev().find(|(id, _)| *id == found.row.id) {
+                found.row.priority = *priority;
+            }
             let seq = self.draw().raw();
             let id = found.row.id;
             if let Some(ix) = self.queue(&found.queue) {

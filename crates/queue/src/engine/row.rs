@@ -203,6 +203,13 @@ impl QueueState {
         Some(waiting)
     }
 
+    /// What a read under way says of this task is old.
+    pub(crate) fn forget_read(&mut self, id: TaskId) {
+        for lane in self.lanes.iter_mut().flatten() {
+            lane.forget_read(id);
+        }
+    }
+
     pub(crate) fn mark(&mut self, priority: Priority) {
         let at = usize::from(priority.0);
         let full = self.lanes[at].as_ref().is_some_and(|lane| lane.len() > 0);

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use ganger_core::{TaskId, TaskState, Token};
 use ganger_store::{
-    Applied, AttemptWord, Cancelled, Next, Op, Outcome, Push, Refused, Revived, Settled,
+    Applied, AttemptWord, Cancelled, Enqueue, Followed, Next, Op, Outcome, Push, Refused, Revived,
+    Settled, Special, What,
 };
 
 use super::lane::Waiting;
-use super::{Engine, Now, Phase};
+use super::{Engine, Now, Phase, QueueIx};
 use crate::actions::{Done, Failure, Finished, Reply, Returned};
 
 /// The answers to a batch, met in the order of its operations.
@@ -17,6 +18,8 @@ struct Answers {
     duplicates: std::iter::Peekable<std::vec::IntoIter<ganger_store::Duplicate>>,
     revived: std::iter::Peekable<std::vec::IntoIter<Revived>>,
     cancelled: std::iter::Peekable<std::vec::IntoIter<Cancelled>>,
+    special: std::iter::Peekable<std::vec::IntoIter<Special>>,
+    followed: std::iter::Peekable<std::vec::IntoIter<Followed>>,
 }
 
 impl Answers {
@@ -26,6 +29,8 @@ impl Answers {
             duplicates: applied.duplicates.into_iter().peekable(),
             revived: applied.revived.into_iter().peekable(),
             cancelled: applied.cancelled.into_iter().peekable(),
+            special: applied.special.into_iter().peekable(),
+            followed: applied.followed.into_iter().peekable(),
         }
     }
 }
@@ -36,12 +41,19 @@ impl Engine {
         self.clock = now;
         self.in_flight = self.in_flight.saturating_sub(1);
         self.due.settled(settled.batch.no);
+        self.limits.settled(settled.batch.no);
         match settled.result {
             Ok(applied) => {
                 let mut answers = Answers::new(applied);
                 let first = self.actions.send.len();
                 for (at, op) in settled.batch.ops.into_iter().enumerate() {
                     self.done(at, op, &mut answers, now);
+                    while let Some(cancelled) = answers.cancelled.next_if(|c| c.op == at) {
+                        self.ended_by_store(cancelled);
+                    }
+                    while let Some(followed) = answers.followed.next_if(|f| f.op == at) {
+                        self.followed(followed);
+                    }
                 }
                 // Claims that rode along with their push stand before others in the batch, whatever was taken first.
                 self.actions.send[first..].sort_unstable_by_key(|attempt| attempt.token);
@@ -57,9 +69,15 @@ impl Engine {
             (Op::Push(push), _) => match answers.duplicates.next_if(|d| d.op == at) {
                 Some(known) => {
                     self.unpush(&push);
-                    self.reply(push.req, Ok(Done::Pushed { ids: known.ids, duplicate: true }));
+                    self.reply(
+                        push.req,
+                        Ok(Done::Pushed { ids: known.ids, duplicate: true, known: Vec::new() }),
+                    );
                 }
-                None => self.pushed(push, now),
+                None => {
+                    let special = std::iter::from_fn(|| answers.special.next_if(|s| s.op == at));
+                    self.pushed(push, special.collect(), now);
+                }
             },
             (Op::Claim(claim), None) => {
                 if let Some(ix) = self.queue(&claim.queue) {
@@ -99,6 +117,23 @@ impl Engine {
                 }
                 self.reply(req, Ok(Done::Cancelled));
             }
+            (Op::Expire { id, .. }, _) => {
+                // What did not end by it runs, or has ended: it belongs into no window either.
+                if answers.cancelled.peek().is_none_or(|c| c.op != at) {
+                    self.not_moved(id, false);
+                }
+            }
+            (Op::Priority { id, req, .. }, Some(refused)) => {
+                self.not_moved(id, false);
+                self.refuse(req, &refused);
+            }
+            (Op::Priority { req, .. }, None) => {
+                if let Some(moved) = answers.revived.next_if(|r| r.op == at) {
+                    self.moved(moved);
+                }
+                self.reply(req, Ok(Done::Moved));
+            }
+            (Op::Settle { .. }, _) => {}
             (Op::Retry { req, .. }, Some(refused)) => self.refuse(req, &refused),
             (Op::Retry { req, .. }, None) => {
                 if let Some(revived) = answers.revived.next_if(|r| r.op == at) {
@@ -125,11 +160,24 @@ impl Engine {
         self.reply(req, Err(Failure::Refused { id: refused.id, why: refused.why }));
     }
 
-    fn pushed(&mut self, push: Push, now: Now) {
+    fn pushed(&mut self, push: Push, special: Vec<Special>, now: Now) {
         let Some(ix) = self.queue(&push.queue) else { return };
-        let ids: Vec<TaskId> = push.tasks.iter().map(|task| task.id).collect();
-        self.reply(push.req, Ok(Done::Pushed { ids, duplicate: false }));
-        for task in push.tasks {
+        if let Some(Special { task: index, what: What::Rejected(holder), .. }) = special.first() {
+            self.unpush(&push);
+            let failure = Failure::NotUnique { index: *index, holder: *holder };
+            return self.reply(push.req, Err(failure));
+        }
+        let mut ids: Vec<TaskId> = push.tasks.iter().map(|task| task.id).collect();
+        let known = special.iter().filter(|s| matches!(s.what, What::Existing(_)));
+        let known = known.map(|special| special.task).collect();
+        self.note_limits(&push);
+        let plain = if special.is_empty() {
+            push.tasks
+        } else {
+            self.without_special(ix, push.tasks, special, &mut ids)
+        };
+        self.reply(push.req, Ok(Done::Pushed { ids, duplicate: false, known }));
+        for task in plain {
             let row = self.row_mut(ix);
             let later = task.run_at_ms > 0;
             row.pending[usize::from(later)] = row.pending[usize::from(later)].saturating_sub(1);
@@ -148,24 +196,50 @@ impl Engine {
         self.refill(ix);
     }
 
+    /// The tasks of a push that wait like any other.
+    fn without_special(
+        &mut self,
+        ix: QueueIx,
+        tasks: Vec<Enqueue>,
+        special: Vec<Special>,
+        ids: &mut [TaskId],
+    ) -> Vec<Enqueue> {
+        let mut special = special.into_iter().peekable();
+        let mut plain = Vec::with_capacity(tasks.len());
+        for (at, task) in tasks.into_iter().enumerate() {
+            match special.next_if(|s| s.task == at) {
+                Some(other) => {
+                    self.unpush_one(ix, &task);
+                    self.special(ix, task.id, other.what, ids, at);
+                }
+                None => plain.push(task),
+            }
+        }
+        plain
+    }
+
     /// Takes back what a push put into windows and claims: it was a duplicate, or was not stored.
     pub(super) fn unpush(&mut self, push: &Push) {
         let Some(ix) = self.queue(&push.queue) else { return };
         for task in &push.tasks {
-            let later = usize::from(task.run_at_ms > 0);
-            let row = self.row_mut(ix);
-            row.pending[later] = row.pending[later].saturating_sub(1);
-            if let Some(claim) = &task.claim {
-                row.claiming = row.claiming.saturating_sub(1);
-                self.drop_claim(task.id, claim.token);
-            } else if row.lane_mut(task.priority).remove(task.id).is_some() {
-                row.mark(task.priority);
-            } else if let Some(token) = self.running.get(&task.id).map(|run| run.token) {
-                // Claimed by a later batch, which the store will refuse; its own answer finds nothing then.
-                self.drop_claim(task.id, token);
-            } else {
-                self.cancelling.remove(&task.id);
-            }
+            self.unpush_one(ix, task);
+        }
+    }
+
+    fn unpush_one(&mut self, ix: QueueIx, task: &Enqueue) {
+        let later = usize::from(task.run_at_ms > 0);
+        let row = self.row_mut(ix);
+        row.pending[later] = row.pending[later].saturating_sub(1);
+        if let Some(claim) = &task.claim {
+            row.claiming = row.claiming.saturating_sub(1);
+            self.drop_claim(task.id, claim.token);
+        } else if row.lane_mut(task.priority).remove(task.id).is_some() {
+            row.mark(task.priority);
+        } else if let Some(token) = self.running.get(&task.id).map(|run| run.token) {
+            // Claimed by a later batch, which the store will refuse; its own answer finds nothing then.
+            self.drop_claim(task.id, token);
+        } else {
+            self.cancelling.remove(&task.id);
         }
     }
 
@@ -223,7 +297,7 @@ impl Engine {
         self.row_mut(run.ix).admit(Waiting::stored(row), true);
     }
 
-    fn cancelled(&mut self, id: TaskId, cancelled: Cancelled) {
+    pub(super) fn cancelled(&mut self, id: TaskId, cancelled: Cancelled) {
         // It may have entered a window while the cancel was on its way.
         if self.cancelling.remove(&id).is_none() {
             let _ = self.remove_waiting(id);
@@ -236,7 +310,7 @@ impl Engine {
             queue: cancelled.queue,
             state: TaskState::Cancelled,
             result: None,
-            error: None,
+            error: cancelled.error,
             reason: None,
             attempt: cancelled.attempt,
         });

@@ -43,8 +43,10 @@ impl Engine {
             && let Some((ix, priority)) = self.best(queues)
             && let Some(waiting) = self.row_mut(ix).pop(priority)
         {
-            self.claim(ix, waiting, worker, got < starts, now);
-            got += 1;
+            if let Some(waiting) = self.still_wanted(ix, waiting, now) {
+                self.claim(ix, waiting, worker, got < starts, now);
+                got += 1;
+            }
         }
         if got > 0 {
             for ix in queues {
@@ -73,11 +75,12 @@ impl Engine {
     }
 
     fn claim(&mut self, ix: QueueIx, waiting: Waiting, worker: &Worker, starts: bool, now: Now) {
+        let frees = Self::frees_at_start(&waiting);
+        let timeout = Self::until_deadline(&waiting, self.timeout(ix, &waiting.row), now);
         let Waiting { mut row, history, birth } = waiting;
         self.counter += 1;
         let token = Token { epoch: self.epoch, counter: self.counter };
         row.attempt += 1;
-        let timeout = self.timeout(ix, &row);
         let id = row.id;
         let memory = self.row(ix).is_memory();
         if !memory {
@@ -96,6 +99,9 @@ impl Engine {
             match born.and_then(|b| Some((self.batch.ops.get_mut(b.op)?, b.task))) {
                 Some((Op::Push(push), task)) => push.tasks[task].claim = Some(Box::new(claim)),
                 _ => self.batch.ops.push(Op::Claim(claim)),
+            }
+            if frees {
+                self.batch.ops.push(Op::Settle { id });
             }
         }
         let run = Running {

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use ganger_core::{TaskId, TaskState};
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::control::Fate;
 use super::fault::now_ms;
 use super::history::{Asked, Change};
 use super::hot::{Hot, Names};
 use super::int;
 use super::revive::Return;
 use crate::batch::{Applied, Batch, Claim, Duplicate, Enqueue, Op, Push, Refused, RefusedWhy};
+use crate::control::{Special, What};
 
 /// Longest payload that stays in the task's row: short enough that rewriting the row at a claim stays cheap.
 pub(super) const INLINE_MAX: usize = 1024;
@@ -90,7 +92,7 @@ impl<'c> Tx<'c> {
     fn op(&mut self, at: usize, op: &Op, applied: &mut Applied) -> rusqlite::Result<()> {
         let refused = match op {
             Op::Push(push) => {
-                if let Some(ids) = self.push(push)? {
+                if let Some(ids) = self.push(at, push, applied)? {
                     applied.duplicates.push(Duplicate { op: at, ids });
                 }
                 None
@@ -117,6 +119,7 @@ impl<'c> Tx<'c> {
             Op::Cancel { id, at_ms, .. } => match self.cancel(at, *id, *at_ms)? {
                 Ok(cancelled) => {
                     applied.cancelled.push(cancelled);
+                    self.settle(at, *id, applied)?;
                     None
                 }
                 Err(why) => Some((*id, why)),
@@ -132,6 +135,21 @@ impl<'c> Tx<'c> {
                 }
             }
             Op::Purge { id, attempt, .. } => self.purge(*id, *attempt)?,
+            Op::Settle { id } => {
+                self.settle(at, *id, applied)?;
+                None
+            }
+            Op::Expire { id, due_ms, at_ms } => {
+                self.expire(at, *id, *due_ms, *at_ms, applied)?;
+                None
+            }
+            Op::Priority { id, priority, .. } => match self.reprioritise(at, *id, *priority)? {
+                Ok(moved) => {
+                    applied.revived.push(moved);
+                    None
+                }
+                Err(why) => Some((*id, why)),
+            },
             Op::Pause { queue, paused, .. } => {
                 let no = self.queue_no(queue)?;
                 self.conn
@@ -205,7 +223,12 @@ impl<'c> Tx<'c> {
     }
 
     /// Ids of the first request when the key is known.
-    fn push(&mut self, push: &Push) -> rusqlite::Result<Option<Vec<TaskId>>> {
+    fn push(
+        &mut self,
+        op: usize,
+        push: &Push,
+        applied: &mut Applied,
+    ) -> rusqlite::Result<Option<Vec<TaskId>>> {
         let queue = self.queue_no(&push.queue)?;
         if let Some(fire) = &push.fire
             && let Some(known) = self.fire_with(fire, push.tasks.first().map(|task| task.id))?
@@ -221,21 +244,81 @@ impl<'c> Tx<'c> {
             if let Some(ids) = known {
                 return Ok(Some(ids_from_blob(&ids)));
             }
-            let ids: Vec<u8> = push.tasks.iter().flat_map(|t| t.id.raw().to_be_bytes()).collect();
+        }
+        let controlled =
+            |task: &Enqueue| task.options.as_ref().is_some_and(|o| o.control.is_some());
+        let mut instead = HashMap::new();
+        if push.tasks.iter().any(controlled) {
+            if let Some((task, holder)) = self.rejected(queue, push)? {
+                applied.special.push(Special::new(op, task, What::Rejected(holder)));
+                return Ok(None);
+            }
+            instead = self.enqueue_controlled(op, queue, push, applied)?;
+        } else {
+            for task in &push.tasks {
+                self.enqueue(queue, task)?;
+            }
+        }
+        if let Some(key) = &push.key {
+            let id = |task: &Enqueue| instead.get(&task.id).copied().unwrap_or(task.id);
+            let ids: Vec<u8> = push.tasks.iter().flat_map(|t| id(t).raw().to_be_bytes()).collect();
             self.conn
                 .prepare_cached("INSERT INTO pushed VALUES (?1, ?2, ?3, ?4)")?
                 .execute(params![queue, key, now_ms(), ids])?;
         }
-        for task in &push.tasks {
-            self.enqueue(queue, task)?;
+        Ok(None)
+    }
+
+    /// Stores tasks that may become something else than waiting ones. Tells which were not stored, and what stands for
+    /// them.
+    fn enqueue_controlled(
+        &mut self,
+        op: usize,
+        queue: i64,
+        push: &Push,
+        applied: &mut Applied,
+    ) -> rusqlite::Result<HashMap<TaskId, TaskId>> {
+        let mut instead = HashMap::new();
+        for (at, task) in push.tasks.iter().enumerate() {
+            let what = match self.special(op, queue, task, applied)? {
+                Fate::Plain => {
+                    self.enqueue(queue, task)?;
+                    continue;
+                }
+                Fate::Instead(holder) => {
+                    instead.insert(task.id, holder);
+                    What::Existing(holder)
+                }
+                Fate::Follows(leader) => {
+                    // No moment: it is due when its leader has ended.
+                    let waits = Enqueue { run_at_ms: u64::MAX, claim: None, ..task.clone() };
+                    self.enqueue(queue, &waits)?;
+                    What::Follows(leader)
+                }
+                Fate::Hit(result) => {
+                    self.store_hit(queue, task, &result)?;
+                    What::Hit(result)
+                }
+            };
+            applied.special.push(Special::new(op, at, what));
         }
+        Ok(instead)
+    }
+
+    /// The payload for the task's row; a long one goes into a row of its own.
+    pub(super) fn payload<'t>(&self, task: &'t Enqueue) -> rusqlite::Result<Option<&'t [u8]>> {
+        if task.payload.len() <= INLINE_MAX {
+            return Ok(Some(&task.payload));
+        }
+        self.conn
+            .prepare_cached("INSERT INTO body VALUES (?1, ?2)")?
+            .execute(params![task.id.raw(), &task.payload[..]])?;
         Ok(None)
     }
 
     fn enqueue(&mut self, queue: i64, task: &Enqueue) -> rusqlite::Result<()> {
         let id = task.id.raw();
-        let inline = task.payload.len() <= INLINE_MAX;
-        let payload = inline.then_some(&task.payload[..]);
+        let payload = self.payload(task)?;
         let kind = task.kind.as_deref();
         let options = options_text(task.options.as_deref())?;
         let state = if let Some(claim) = &task.claim {
@@ -271,11 +354,6 @@ impl<'c> Tx<'c> {
             ])?;
             state
         };
-        if !inline {
-            self.conn
-                .prepare_cached("INSERT INTO body VALUES (?1, ?2)")?
-                .execute(params![id, &task.payload[..]])?;
-        }
         self.count(queue, state, 1);
         Ok(())
     }

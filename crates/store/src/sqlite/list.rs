@@ -53,6 +53,8 @@ fn found(r: &Row<'_>) -> rusqlite::Result<Found> {
         error: None,
     };
     let waits = matches!(state, TaskState::Scheduled | TaskState::Retryable);
+    let options = options_of(r.get(16)?)?;
+    let (tags, control) = options.map_or_else(Default::default, |o| (o.tags, o.control));
     let task = TaskRow {
         id: task_id(r.get(0)?)?,
         queue: Arc::from(""),
@@ -60,13 +62,15 @@ fn found(r: &Row<'_>) -> rusqlite::Result<Found> {
         state,
         priority: Priority(r.get(3)?),
         payload: r.get::<_, Vec<u8>>(9)?.into(),
-        run_at_ms: if waits { time(10)? } else { None },
+        // Without a moment of its own: it waits for an identical task.
+        run_at_ms: time(10)?.filter(|at| waits && *at < i64::MAX.unsigned_abs()),
         ended_at_ms,
         result: r.get::<_, Option<Vec<u8>>>(12)?.map(Into::into),
         error,
         reason: reason_of(r.get(14)?)?,
         crashes: r.get(15)?,
-        tags: options_of(r.get(16)?)?.map_or_else(Vec::new, |options| options.tags),
+        tags,
+        control,
         attempt: own.n,
         attempts: Vec::new(),
     };
@@ -104,9 +108,17 @@ impl SqliteReader {
             )?
             .query_map([id.raw()], attempt_row)?
             .collect::<rusqlite::Result<_>>()?;
+        let expired = task.control.as_ref().is_some_and(|control| control.result_ttl.is_some())
+            && snapshot
+                .prepare_cached("SELECT 1 FROM result_limit WHERE id = ?1 AND at <= ?2")?
+                .exists([id.raw(), super::fault::now_ms()])?;
         drop(snapshot);
         if matches!(task.state, TaskState::Running | TaskState::Completed) {
-            task.attempts.push(own);
+            // One that was answered from the cache made none.
+            task.attempts.extend((own.n > 0).then_some(own));
+        }
+        if expired {
+            task.result = None;
         }
         if task.error.is_none() && task.state != TaskState::Completed {
             task.error = task.attempts.iter().rev().find_map(|a| a.error.clone());

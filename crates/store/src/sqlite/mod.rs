@@ -4,6 +4,8 @@
 //! FULL commit also fsyncs the NORMAL commits before it, so an acknowledged fsync never stands on air.
 
 mod apply;
+mod cache;
+mod control;
 mod dead;
 mod fault;
 mod filter;

@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::apply::Tx;
 use super::int;
-use crate::batch::{AttemptWord, Cancelled, DeadReason, Next, Outcome, RefusedWhy};
+use crate::batch::{AttemptError, AttemptWord, Cancelled, DeadReason, Next, Outcome, RefusedWhy};
 
 type Refusal = Option<(TaskId, RefusedWhy)>;
 
@@ -157,6 +157,17 @@ impl Tx<'_> {
         id: TaskId,
         at_ms: u64,
     ) -> rusqlite::Result<Result<Cancelled, RefusedWhy>> {
+        self.cancel_because(op, id, at_ms, None)
+    }
+
+    /// The same for a reason of ganger's own.
+    pub(super) fn cancel_because(
+        &mut self,
+        op: usize,
+        id: TaskId,
+        at_ms: u64,
+        why: Option<&AttemptError>,
+    ) -> rusqlite::Result<Result<Cancelled, RefusedWhy>> {
         let found = self
             .conn
             .prepare_cached(
@@ -166,14 +177,18 @@ impl Tx<'_> {
             .query_row([id.raw()], |r| {
                 let (queue, name): (i64, String) = (r.get(0)?, r.get(2)?);
                 let from = super::state_of(r.get(1)?)?;
-                Ok((queue, Cancelled { op, queue: name.into(), from, attempt: r.get(3)? }))
+                let error = why.cloned().map(Box::new);
+                Ok((
+                    queue,
+                    Cancelled { op, id, error, queue: name.into(), from, attempt: r.get(3)? },
+                ))
             })
             .optional()?;
         let Some((queue, cancelled)) = found else {
             return Ok(Err(self.state(id)?.map_or(RefusedWhy::NotFound, RefusedWhy::State)));
         };
-        let end =
-            End { state: TaskState::Cancelled, at: int(at_ms), error: None, crash: 0, why: None };
+        let error = why.map(serde_json::to_string).transpose().map_err(super::unencodable)?;
+        let end = End { state: TaskState::Cancelled, at: int(at_ms), error, crash: 0, why: None };
         self.move_to_done(id, queue, end)?;
         self.count(queue, cancelled.from, -1);
         self.count(queue, TaskState::Cancelled, 1);

@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::apply::ids_from_blob;
 use super::fault::classify;
 use super::{damaged, int, open, options_of, state_of};
+use crate::control::{CacheStats, Limits};
 use crate::dead::{DeadPage, DeadQuery};
 use crate::error::StoreError;
 use crate::rows::{
@@ -190,6 +191,41 @@ impl SqliteReader {
             .collect()
     }
 
+    fn limits_now(&self, now_ms: u64, limit: usize) -> rusqlite::Result<Limits> {
+        let mut due: Vec<(TaskId, u64)> = self
+            .conn
+            .prepare_cached("SELECT id, at FROM task_limit ORDER BY at, id LIMIT ?1")?
+            .query_map([limit as i64 + 1], |r| {
+                Ok((task_id(r.get(0)?)?, r.get::<_, i64>(1)?.unsigned_abs()))
+            })?
+            .collect::<rusqlite::Result<_>>()?;
+        let now = due.partition_point(|(_, at)| *at <= now_ms).min(limit);
+        let next_ms = due.get(now).map(|(_, at)| *at);
+        due.truncate(now);
+        Ok(Limits { due, next_ms })
+    }
+
+    fn cache_stats_now(&self, queue: &str) -> rusqlite::Result<CacheStats> {
+        let number = |r: &Row<'_>, at| r.get::<_, i64>(at).map(|n| n.max(0).unsigned_abs());
+        let found = self
+            .conn
+            .prepare_cached(
+                "SELECT entries, bytes, hits, misses, evicted FROM cache_total \
+                 WHERE queue = (SELECT no FROM queue WHERE name = ?1)",
+            )?
+            .query_row([queue], |r| {
+                Ok(CacheStats {
+                    entries: number(r, 0)?,
+                    bytes: number(r, 1)?,
+                    hits: number(r, 2)?,
+                    misses: number(r, 3)?,
+                    evicted: number(r, 4)?,
+                })
+            })
+            .optional()?;
+        Ok(found.unwrap_or_default())
+    }
+
     fn events_of(&self, sql: &str, args: [i64; 2]) -> rusqlite::Result<Vec<Event>> {
         self.conn
             .prepare_cached(sql)?
@@ -285,6 +321,14 @@ impl StoreRead for SqliteReader {
 
     fn due(&mut self, now_ms: u64, limit: usize) -> Result<Due, StoreError> {
         reading!("reading due tasks", self.due_now(now_ms, limit))
+    }
+
+    fn limits(&mut self, now_ms: u64, limit: usize) -> Result<Limits, StoreError> {
+        reading!("looking for last moments", self.limits_now(now_ms, limit))
+    }
+
+    fn cache_stats(&mut self, queue: &str) -> Result<CacheStats, StoreError> {
+        reading!("reading a cache's figures", self.cache_stats_now(queue))
     }
 
     fn running(&mut self) -> Result<Vec<RunningRow>, StoreError> {

@@ -52,6 +52,43 @@ impl Tx<'_> {
         Ok(Ok(revived))
     }
 
+    /// Another priority for a task that waits.
+    pub(super) fn reprioritise(
+        &mut self,
+        op: usize,
+        id: TaskId,
+        priority: Priority,
+    ) -> rusqlite::Result<Result<Revived, RefusedWhy>> {
+        let moved = self
+            .conn
+            .prepare_cached(
+                "UPDATE task SET priority = ?2 WHERE id = ?1 AND state <> 2 RETURNING state, \
+                 (SELECT name FROM queue WHERE no = task.queue), seq, kind, \
+                 coalesce(payload, (SELECT bytes FROM body WHERE body.id = task.id)), attempt, base, \
+                 crashes, options",
+            )?
+            .query_row(params![id.raw(), priority.0], |r| {
+                let row = ReadyRow {
+                    id,
+                    priority,
+                    seq: r.get(2)?,
+                    kind: r.get::<_, Option<String>>(3)?.map(Arc::from),
+                    payload: r.get::<_, Vec<u8>>(4)?.into(),
+                    attempt: r.get(5)?,
+                    base: r.get(6)?,
+                    crashes: r.get(7)?,
+                    options: super::options_of(r.get(8)?)?,
+                };
+                let name: String = r.get(1)?;
+                Ok(Revived { op, queue: name.into(), from: super::state_of(r.get(0)?)?, row })
+            })
+            .optional()?;
+        match moved {
+            Some(moved) => Ok(Ok(moved)),
+            None => Ok(Err(self.state(id)?.map_or(RefusedWhy::NotFound, RefusedWhy::State))),
+        }
+    }
+
     fn dead(&self, op: usize, wanted: &Return<'_>) -> rusqlite::Result<Option<(i64, Revived)>> {
         let (id, seq) = (wanted.id, wanted.seq);
         self.conn
@@ -63,7 +100,8 @@ impl Tx<'_> {
             .query_row([id.raw()], |r| {
                 let mut options = super::options_of(r.get(7)?)?.unwrap_or_default();
                 let drawn = TaskId::from_raw(seq).map(TaskId::drawn_at_ms);
-                *options = TaskOptions { revived_at_ms: drawn, ..*options };
+                // Its key, its last moments and its place in the cache went when it ended.
+                *options = TaskOptions { revived_at_ms: drawn, control: None, ..*options };
                 let row = ReadyRow {
                     id,
                     priority: Priority(r.get(3)?),

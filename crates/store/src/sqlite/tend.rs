@@ -119,6 +119,7 @@ impl SqliteStore {
         self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let mut more = self.drop_done(over, now)?;
         more |= self.drop_keys(now)?;
+        more |= ages && self.drop_expired(now)?;
         if events_due > 0 {
             self.conn.execute("DELETE FROM event WHERE seq <= ?1", [int(events_to)])?;
             self.tending.events_from = events_to;
@@ -160,6 +161,25 @@ impl SqliteStore {
         self.tending.done_from = ids.last().copied().unwrap_or(-1);
         self.forget_rows(&ids)?;
         Ok(ids.len() >= CHUNK)
+    }
+
+    /// Forgets what is over by its own time: keys of tasks, results, cached results.
+    fn drop_expired(&self, now: i64) -> rusqlite::Result<bool> {
+        let run = |sql: &str| self.conn.prepare_cached(sql)?.execute(params![now, CHUNK as i64]);
+        let keys = run("DELETE FROM dedupe WHERE (queue, key) IN \
+             (SELECT queue, key FROM dedupe WHERE until > 1 AND until <= ?1 LIMIT ?2)")?;
+        run("UPDATE done SET result = NULL WHERE id IN \
+             (SELECT id FROM result_limit WHERE at <= ?1 ORDER BY at LIMIT ?2)")?;
+        let results = run("DELETE FROM result_limit WHERE id IN \
+             (SELECT id FROM result_limit WHERE at <= ?1 ORDER BY at LIMIT ?2)")?;
+        run("UPDATE cache_total SET \
+             entries = entries - (SELECT count(*) FROM (SELECT queue AS q FROM cache WHERE \
+               expires <= ?1 ORDER BY expires LIMIT ?2) WHERE q = cache_total.queue), \
+             bytes = bytes - (SELECT coalesce(sum(n), 0) FROM (SELECT queue AS q, length(result) AS n \
+               FROM cache WHERE expires <= ?1 ORDER BY expires LIMIT ?2) WHERE q = cache_total.queue)")?;
+        let cached = run("DELETE FROM cache WHERE rowid IN \
+             (SELECT rowid FROM cache WHERE expires <= ?1 ORDER BY expires LIMIT ?2)")?;
+        Ok(keys.max(results).max(cached) >= CHUNK)
     }
 
     /// Forgets old idempotency keys; one with an unfinished task is looked at again a day later.

@@ -14,6 +14,7 @@ use crate::text;
 use crate::ui::{Out, Ui};
 
 mod bulk;
+mod options;
 mod source;
 
 /// `push`
@@ -39,7 +40,8 @@ pub(crate) struct Args {
     /// The lines are text, not JSON: each payload is a string
     #[arg(long, requires = "lines")]
     text: bool,
-    /// The lines are tasks, not payloads: {"payload", "kind"?, "priority"?, "delay"?, "at"?, "retry"?, "key"?, "tags"?}
+    /// The lines are tasks, not payloads: {"payload", "kind"?, "priority"?, "delay"?, "at"?, "retry"?, "key"?, "tags"?,
+    /// "dedupe"?, "deadline"?, "expires_in"?, "result_ttl"?, "cache"?}
     #[arg(long, requires = "lines", conflicts_with = "text")]
     envelope: bool,
     /// What a bad line does: stop (nothing of its batch of 1,000 is pushed), or skip (it is told and left out)
@@ -61,6 +63,8 @@ pub(crate) struct Args {
     /// run; run it again after a crash and only what is missing is pushed
     #[arg(long)]
     key: Option<String>,
+    #[command(flatten)]
+    options: options::Options,
     /// Wait for the results and print them; exit 0 if all completed
     #[arg(short, long)]
     wait: bool,
@@ -148,6 +152,7 @@ impl Args {
         if task.delay.is_none() && task.at.is_none() {
             (task.delay, task.at) = (self.delay, self.at);
         }
+        self.options.fill(task);
     }
 }
 

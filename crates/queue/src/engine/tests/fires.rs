@@ -33,7 +33,7 @@ fn a_known_fire_answers_with_its_task_and_gives_the_worker_its_room_back() {
     let result = Ok(Applied { duplicates, ..Applied::default() });
     engine.settled(Settled { batch, result }, now);
     let actions = engine.actions();
-    let done = Done::Pushed { ids: vec![before], duplicate: true };
+    let done = Done::Pushed { ids: vec![before], duplicate: true, known: Vec::new() };
     assert_eq!(actions.replies[0].result, Ok(done));
     assert_eq!((actions.send.len(), actions.returned.len()), (0, 1));
     assert_eq!(engine.counts(ix).unfinished(), 0);
@@ -44,7 +44,7 @@ fn a_task_in_memory_leaves_a_row_with_its_id() {
     let (mut engine, ix, now) = engine(Durability::Memory);
     engine.push_fire(1, ix, fire(), NewTask::json("1"), now).unwrap();
     let replies = engine.actions().replies;
-    let Ok(Done::Pushed { ids, duplicate: false }) = &replies[0].result else {
+    let Ok(Done::Pushed { ids, duplicate: false, .. }) = &replies[0].result else {
         panic!("{replies:?}")
     };
     assert_eq!(engine.counts(ix).get(TaskState::Available), 1);

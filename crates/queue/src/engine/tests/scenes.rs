@@ -178,7 +178,7 @@ fn memory_tasks_are_known_while_they_wait_run_and_after() {
     engine.push(1, ix, Some("k".into()), json(1), now).unwrap();
     engine.push(2, ix, Some("k".into()), json(1), now).unwrap();
     let replies = engine.actions().replies;
-    let Ok(Done::Pushed { ids, duplicate: true }) = &replies[1].result else { panic!() };
+    let Ok(Done::Pushed { ids, duplicate: true, .. }) = &replies[1].result else { panic!() };
     let id = ids[0];
     let state = |engine: &Engine| engine.memory_task(id).unwrap().state;
     assert_eq!(state(&engine), TaskState::Available);

@@ -379,7 +379,7 @@ impl World {
         }
         for reply in actions.replies {
             let request = self.requests.remove(&reply.req).expect("one reply for one request");
-            if let (Request::Push(numbers), Ok(Done::Pushed { ids, duplicate: false })) =
+            if let (Request::Push(numbers), Ok(Done::Pushed { ids, duplicate: false, .. })) =
                 (request, reply.result)
             {
                 for (number, id) in numbers.into_iter().zip(ids) {

@@ -63,4 +63,41 @@ CREATE TABLE fire (
 ) WITHOUT ROWID;
 CREATE INDEX fire_waits ON fire (schedule, fire_at) WHERE task IS NULL AND why IS NULL;
 
+-- == Control: unique tasks, last moments, cached results ==
+
+-- Who holds a key. `until` 0: until the task starts, 1: until it has ended, else that moment.
+CREATE TABLE dedupe (
+  queue INTEGER NOT NULL, key TEXT NOT NULL, id INTEGER NOT NULL, until INTEGER NOT NULL,
+  PRIMARY KEY (queue, key)
+) WITHOUT ROWID;
+CREATE INDEX dedupe_id ON dedupe (id);
+CREATE INDEX dedupe_until ON dedupe (until) WHERE until > 1;
+
+-- Moments at which a task must be looked at: its deadline, its expiry.
+CREATE TABLE task_limit (at INTEGER NOT NULL, id INTEGER NOT NULL, PRIMARY KEY (at, id)) WITHOUT ROWID;
+
+-- When results are dropped.
+CREATE TABLE result_limit (id INTEGER PRIMARY KEY, at INTEGER NOT NULL);
+CREATE INDEX result_limit_at ON result_limit (at);
+
+-- Results that serve identical tasks. `used` rises with each use: the lowest goes first.
+CREATE TABLE cache (
+  queue INTEGER NOT NULL, key TEXT NOT NULL, expires INTEGER NOT NULL, used INTEGER NOT NULL, result BLOB NOT NULL,
+  UNIQUE (queue, key)
+);
+CREATE INDEX cache_used ON cache (queue, used);
+CREATE INDEX cache_expires ON cache (expires);
+CREATE TABLE cache_total (
+  queue INTEGER PRIMARY KEY, entries INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0,
+  hits INTEGER NOT NULL DEFAULT 0, misses INTEGER NOT NULL DEFAULT 0, evicted INTEGER NOT NULL DEFAULT 0
+);
+
+-- The task under way for an input, and those that wait for its result.
+CREATE TABLE flight (
+  queue INTEGER NOT NULL, key TEXT NOT NULL, leader INTEGER NOT NULL, n INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (queue, key)
+) WITHOUT ROWID;
+CREATE TABLE follower (leader INTEGER NOT NULL, id INTEGER NOT NULL, PRIMARY KEY (leader, id)) WITHOUT ROWID;
+CREATE INDEX follower_id ON follower (id);
+
 -- == (append your own headed section below) ==
