@@ -24,6 +24,8 @@ pub enum ErrorKind {
     Partial,
     /// Something else is in the way: a state, a name, a second daemon.
     Conflict,
+    /// A queue is full or too far behind: the same again later may work.
+    Full,
 }
 
 impl ErrorKind {
@@ -40,6 +42,7 @@ impl ErrorKind {
             Self::Timeout => 7,
             Self::Partial => 8,
             Self::Conflict => 9,
+            Self::Full => 10,
         }
     }
 
@@ -56,6 +59,7 @@ impl ErrorKind {
             Self::Timeout => 408,
             Self::Partial => 207,
             Self::Conflict => 409,
+            Self::Full => 429,
         }
     }
 }
@@ -79,12 +83,22 @@ pub struct ApiError {
     /// Which line of the request's body (or which task of its list, from 1) it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<u64>,
+    /// When to try again, in whole seconds; also in the header `Retry-After`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_s: Option<u64>,
 }
 
 impl ApiError {
     /// A failure with no causes and no hints yet.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), chain: Vec::new(), hints: Vec::new(), line: None }
+        Self {
+            kind,
+            message: message.into(),
+            chain: Vec::new(),
+            hints: Vec::new(),
+            line: None,
+            retry_after_s: None,
+        }
     }
 
     /// Adds what to do.

@@ -139,6 +139,7 @@ fn queue_get() {
         v: V1,
         name: "images".into(),
         paused: false,
+        draining: false,
         counts: QueueCounts { available: 2, completed: 9, ..QueueCounts::default() },
         oldest_age_s: Some(Seconds(12.0)),
         durability: Durability::Fsync,
@@ -252,9 +253,10 @@ fn errors() {
 #[test]
 fn every_kind_has_its_own_exit_code() {
     use ErrorKind::*;
-    let kinds = [Failed, Usage, Config, NotFound, NoDaemon, Denied, Timeout, Partial, Conflict];
+    let kinds =
+        [Failed, Usage, Config, NotFound, NoDaemon, Denied, Timeout, Partial, Conflict, Full];
     let codes: Vec<_> = kinds.iter().map(|kind| kind.exit_code()).collect();
-    assert_eq!(codes, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    assert_eq!(codes, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
 }
 
 #[test]

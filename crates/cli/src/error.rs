@@ -26,6 +26,8 @@ pub(crate) enum Kind {
     Partial = 8,
     /// It clashes with what is there.
     Conflict = 9,
+    /// A queue takes nothing now; the same again later may work.
+    Full = 10,
     /// `run`: ganger itself failed, not the command.
     Run = 125,
 }
@@ -135,11 +137,12 @@ mod tests {
             Kind::Timeout,
             Kind::Partial,
             Kind::Conflict,
+            Kind::Full,
             Kind::Run,
         ]
         .map(|kind| CliError::new(kind, "x").code())
         .to_vec();
-        assert_eq!(codes, [1, 2, 3, 4, 5, 6, 7, 8, 9, 125]);
+        assert_eq!(codes, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 125]);
         assert_eq!(
             CliError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe)).code(),
             141

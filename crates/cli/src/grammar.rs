@@ -75,7 +75,7 @@ struct Cli {
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Start", &["init", "validate", "doctor", "up", "down", "daemon"]),
     ("Daily", &["ps", "status", "logs", "events", "start", "stop", "restart", "scale", "wait"]),
-    ("Tasks", &["push", "task", "queue", "dead", "schedule"]),
+    ("Tasks", &["push", "why", "task", "queue", "dead", "schedule"]),
     ("One-off", &["run", "bench"]),
     ("About", &["config", "store", "version"]),
 ];
@@ -209,6 +209,7 @@ mod tests {
             "logs",
             "events",
             "push",
+            "why",
             "validate",
             "doctor",
             "version",

@@ -44,13 +44,15 @@ impl From<ApiError> for CliError {
             ErrorKind::Timeout => Kind::Timeout,
             ErrorKind::Partial => Kind::Partial,
             ErrorKind::Conflict => Kind::Conflict,
+            ErrorKind::Full => Kind::Full,
         };
         let mut message = error.message;
         for cause in error.chain {
             message.push_str(": ");
             message.push_str(&cause);
         }
-        error.hints.into_iter().fold(Self::new(kind, message), Self::help)
+        let later = error.retry_after_s.map(|s| format!("try again in {s} s"));
+        error.hints.into_iter().chain(later).fold(Self::new(kind, message), Self::help)
     }
 }
 

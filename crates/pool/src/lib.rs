@@ -15,6 +15,7 @@ mod start;
 pub mod stream;
 mod tasks;
 pub mod template;
+pub mod why;
 mod worker;
 
 pub use autoscale::Autoscale;
@@ -28,4 +29,5 @@ pub use schedules::{Fired, ScheduleError, ScheduleLook, ScheduleParts, Schedules
 pub use spec::{OUTPUT_MAX, PoolSpec, Protocol, Recycle, WORKERS_MAX};
 pub use start::{Claims, Parts, Started, start};
 pub use stream::{PushTicket, StreamIn, StreamOut};
-pub use tasks::{Pushed, QueueLook, StoreReaders, Tasks};
+pub use tasks::{Pushed, QueueLook, StoreReaders, Tasks, WhyTask};
+pub use why::PoolFact;

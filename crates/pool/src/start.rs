@@ -71,7 +71,7 @@ pub async fn start(parts: Parts, tasks: &mut JoinSet<()>) -> Result<Started, Sto
                 readers.run(move |s| Ok((s.queue(&asked)?, s.lanes(&asked)?))).await?;
             let row = row.unwrap_or_else(|| QueueRow {
                 name: name.as_str().into(),
-                paused: false,
+                gate: ganger_store::Gate::default(),
                 counts: ganger_store::Counts::default(),
             });
             engine.restore(ix, &row, &lanes);

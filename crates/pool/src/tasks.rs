@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ganger_core::{TaskId, TaskState};
-use ganger_queue::{NewTask, QueueConfig};
+use ganger_queue::{GateSet, NewTask, QueueConfig};
 use ganger_store::{
     Fire, Page, QueueRow, Readers, SqliteReader, StoreRead as _, TaskQuery, TaskRow,
 };
@@ -44,6 +44,15 @@ pub struct QueueLook {
     pub config: QueueConfig,
     /// When the task became available that waits longest; milliseconds since 1970.
     pub oldest_ms: Option<u64>,
+}
+
+/// A task and what is known of why it does not run.
+#[derive(Debug, Clone)]
+pub struct WhyTask {
+    /// The task.
+    pub task: TaskRow,
+    /// What queue and workers say.
+    pub facts: crate::why::Facts,
 }
 
 impl Tasks {
@@ -160,6 +169,18 @@ impl Tasks {
         self.readers.run(move |r| r.task(id)).await?.ok_or(TaskError::NoTask(id))
     }
 
+    /// Why a task does not run, as far as queues and workers know; [`crate::why::causes`] adds the pools.
+    ///
+    /// # Errors
+    /// No such task, or the store can't be read.
+    pub async fn why(&self, id: TaskId) -> Result<WhyTask, TaskError> {
+        let task = self.get(id).await?;
+        let (reply, answer) = oneshot::channel();
+        self.tell(Msg::Why { task: Box::new(task.clone()), reply }).await?;
+        let facts = answer.await.map_err(|_| TaskError::ShuttingDown)?;
+        Ok(WhyTask { task, facts })
+    }
+
     /// A page of tasks.
     ///
     /// # Errors
@@ -257,22 +278,30 @@ impl Tasks {
         self.request(|reply| Msg::Retry { id, reply }).await
     }
 
-    /// The queue takes tasks but hands none out, also after a restart.
+    /// Sets a queue's gate: pause, drain or resume. It stays so over restarts. `by_config`: the configuration says so, not a
+    /// person.
     ///
     /// # Errors
     /// No such queue, or nothing could be stored.
-    pub async fn pause(&self, queue: &str) -> Result<(), TaskError> {
+    pub async fn gate(&self, queue: &str, set: GateSet, by_config: bool) -> Result<(), TaskError> {
         let queue = queue.into();
-        self.request(|reply| Msg::Pause { queue, paused: true, reply }).await
+        self.request(|reply| Msg::Gate { queue, set, by_config, reply }).await
     }
 
-    /// The queue hands out tasks again.
+    /// The queue takes tasks but hands none out.
     ///
     /// # Errors
-    /// No such queue, or nothing could be stored.
+    /// As [`Tasks::gate`].
+    pub async fn pause(&self, queue: &str) -> Result<(), TaskError> {
+        self.gate(queue, GateSet::Pause, false).await
+    }
+
+    /// The queue takes tasks and hands them out.
+    ///
+    /// # Errors
+    /// As [`Tasks::gate`].
     pub async fn resume(&self, queue: &str) -> Result<(), TaskError> {
-        let queue = queue.into();
-        self.request(|reply| Msg::Pause { queue, paused: false, reply }).await
+        self.gate(queue, GateSet::Resume, false).await
     }
 
     /// Sets the rules of queues; those not named stay as they are.

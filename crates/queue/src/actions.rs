@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::limits::Group;
 use bytes::Bytes;
 use ganger_core::{Priority, TaskId, TaskState, Token};
 use ganger_store::{AttemptError, DeadReason, Due, ReadyRow, RefusedWhy, StoreError};
@@ -97,10 +98,8 @@ pub enum Done {
     Retried,
     /// The dead letter is forgotten.
     Purged,
-    /// The queue hands out nothing now.
-    Paused,
-    /// The queue hands out tasks now.
-    Resumed,
+    /// The queue's gate is as asked for.
+    Gated,
 }
 
 /// Why a request did nothing.
@@ -204,6 +203,26 @@ pub enum Read {
         /// Rows wanted.
         limit: usize,
     },
+    /// Tasks set aside for a limit that only the store has: `StoreRead::refill`.
+    Left {
+        /// The queue.
+        queue: Arc<str>,
+        /// The kind or key.
+        group: Group,
+        /// The lane.
+        priority: Priority,
+        /// Where they begin.
+        after_seq: i64,
+        /// Rows wanted.
+        limit: usize,
+        /// Payload bytes wanted at most.
+        max_bytes: usize,
+    },
+    /// `StoreRead::open_bytes`.
+    Bytes {
+        /// The queue.
+        queue: Arc<str>,
+    },
     /// `StoreRead::due`.
     Due {
         /// Wall clock, milliseconds since 1970.
@@ -220,6 +239,14 @@ impl Read {
             Self::Refill { queue, priority, after_seq, limit, max_bytes } => {
                 let rows = store.refill(&queue, priority, after_seq, limit, max_bytes);
                 Loaded::Refill { queue, priority, rows }
+            }
+            Self::Left { queue, group, priority, after_seq, limit, max_bytes } => {
+                let rows = store.refill(&queue, priority, after_seq, limit, max_bytes);
+                Loaded::Left { queue, group, priority, after_seq, rows }
+            }
+            Self::Bytes { queue } => {
+                let bytes = store.open_bytes(&queue);
+                Loaded::Bytes { queue, bytes }
             }
             Self::Due { now_ms, limit } => Loaded::Due(store.due(now_ms, limit)),
             Self::Limits { now_ms, limit } => Loaded::Limits(store.limits(now_ms, limit)),
@@ -241,6 +268,26 @@ pub enum Loaded {
     },
     /// Tasks whose last moment has come.
     Limits(Result<ganger_store::Limits, StoreError>),
+    /// Available tasks of a lane behind a place, for a limit.
+    Left {
+        /// The queue.
+        queue: Arc<str>,
+        /// The kind or key.
+        group: Group,
+        /// The lane.
+        priority: Priority,
+        /// Where they begin.
+        after_seq: i64,
+        /// The rows, and whether the read stopped before the lane's end.
+        rows: Result<(Vec<ReadyRow>, bool), StoreError>,
+    },
+    /// Payload bytes of a queue's unfinished tasks.
+    Bytes {
+        /// The queue.
+        queue: Arc<str>,
+        /// How many.
+        bytes: Result<u64, StoreError>,
+    },
     /// Tasks whose time has come.
     Due(Result<Due, StoreError>),
 }

@@ -9,7 +9,9 @@ use ganger_store::{KeepBounds, TaskOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::control::{ControlRules, Wants};
+use crate::limits::LimitRules;
 use crate::retry::RetryRules;
+use crate::shares::Lanes;
 
 /// The rules of one queue.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,6 +31,14 @@ pub struct QueueConfig {
     /// What its tasks ask for beyond being run, where they do not say so themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control: Option<Box<ControlRules>>,
+    /// Most payload bytes of unfinished tasks.
+    pub max_bytes: Option<u64>,
+    /// Pushes are refused while a task has been available for longer than this.
+    pub max_age: Option<Duration>,
+    /// How many run at once and how often one starts.
+    pub limits: LimitRules,
+    /// How turns are dealt to priorities.
+    pub lanes: Lanes,
 }
 
 /// Tasks a memory queue holds when its configuration names no bound: at 500 bytes each about 500 MB.
@@ -46,6 +56,10 @@ impl Default for QueueConfig {
             payload_max: PAYLOAD_MAX,
             max_len: None,
             control: None,
+            max_bytes: None,
+            max_age: None,
+            limits: LimitRules::default(),
+            lanes: Lanes::default(),
         }
     }
 }
@@ -105,6 +119,65 @@ pub enum PushError {
         more: u64,
         /// The bound.
         max: u64,
+        /// When there may be room.
+        retry_after: Duration,
+    },
+    /// The queue holds too many bytes.
+    #[error(
+        "queue `{queue}` is full: {len} bytes of unfinished tasks and {more} new ones, the bound is {max}; push later or raise `max_bytes`"
+    )]
+    BytesFull {
+        /// The queue.
+        queue: Arc<str>,
+        /// Payload bytes of unfinished tasks.
+        len: u64,
+        /// Payload bytes of the request.
+        more: u64,
+        /// The bound.
+        max: u64,
+        /// When there may be room.
+        retry_after: Duration,
+    },
+    /// The queue is too far behind.
+    #[error(
+        "queue `{queue}` is behind: its oldest task has been available for {}, the bound is {}; push later, add workers or raise `max_age`",
+        ganger_core::Dur(*age), ganger_core::Dur(*max)
+    )]
+    TooOld {
+        /// The queue.
+        queue: Arc<str>,
+        /// How long its oldest task has been available.
+        age: Duration,
+        /// The bound.
+        max: Duration,
+        /// When it may have been taken.
+        retry_after: Duration,
+    },
+    /// A commit has just failed for want of room; what was answered goes first.
+    #[error("queue `{queue}` takes nothing while the disk is full: {error}")]
+    StoreFull {
+        /// The queue.
+        queue: Arc<str>,
+        /// What the store said.
+        error: ganger_store::StoreError,
+    },
+    /// The queue takes nothing new.
+    #[error(
+        "queue `{queue}` is draining: it takes no new tasks; `ganger queue resume {queue}` opens it"
+    )]
+    Draining {
+        /// The queue.
+        queue: Arc<str>,
+    },
+    /// A task has a key, and nothing is limited per key.
+    #[error(
+        "task {index} of the request for queue `{queue}` has a concurrency key, but the queue limits nothing per key: set `limits.per_key` of the queue"
+    )]
+    NoKeyLimit {
+        /// The queue.
+        queue: Arc<str>,
+        /// Which task of the request, from 0.
+        index: usize,
     },
     /// What a task asks for needs a queue that outlives the daemon.
     #[error(
@@ -122,4 +195,21 @@ pub enum PushError {
         /// The queue.
         queue: Arc<str>,
     },
+}
+
+/// A full disk does not empty within milliseconds; the engine tries again after a second.
+const STORE_FULL_RETRY: Duration = Duration::from_secs(2);
+
+impl PushError {
+    /// When the same push may be taken; `None`: waiting does not help.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::QueueFull { retry_after, .. }
+            | Self::BytesFull { retry_after, .. }
+            | Self::TooOld { retry_after, .. } => Some(*retry_after),
+            Self::StoreFull { .. } => Some(STORE_FULL_RETRY),
+            _ => None,
+        }
+    }
 }

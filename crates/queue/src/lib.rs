@@ -49,16 +49,23 @@ pub mod actions;
 pub mod config;
 pub mod control;
 pub mod engine;
+pub mod limits;
 pub mod retry;
 pub mod schedule;
+pub mod shares;
+pub mod why;
 
 pub use actions::{
     Actions, Attempt, Cancelling, Done, Expired, Failure, Finished, Loaded, Read, Reply, Returned,
 };
 pub use config::{NewTask, PushError, QueueConfig};
 pub use control::{ControlRules, DedupeKey, DedupeRule, Wants};
-pub use engine::{Engine, EngineOptions, EngineStats, Finish, How, Now, QueueIx, Stale, Worker};
+pub use engine::{
+    Engine, EngineOptions, EngineStats, Finish, GateSet, How, Now, QueueIx, Stale, Worker,
+};
+pub use limits::{Limit, LimitRules, Rate};
 pub use retry::{ClassRule, OnClass, RetryRules};
+pub use shares::Lanes;
 
 /// Batches that may be with the writer at a time: one commits while the next is filled.
 pub const IN_FLIGHT_MAX: usize = 2;

@@ -76,6 +76,8 @@ pub struct Cancelled {
     pub from: TaskState,
     /// Number of its last attempt.
     pub attempt: u32,
+    /// Length of its payload.
+    pub payload_len: u64,
 }
 
 /// A task brought back by [`crate::Op::Retry`], or moved by [`crate::Op::Priority`].

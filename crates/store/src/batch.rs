@@ -133,12 +133,12 @@ pub enum Op {
         /// The submitter's tag, handed back.
         req: u64,
     },
-    /// Whether tasks of a queue are handed out.
-    Pause {
+    /// Whether a queue takes tasks and hands them out.
+    Gate {
         /// The queue; made when new.
         queue: Arc<str>,
-        /// Hand out nothing while true.
-        paused: bool,
+        /// Its gate from now on.
+        gate: crate::Gate,
         /// The submitter's tag, handed back.
         req: u64,
     },
@@ -254,6 +254,9 @@ pub struct TaskOptions {
     /// What it asks for beyond being run.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub control: Option<Box<crate::control::Control>>,
+    /// Under which key it counts against its queue's limits per key.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub concurrency_key: Option<Box<str>>,
 }
 
 /// A worker gets a task.

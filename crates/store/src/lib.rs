@@ -46,7 +46,7 @@ pub use dead::{DeadCursor, DeadPage, DeadQuery, DeadRow};
 pub use error::{OpenError, StoreError};
 pub use readers::Readers;
 pub use rows::{
-    AttemptRow, Counts, Cursor, Due, DueRow, Page, QueueRow, ReadyRow, RunningRow, StoreSize,
+    AttemptRow, Counts, Cursor, Due, DueRow, Gate, Page, QueueRow, ReadyRow, RunningRow, StoreSize,
     TaskQuery, TaskRow,
 };
 pub use schedule::{Fire, FireRow, ScheduleMark, ScheduleRow};

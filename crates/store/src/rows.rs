@@ -127,13 +127,26 @@ pub struct AttemptRow {
     pub error: Option<AttemptError>,
 }
 
+/// Whether a queue takes tasks and hands them out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Gate {
+    /// Hands out nothing.
+    pub paused: bool,
+    /// Takes nothing new.
+    pub draining: bool,
+    /// When one of these changed last; milliseconds since 1970.
+    pub since_ms: Option<u64>,
+    /// The configuration changed it, not a person.
+    pub by_config: bool,
+}
+
 /// A queue the store knows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QueueRow {
     /// Its name.
     pub name: Arc<str>,
-    /// Hands out nothing.
-    pub paused: bool,
+    /// Whether it takes tasks and hands them out.
+    pub gate: Gate,
     /// How many tasks are where.
     pub counts: Counts,
 }

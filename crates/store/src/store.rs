@@ -95,6 +95,9 @@ pub trait StoreRead: Send + 'static {
     /// What is known of a queue's result cache.
     fn cache_stats(&mut self, queue: &str) -> Result<CacheStats, StoreError>;
 
+    /// Payload bytes of a queue's unfinished tasks. Walks over all of them: for queues bounded by bytes, at start.
+    fn open_bytes(&mut self, queue: &str) -> Result<u64, StoreError>;
+
     /// Every task under a claim, in order of id.
     fn running(&mut self) -> Result<Vec<RunningRow>, StoreError>;
 

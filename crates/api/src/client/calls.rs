@@ -13,7 +13,7 @@ use crate::{
     ErrorKind, EventLine, Instances, LogLine, NDJSON, NewTask, NextFires, NextQuery, OnError,
     PriorityRequest, PushQuery, Pushed, Queue, Queues, RunAnswer, ScaleRequest, Schedule,
     Schedules, Service, Status, Task, TaskExport, TaskPage, TaskQuery, VerbAnswer, WaitRequest,
-    Waited,
+    Waited, Why,
 };
 use ganger_core::{Priority, TaskId};
 
@@ -220,9 +220,19 @@ impl Client {
         self.verb(format!("/queues/{}/pause", escape(queue)), &(), true).await
     }
 
+    /// `POST /queues/{name}/drain`: it takes no new tasks; what it has goes on.
+    pub async fn drain(&self, queue: &str) -> Result<VerbAnswer, ApiError> {
+        self.verb(format!("/queues/{}/drain", escape(queue)), &(), true).await
+    }
+
     /// `POST /queues/{name}/resume`.
     pub async fn resume(&self, queue: &str) -> Result<VerbAnswer, ApiError> {
         self.verb(format!("/queues/{}/resume", escape(queue)), &(), true).await
+    }
+
+    /// `GET /tasks/{id}/why`: every cause that keeps a task from running.
+    pub async fn why(&self, id: TaskId) -> Result<Why, ApiError> {
+        self.get(format!("/tasks/{id}/why")).await
     }
 
     /// `POST /tasks/{id}/retry`: a discarded, cancelled or completed task becomes available again.

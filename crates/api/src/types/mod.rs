@@ -14,6 +14,7 @@ mod store;
 mod streams;
 mod tasks;
 mod wait;
+mod why;
 
 pub use apply::{Applied, ApplyRequest, Change, ChangeAction};
 pub use basic::{Seconds, Timestamp, V1};
@@ -34,3 +35,4 @@ pub use tasks::{
     TaskQuery, TaskSummary,
 };
 pub use wait::{WaitCondition, WaitConditionError, WaitRequest, Waited};
+pub use why::{Cause, Holder, Why};

@@ -23,6 +23,9 @@ pub struct Queue {
     pub name: String,
     /// Takes tasks but hands none out.
     pub paused: bool,
+    /// Takes no new tasks; what it has goes on.
+    #[serde(default)]
+    pub draining: bool,
     /// Tasks by state.
     pub counts: QueueCounts,
     /// Age of the oldest available task in seconds.

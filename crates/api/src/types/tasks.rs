@@ -34,6 +34,9 @@ pub struct NewTask {
     /// Words to find it by; at most 32 of at most 100 bytes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
+    /// Counts against its queue's limits per key under this name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency_key: Option<String>,
     /// No second task like it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dedupe: Option<super::Dedupe>,

@@ -27,6 +27,7 @@ mod up;
 mod validate;
 mod version;
 mod wait;
+mod why;
 
 pub(crate) use logs::{OWN_LOG, read_error};
 pub(crate) use validate::load as load_config;
@@ -64,6 +65,8 @@ pub(crate) enum Verb {
     Scale(scale::Args),
     /// Wait until a queue is empty, a service is ready or a task is done
     Wait(wait::Args),
+    /// Say why a task does not run, who holds it up and until when
+    Why(why::Args),
     /// Push tasks on a queue
     Push(push::Args),
     /// List, show, retry, cancel tasks, or wait for them
@@ -112,6 +115,7 @@ pub(crate) fn run(verb: Verb, ui: &Ui) -> Result<ExitCode, CliError> {
         Verb::Restart(args) => control::run(control::What::Restart, &args, ui),
         Verb::Scale(args) => scale::run(&args, ui),
         Verb::Wait(args) => wait::run(&args, ui),
+        Verb::Why(args) => why::run(&args, ui),
         Verb::Push(args) => push::run(&args, ui),
         Verb::Task(args) => task::run(&args, ui),
         Verb::Queue(args) => queue::run(&args, ui),

@@ -1,12 +1,15 @@
-//! `ganger queue list|get|pause|resume`.
+//! `ganger queue list|get|pause|drain|resume`.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use ganger_api::Queue;
+use ganger_api::client::ClientOptions;
+use ganger_api::{ApiError, Client, Queue, VerbAnswer, WaitCondition, WaitRequest};
+use ganger_core::Dur;
 
 use super::Json;
 use super::control::all_or_part;
+use super::wait::{FOREVER, GRACE};
 use crate::error::CliError;
 use crate::link;
 use crate::table::{Table, Tone, left, right};
@@ -36,8 +39,22 @@ enum QueueVerb {
     },
     /// Hand out no more tasks; pushes still work
     Pause(Names),
-    /// Hand out tasks again
+    /// Take no more tasks; those there are finished
+    Drain(Drain),
+    /// Take and hand out tasks again
     Resume(Names),
+}
+
+#[derive(Debug, clap::Args)]
+struct Drain {
+    #[command(flatten)]
+    names: Names,
+    /// Wait until nothing is left in them
+    #[arg(short, long)]
+    wait: bool,
+    /// Give up waiting after this long, with exit code 7 [default: never]
+    #[arg(long, value_name = "TIME", requires = "wait")]
+    timeout: Option<Dur>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -67,25 +84,54 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<ExitCode, CliError> {
             }
             Ok(ExitCode::SUCCESS)
         }
-        QueueVerb::Pause(names) => switch(names, true, ui),
-        QueueVerb::Resume(names) => switch(names, false, ui),
+        QueueVerb::Pause(names) => {
+            switch(names, "paused", ui, async |client, queue| client.pause(queue).await)
+        }
+        QueueVerb::Drain(drain) => run_drain(drain, ui),
+        QueueVerb::Resume(names) => {
+            switch(names, "resumed", ui, async |client, queue| client.resume(queue).await)
+        }
     }
 }
 
-fn switch(names: &Names, pause: bool, ui: &Ui) -> Result<ExitCode, CliError> {
+fn switch(
+    names: &Names,
+    past: &str,
+    ui: &Ui,
+    each: impl AsyncFn(&Client, &str) -> Result<VerbAnswer, ApiError>,
+) -> Result<ExitCode, CliError> {
     link::session(ui, async |client| {
         let mut failed = Vec::new();
         for queue in &names.queues {
-            let answer = if pause { client.pause(queue).await } else { client.resume(queue).await };
-            match answer {
-                Ok(_) => {
-                    ui.talk(&format!("{queue} {}", if pause { "paused" } else { "resumed" }));
-                }
+            match each(&client, queue).await {
+                Ok(_) => ui.talk(&format!("{queue} {past}")),
                 Err(error) => failed.push(CliError::from(error)),
             }
         }
         all_or_part(failed, names.queues.len(), ui)
     })
+}
+
+fn run_drain(drain: &Drain, ui: &Ui) -> Result<ExitCode, CliError> {
+    let code =
+        switch(&drain.names, "draining", ui, async |client, queue| client.drain(queue).await)?;
+    if !drain.wait {
+        return Ok(code);
+    }
+    let conditions = drain.names.queues.iter().cloned().map(WaitCondition::QueueEmpty);
+    let request = WaitRequest {
+        conditions: conditions.collect(),
+        timeout_s: drain.timeout.map(|timeout| timeout.0.into()),
+    };
+    let patience = drain.timeout.map_or(FOREVER, |timeout| timeout.0 + GRACE);
+    link::session(ui, async |client| {
+        let options = ClientOptions { verb_timeout: patience, ..ClientOptions::default() };
+        Ok(client.with_options(options).wait(&request).await?)
+    })?;
+    for queue in &drain.names.queues {
+        ui.talk(&format!("{queue} drained"));
+    }
+    Ok(code)
 }
 
 fn show(queues: &[Queue], ui: &Ui) -> Result<(), CliError> {
@@ -127,14 +173,14 @@ fn table(queues: &[Queue]) -> Table {
         right("CANCELLED", 4),
         right("OLDEST", 3),
         left("DURABILITY", 5),
-        left("PAUSED", 1),
+        left("GATE", 1),
     ]);
     for queue in queues {
         let counts = queue.counts;
         let oldest =
             queue.oldest_age_s.map(|age| text::age(Duration::from_secs_f64(age.0.clamp(0.0, 1e9))));
         table.row(
-            if queue.paused { Tone::Warn } else { Tone::Plain },
+            if queue.paused || queue.draining { Tone::Warn } else { Tone::Plain },
             vec![
                 queue.name.clone(),
                 counts.available.to_string(),
@@ -146,7 +192,13 @@ fn table(queues: &[Queue]) -> Table {
                 counts.cancelled.to_string(),
                 oldest.unwrap_or_default(),
                 queue.durability.to_string(),
-                if queue.paused { "paused".to_owned() } else { String::new() },
+                match (queue.paused, queue.draining) {
+                    (true, true) => "paused, draining",
+                    (true, false) => "paused",
+                    (false, true) => "draining",
+                    (false, false) => "",
+                }
+                .to_owned(),
             ],
         );
     }
@@ -168,6 +220,7 @@ mod tests {
             v: V1,
             name: name.to_owned(),
             paused,
+            draining: false,
             counts,
             oldest_age_s: Some(Seconds(83.0)),
             durability: Durability::Fsync,

@@ -9,6 +9,7 @@ mod run;
 mod services;
 mod store;
 mod tasks;
+mod why;
 
 use std::time::Duration;
 

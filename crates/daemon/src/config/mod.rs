@@ -14,6 +14,7 @@ mod diagnostic;
 mod env_file;
 mod interpolate;
 mod model;
+mod pressure;
 mod procfile;
 mod program;
 mod raw;

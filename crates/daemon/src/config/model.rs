@@ -105,6 +105,18 @@ pub struct Queue {
     pub timeout: Dur,
     /// Pushes beyond so many open tasks are refused; `None`: no bound.
     pub max_length: Option<u64>,
+    /// Pushes beyond so many payload bytes of open tasks are refused; `None`: no bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_bytes: Option<Size>,
+    /// Pushes are refused while a task has been available for longer; `None`: no bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<Dur>,
+    /// How many tasks run at once and how often one starts.
+    #[serde(default, skip_serializing_if = "ganger_queue::LimitRules::is_none")]
+    pub limits: ganger_queue::LimitRules,
+    /// How turns are dealt to priorities.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub lanes: ganger_queue::Lanes,
     /// A larger payload is refused.
     pub max_payload: Size,
     /// Takes tasks but hands none out.
@@ -161,6 +173,10 @@ pub struct History {
     pub max_size: Option<Size>,
     /// Findable by their words.
     pub search: bool,
+}
+
+fn is_default(lanes: &ganger_queue::Lanes) -> bool {
+    *lanes == ganger_queue::Lanes::default()
 }
 
 /// `dead`: bounds of a queue's dead letters; the oldest leave first.

@@ -1,6 +1,7 @@
 //! The sections of `ganger.toml` as they are written. The doc comments are the JSON Schema's descriptions.
 
 use super::model::{Kill, Protocol};
+use super::pressure::{LaneWeights, QueueLimits};
 use super::retry::{RawDead, RawRetry};
 use super::schedule::RawSchedule;
 use super::values::{
@@ -116,6 +117,16 @@ section! {
         timeout: Time,
         /// Pushes beyond so many open tasks are refused. Default: no bound.
         max_length: u64,
+        /// Pushes beyond so many payload bytes of open tasks are refused. Default: no bound.
+        max_bytes: Bytes,
+        /// Pushes are refused while a task has been available for longer. Default: no bound.
+        max_age: Time,
+        /// How many tasks run at once and how often one starts. Default: no bounds.
+        limits: QueueLimits,
+        /// Shares of turns of high, normal and low priorities. Default: { high = 80, normal = 15, low = 5 }.
+        lanes: LaneWeights,
+        /// The largest priority always first, however long others wait. Default: false.
+        strict: bool,
         /// A larger payload is refused. Default: "1M".
         max_payload: Bytes,
         /// Takes tasks but hands none out. Default: false.

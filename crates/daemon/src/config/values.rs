@@ -67,7 +67,7 @@ impl FromNode for u32 {
 }
 
 /// A string read by a type's own parser.
-fn parsed<T>(node: &Node<'_>, walk: &mut Walk<'_>, wanted: &str) -> Option<T>
+pub(super) fn parsed<T>(node: &Node<'_>, walk: &mut Walk<'_>, wanted: &str) -> Option<T>
 where
     T: std::str::FromStr,
     T::Err: std::fmt::Display,

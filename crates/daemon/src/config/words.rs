@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::walk::Walk;
 
 /// Words of PM2, supervisord, systemd, compose and the queues, and ours for the same thing.
-const FOREIGN: [(&str, &str); 58] = [
+const FOREIGN: &[(&str, &str)] = &[
     ("instances", "replicas"),
     ("numprocs", "replicas"),
     ("scale", "replicas"),
@@ -64,10 +64,18 @@ const FOREIGN: [(&str, &str); 58] = [
     ("concurrency_policy", "overlap"),
     ("catchup", "missed"),
     ("persistent", "missed"),
+    ("max_len", "max_length"),
+    ("rate_limit", "limits.rate"),
+    ("rate", "limits.rate"),
+    ("max_running", "limits.running"),
+    ("concurrency_key", "limits.key"),
+    ("weights", "lanes"),
+    ("kinds", "kind"),
+    ("per_kind", "kind"),
 ];
 
 /// Keys that the design has and this version does not.
-const LATER: [&str; 29] = [
+const LATER: &[&str] = &[
     "listen",
     "listen_mode",
     "node_cluster",
@@ -76,7 +84,6 @@ const LATER: [&str; 29] = [
     "watch",
     "cache_ttl",
     "unique",
-    "rate",
     "result_ttl",
     "recycle",
     "scale_on",

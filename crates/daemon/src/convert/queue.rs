@@ -42,6 +42,10 @@ pub(crate) fn queue_config(queue: &Queue) -> QueueConfig {
         payload_max: usize::try_from(queue.max_payload.0).unwrap_or(usize::MAX),
         max_len: queue.max_length,
         control: queue.control.as_deref().map(|control| Box::new(rules(control))),
+        max_bytes: queue.max_bytes.map(|size| size.0),
+        max_age: queue.max_age.map(|age| age.0),
+        limits: queue.limits.clone(),
+        lanes: queue.lanes,
     }
 }
 

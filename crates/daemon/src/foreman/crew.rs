@@ -2,6 +2,7 @@
 
 use ganger_api::{ApiError, ErrorKind};
 use ganger_pool::{PoolError, Pools, Schedules, Tasks};
+use ganger_queue::GateSet;
 use ganger_queue::schedule::ScheduleConfig;
 use ganger_supervise::instance::TicketError;
 use ganger_supervise::services::{GroupTicket, ServiceError};
@@ -110,8 +111,8 @@ impl Crew {
             return Ok(());
         }
         let done = match new.paused {
-            true => self.tasks.pause(name).await,
-            false => self.tasks.resume(name).await,
+            true => self.tasks.gate(name, GateSet::Pause, true).await,
+            false => self.tasks.gate(name, GateSet::Resume, true).await,
         };
         done.map_err(task_error)
     }

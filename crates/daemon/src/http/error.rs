@@ -1,13 +1,16 @@
 //! Failures as answers.
 
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use ganger_api::error::ErrorBody;
 use ganger_api::{ApiError, ErrorKind, V1};
 use ganger_pool::{ScheduleError, TaskError};
 use ganger_queue::{Failure, PushError};
 use ganger_store::{RefusedWhy, StoreError};
+
+/// A full disk does not empty within milliseconds.
+const STORE_FULL_RETRY_S: u64 = 2;
 
 /// What a route answers when it fails.
 #[derive(Debug)]
@@ -19,7 +22,12 @@ impl IntoResponse for Fault {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.0.kind.http_status())
             .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        (status, Json(ErrorBody { v: V1, error: self.0 })).into_response()
+        let retry_after = self.0.retry_after_s;
+        let mut response = (status, Json(ErrorBody { v: V1, error: self.0 })).into_response();
+        if let Some(seconds) = retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
     }
 }
 
@@ -33,10 +41,12 @@ impl From<TaskError> for Fault {
     fn from(error: TaskError) -> Self {
         let kind = match &error {
             TaskError::NoQueue(_) | TaskError::NoTask(_) => ErrorKind::NotFound,
-            TaskError::Push(PushError::QueueFull { .. }) | TaskError::TooManyWaiters(_) => {
+            TaskError::Push(error) if error.retry_after().is_some() => ErrorKind::Full,
+            TaskError::Push(PushError::Draining { .. }) | TaskError::TooManyWaiters(_) => {
                 ErrorKind::Conflict
             }
             TaskError::Push(_) | TaskError::NotJson { .. } => ErrorKind::Usage,
+            TaskError::Failed(Failure::Store(StoreError::Full(_))) => ErrorKind::Full,
             TaskError::Failed(Failure::Refused { why: RefusedWhy::NotFound, .. }) => {
                 ErrorKind::NotFound
             }
@@ -47,7 +57,15 @@ impl From<TaskError> for Fault {
             TaskError::ShuttingDown => ErrorKind::NoDaemon,
             _ => ErrorKind::Failed,
         };
-        Self(ApiError::from_error(kind, &error))
+        let mut api = ApiError::from_error(kind, &error);
+        if kind == ErrorKind::Full {
+            api.retry_after_s = Some(STORE_FULL_RETRY_S);
+        }
+        if let TaskError::Push(error) = &error {
+            let whole = |after: std::time::Duration| after.as_secs_f64().ceil() as u64;
+            api.retry_after_s = error.retry_after().map(whole);
+        }
+        Self(api)
     }
 }
 

@@ -121,7 +121,7 @@ async fn queues(full: &Full, registry: &mut Registry) -> Result<(), Fault> {
                 family.get_or_create(&name).set(i64::try_from(n).unwrap_or(i64::MAX));
             }
         }
-        paused.get_or_create(&name).set(i64::from(look.row.paused));
+        paused.get_or_create(&name).set(i64::from(look.row.gate.paused));
     }
     registry.register("queue_tasks", "Tasks by queue and state", depths);
     let [hits, misses, evicted] = caches;

@@ -23,6 +23,7 @@ mod status;
 mod stream;
 mod tasks;
 mod wait;
+mod why;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -52,6 +53,7 @@ pub(crate) fn routes(app: App) -> Router {
         .route("/queues", get(queues::list))
         .route("/queues/{name}", get(queues::one))
         .route("/queues/{name}/pause", post(queues::pause))
+        .route("/queues/{name}/drain", post(queues::drain))
         .route("/queues/{name}/resume", post(queues::resume))
         .route("/queues/{name}/tasks", post(push::push))
         .route("/queues/{name}/stream", post(stream::stream))
@@ -64,6 +66,7 @@ pub(crate) fn routes(app: App) -> Router {
         .route("/tasks", get(tasks::list))
         .route("/tasks/export", get(tasks::export))
         .route("/tasks/{id}", get(tasks::one))
+        .route("/tasks/{id}/why", get(why::why))
         .route("/tasks/{id}/retry", post(tasks::retry))
         .route("/tasks/{id}/priority", post(tasks::priority))
         .route("/queues/{name}/priority", post(tasks::priorities))

@@ -28,6 +28,8 @@ pub(crate) struct Line<'a> {
     retry: Option<super::retry::Own>,
     #[serde(borrow, default)]
     key: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    concurrency_key: Option<Text<'a>>,
     #[serde(default)]
     tags: Option<Tags>,
     #[serde(default)]
@@ -178,6 +180,9 @@ impl Parser {
         if let Some(tags) = line.tags.filter(|tags| !tags.0.is_empty()) {
             options.get_or_insert_default().tags = tags.0;
         }
+        if let Some(key) = line.concurrency_key {
+            options.get_or_insert_default().concurrency_key = Some(key.0.into());
+        }
         let delay = line.delay.map_or(0, |d| u64::try_from(d.0.as_millis()).unwrap_or(u64::MAX));
         let task = NewTask {
             kind,
@@ -207,7 +212,7 @@ impl Parser {
     }
 }
 
-const SHAPE: &str = r#"a task is {"kind"?,"payload","priority"?,"delay"?,"at"?,"retry"?,"key"?,"tags"?,"dedupe"?,"deadline"?,"expires_in"?,"result_ttl"?,"cache"?}; the payload is any JSON"#;
+const SHAPE: &str = r#"a task is {"kind"?,"payload","priority"?,"delay"?,"at"?,"retry"?,"key"?,"concurrency_key"?,"tags"?,"dedupe"?,"deadline"?,"expires_in"?,"result_ttl"?,"cache"?}; the payload is any JSON"#;
 
 fn bad_line(line: u64, error: &serde_json::Error) -> ApiError {
     let message = format!("line {line} is not a task: {error}");

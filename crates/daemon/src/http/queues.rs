@@ -1,10 +1,11 @@
-//! Queues: looking, pausing, resuming.
+//! Queues: looking, pausing, draining, resuming.
 
 use axum::Json;
 use axum::extract::{Path, State};
 use ganger_api::{Queue, QueueCache, QueueCounts, Queues, Seconds, Timestamp, V1, VerbAnswer};
 use ganger_core::TaskState;
 use ganger_pool::QueueLook;
+use ganger_queue::GateSet;
 use ganger_store::CacheStats;
 
 use super::error::Answer;
@@ -30,6 +31,11 @@ pub(crate) async fn pause(State(app): State<App>, Path(name): Path<String>) -> A
     Ok(Json(VerbAnswer { v: V1, done: vec![name], notes: Vec::new() }))
 }
 
+pub(crate) async fn drain(State(app): State<App>, Path(name): Path<String>) -> Answer<VerbAnswer> {
+    app.full()?.tasks.gate(&name, GateSet::Drain, false).await?;
+    Ok(Json(VerbAnswer { v: V1, done: vec![name], notes: Vec::new() }))
+}
+
 pub(crate) async fn resume(State(app): State<App>, Path(name): Path<String>) -> Answer<VerbAnswer> {
     app.full()?.tasks.resume(&name).await?;
     Ok(Json(VerbAnswer { v: V1, done: vec![name], notes: Vec::new() }))
@@ -41,7 +47,8 @@ fn queue(look: &QueueLook, cache: CacheStats) -> Queue {
     Queue {
         v: V1,
         name: look.row.name.to_string(),
-        paused: look.row.paused,
+        paused: look.row.gate.paused,
+        draining: look.row.gate.draining,
         counts: QueueCounts {
             scheduled: count(TaskState::Scheduled),
             available: count(TaskState::Available),

@@ -59,6 +59,11 @@ impl Dispatcher {
                 Read::Refill { queue, priority, .. } => {
                     Loaded::Refill { queue, priority, rows: Err(error) }
                 }
+                Read::Left { queue, group, priority, after_seq, .. } => {
+                    let rows = Err(error);
+                    Loaded::Left { queue, group, priority, after_seq, rows }
+                }
+                Read::Bytes { queue } => Loaded::Bytes { queue, bytes: Err(error) },
                 Read::Due { .. } => Loaded::Due(Err(error)),
                 Read::Limits { .. } => Loaded::Limits(Err(error)),
             })

@@ -1,9 +1,10 @@
-//! Callers that wait for a queue to be empty.
+//! Callers that wait for a queue to be empty, and queues that are drained.
 
+use ganger_core::Event;
 use ganger_queue::{IN_FLIGHT_MAX, QueueIx};
 
 use super::Answer;
-use super::run::Dispatcher;
+use super::run::{Dispatcher, now};
 use crate::error::TaskError;
 
 /// Callers that may wait for queues at a time: each is a person or a script.
@@ -53,6 +54,38 @@ impl Dispatcher {
                 }
                 _ => self.empties.push(watch),
             }
+        }
+    }
+
+    /// A queue's gate has changed: when it drains, its end is told.
+    pub(super) fn watch_drain(&mut self, ix: QueueIx) {
+        self.drains.retain(|other| *other != ix);
+        if self.engine.gate(ix).draining {
+            self.drains.push(ix);
+        }
+    }
+
+    /// Tells of queues that are drained; nearly always there is none.
+    pub(super) fn tell_drained_queues(&mut self) {
+        if self.drains.is_empty() || !self.out.is_empty() {
+            return;
+        }
+        let engine = &self.engine;
+        let (done, rest) = self.drains.iter().partition(|ix| engine.counts(**ix).unfinished() == 0);
+        self.drains = rest;
+        let done: Vec<QueueIx> = done;
+        for ix in done {
+            let event = Event {
+                seq: 0,
+                ts_ms: now().wall_ms,
+                kind: "queue.drained".into(),
+                name: self.engine.name(ix).to_string(),
+                slot: None,
+                from: None,
+                to: None,
+                reason: "it takes nothing new, and what it had is finished".into(),
+            };
+            crate::events::tell(&self.told, event);
         }
     }
 }

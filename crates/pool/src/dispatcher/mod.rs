@@ -24,7 +24,7 @@ mod workers;
 use std::sync::Arc;
 
 use ganger_core::{TaskId, TaskState};
-use ganger_queue::{EngineStats, NewTask, QueueConfig};
+use ganger_queue::{EngineStats, GateSet, NewTask, QueueConfig};
 use ganger_store::{Page, TaskRow};
 use tokio::sync::oneshot;
 
@@ -82,9 +82,10 @@ pub(crate) enum Msg {
         attempt: Option<u32>,
         reply: Answer<()>,
     },
-    Pause {
+    Gate {
         queue: Arc<str>,
-        paused: bool,
+        set: GateSet,
+        by_config: bool,
         reply: Answer<()>,
     },
     Configure {
@@ -117,6 +118,11 @@ pub(crate) enum Msg {
     Look {
         queue: Option<Arc<str>>,
         reply: Answer<Vec<QueueLook>>,
+    },
+    /// Why a task does not run, as far as queues and workers know.
+    Why {
+        task: Box<TaskRow>,
+        reply: oneshot::Sender<crate::why::Facts>,
     },
     Stats {
         reply: oneshot::Sender<DispatchStats>,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ganger_core::{Durability, TaskId, TaskState};
 use ganger_queue::{Done, Failure, Finished, QueueIx, Reply};
-use ganger_store::{Page, QueueRow};
+use ganger_store::{Page, QueueRow, TaskRow};
 use tokio::sync::{mpsc, oneshot};
 
 use super::run::{Dispatcher, now};
@@ -13,6 +13,7 @@ use crate::bulk::{Group, GroupAnswers};
 use crate::error::TaskError;
 use crate::stream::StreamRoom;
 use crate::tasks::{Ended, Pushed, QueueLook};
+use crate::why::{Facts, WorkerFact};
 
 /// Who waits for the engine's answer to a request.
 #[derive(Debug)]
@@ -57,10 +58,11 @@ impl Dispatcher {
                 let req = self.expect(ReplyTo::Plain(reply));
                 self.engine.purge(req, id, attempt);
             }
-            Msg::Pause { queue, paused, reply } => match self.queue_ix(&queue) {
+            Msg::Gate { queue, set, by_config, reply } => match self.queue_ix(&queue) {
                 Ok(ix) => {
                     let req = self.expect(ReplyTo::Plain(reply));
-                    self.engine.pause(req, ix, paused);
+                    self.engine.set_gate(req, ix, set, by_config, now());
+                    self.watch_drain(ix);
                 }
                 Err(error) => answer(reply, Err(error)),
             },
@@ -85,6 +87,7 @@ impl Dispatcher {
                 answer(reply, self.memory_list(&queue, state, limit));
             }
             Msg::Look { queue, reply } => answer(reply, self.look(queue.as_deref())),
+            Msg::Why { task, reply } => drop(reply.send(self.why(&task))),
             Msg::Stats { reply } => {
                 let _ = reply.send(self.figures());
             }
@@ -250,6 +253,29 @@ impl Dispatcher {
         self.engine.config(ix).is_some_and(|c| c.durability == Durability::Memory)
     }
 
+    fn why(&self, task: &TaskRow) -> Facts {
+        // A queue that is no longer configured hands out nothing, and no pool takes from it.
+        let Some(ix) = self.engine.queue(&task.queue) else { return Facts::default() };
+        let takers = self.workers.values().filter(|row| row.queues.contains(&ix) && !row.leaving);
+        let workers: Vec<WorkerFact> = takers
+            .map(|row| WorkerFact {
+                name: row.worker.name.clone(),
+                free: row.free() > 0,
+                lanes: row.lanes,
+                holds: self.engine.held_by(row.worker.key),
+            })
+            .collect();
+        let now = now();
+        let held = workers.iter().filter_map(|worker| self.engine.eta(ix, &worker.holds, now));
+        Facts {
+            queue: self.engine.why(ix, task, now),
+            eta: held.min(),
+            service: self.engine.service_time(ix),
+            going_down: self.draining.is_some(),
+            workers,
+        }
+    }
+
     fn look(&self, queue: Option<&str>) -> Result<Vec<QueueLook>, TaskError> {
         let all = match queue {
             Some(name) => vec![self.queue_ix(name)?],
@@ -262,7 +288,7 @@ impl Dispatcher {
         let config = self.engine.config(ix)?.clone();
         let row = QueueRow {
             name: self.engine.name(ix),
-            paused: self.engine.is_paused(ix),
+            gate: self.engine.gate(ix),
             counts: self.engine.counts(ix),
         };
         Some(QueueLook { row, config, oldest_ms: self.engine.memory_oldest_ms(ix) })

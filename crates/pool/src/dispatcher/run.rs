@@ -49,6 +49,8 @@ pub(crate) struct Dispatcher {
     pub(super) watching: usize,
     pub(super) empties: Vec<super::empty::EmptyWatch>,
     pub(super) at_rest: Vec<super::load::WorkWatch>,
+    /// Queues that take nothing new and are not known to be empty.
+    pub(super) drains: Vec<QueueIx>,
     pub(super) streams: IdMap<u64, super::requests::StreamRow>,
     pub(super) in_stream: IdMap<TaskId, u64>,
     /// Every configured queue, by name.
@@ -71,7 +73,7 @@ impl Dispatcher {
         // One more than can be out: a send never fails.
         let (settle, settled) = mpsc::channel(IN_FLIGHT_MAX + 1);
         let DispatcherParts { engine, writer, readers, told, queues } = parts;
-        let dispatcher = Self {
+        let mut dispatcher = Self {
             engine,
             writer,
             readers,
@@ -84,6 +86,7 @@ impl Dispatcher {
             replies: IdMap::default(),
             watchers: IdMap::default(),
             watching: 0,
+            drains: Vec::new(),
             empties: Vec::new(),
             at_rest: Vec::new(),
             streams: IdMap::default(),
@@ -96,6 +99,8 @@ impl Dispatcher {
             stats: DispatchStats::default(),
             turn: 0,
         };
+        let drains: Vec<QueueIx> = dispatcher.queues.values().copied().collect();
+        drains.into_iter().for_each(|ix| dispatcher.watch_drain(ix));
         (dispatcher, tell)
     }
 
@@ -150,6 +155,7 @@ impl Dispatcher {
         self.tell_drained();
         self.tell_empty();
         self.wake_pools();
+        self.tell_drained_queues();
     }
 
     fn submit(&mut self) {

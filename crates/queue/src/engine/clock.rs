@@ -21,6 +21,7 @@ impl Engine {
         if self.reads_again_at.is_some_and(|at| at <= now.at) {
             self.read_again();
         }
+        self.tick_limits(now);
         self.unpark(now);
         self.look_for_due(now);
         self.look_for_limits(now);
@@ -37,6 +38,7 @@ impl Engine {
         [
             self.hold_until,
             self.reads_again_at,
+            self.next_token(),
             self.due.next_ms().map(wall),
             self.limits.next_ms().map(wall),
             self.parked_due.peek().map(|Reverse((ms, _))| wall(*ms)),

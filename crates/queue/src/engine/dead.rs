@@ -93,6 +93,7 @@ impl Engine {
         let revived_at_ms = TaskId::from_raw(seq).map(TaskId::drawn_at_ms);
         row.options.get_or_insert_default().revived_at_ms = revived_at_ms;
         queue.moved(Some(done.state), Some(TaskState::Available));
+        queue.add_bytes(row.payload.len());
         queue.admit(Waiting { row, history: done.history, birth: None }, true);
     }
 }

@@ -1,7 +1,8 @@
 //! Commits that did not happen: nothing may be lost, nothing may run twice, and nobody spins.
 //!
 //! Pushes, cancels, retries and pauses are answered with the error. Claims are taken back: the tasks wait again.
-//! Outcomes can't be taken back, so they go out again with the first commit after [`HOLD`].
+//! Outcomes can't be taken back, so they go out again with the first commit after [`HOLD`]. On a full disk they have the
+//! first commit to themselves: pushes are refused at once meanwhile, for what is short fits where what is long does not.
 
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ impl Engine {
     pub(super) fn failed(&mut self, ops: Vec<Op>, error: &StoreError, now: Now) {
         self.stats.failed_commits += 1;
         self.hold_until = Some(now.at + HOLD);
+        self.held = Some(error.clone());
         let failure = || Err(Failure::Store(error.clone()));
         for op in ops {
             match op {
@@ -51,7 +53,7 @@ impl Engine {
                     }
                     self.reply(req, failure());
                 }
-                Op::Retry { req, .. } | Op::Purge { req, .. } | Op::Pause { req, .. } => {
+                Op::Retry { req, .. } | Op::Purge { req, .. } | Op::Gate { req, .. } => {
                     self.reply(req, failure());
                 }
                 Op::Started { .. } | Op::Event(_) | Op::Desire { .. } => {}
@@ -68,6 +70,7 @@ impl Engine {
             return;
         }
         self.actions.returned.push(Returned { worker: run.worker, id, token });
+        self.uncount(id, true);
         if let Some(run) = self.running.remove(&id) {
             let mut row = run.row;
             row.attempt -= 1;

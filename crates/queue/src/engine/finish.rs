@@ -10,7 +10,7 @@ use ganger_store::{
 
 use super::lane::Waiting;
 use super::row::DoneTask;
-use super::{Engine, Finish, Now, Phase, QueueIx, Running, Stale};
+use super::{Engine, Finish, How, Now, Phase, QueueIx, Running, Stale};
 use crate::actions::Finished;
 use crate::retry::decide::{Case, Then, Verdict, decide};
 
@@ -28,7 +28,7 @@ impl Engine {
         };
         run.phase = Phase::Ending;
         run.pid = pid.unwrap_or(run.pid);
-        let ix = run.ix;
+        let (ix, began, demand) = (run.ix, run.started_at_ms, run.demand.take());
         let case = Case {
             rules: &self.queues[ix.0 as usize].config.retry,
             options: run.row.options.as_deref(),
@@ -39,14 +39,21 @@ impl Engine {
             cancel: run.cancel || past_deadline(&run.row, now),
             unit: self.random.f64(),
         };
+        let unused = matches!(how, How::Released);
         let verdict = decide(how, case);
         self.count(&verdict);
+        if let Some(began) = began {
+            self.row_mut(ix).pace.ended(now.wall_ms.saturating_sub(began), now.at);
+        }
         if self.row(ix).is_memory() {
             if let Some(run) = self.running.remove(&id) {
                 self.end_memory(run, verdict, now);
             }
         } else {
             self.end_durable(id, pid, verdict, now);
+        }
+        if demand.is_some() {
+            self.release(ix, demand, unused);
         }
         self.purge_deadlines();
         Ok(())
@@ -169,6 +176,7 @@ impl Engine {
         let End { state, result, error, reason } = end;
         let queue = self.row_mut(ix);
         queue.moved(Some(from), Some(state));
+        queue.drop_bytes(row.payload.len() as u64);
         let finished = Finished {
             id: row.id,
             queue: Arc::clone(&queue.name),

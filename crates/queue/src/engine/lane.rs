@@ -60,6 +60,8 @@ pub(crate) struct Lane {
     reading: bool,
     /// Tasks that left for another lane while a read was under way: it may still bring them.
     gone: Vec<TaskId>,
+    /// The next read begins here at the latest.
+    rewound: Option<i64>,
 }
 
 impl Default for Lane {
@@ -74,6 +76,7 @@ impl Default for Lane {
             asked: -1,
             reading: false,
             gone: Vec::new(),
+            rewound: None,
         }
     }
 }
@@ -116,7 +119,7 @@ impl Lane {
         true
     }
 
-    fn insert(&mut self, waiting: Waiting) {
+    pub(crate) fn insert(&mut self, waiting: Waiting) {
         let seq = waiting.row.seq;
         let bytes = waiting.row.payload.len();
         if self.window.back().is_none_or(|last| last.row.seq < seq) {
@@ -151,6 +154,12 @@ impl Lane {
         Some(waiting)
     }
 
+    /// A task of this place is in the window.
+    pub(crate) fn has(&self, seq: i64) -> bool {
+        let at = self.window.partition_point(|w| w.row.seq < seq);
+        self.window.get(at).is_some_and(|w| w.row.seq == seq)
+    }
+
     /// A push with a task of this place was committed.
     pub(crate) fn committed(&mut self, seq: i64) {
         if self.tail && seq > self.cursor {
@@ -165,8 +174,12 @@ impl Lane {
     /// The place to read on from, when it is time for it.
     pub(crate) fn ask(&mut self) -> Option<i64> {
         let low = self.window.len() < WINDOW_MAX / 2 && self.bytes < WINDOW_BYTES / 2;
-        if !(self.tail && !self.reading && low && self.readable > self.asked) {
+        let more = self.readable > self.asked || self.rewound.is_some();
+        if !(self.tail && !self.reading && low && more) {
             return None;
+        }
+        if let Some(to) = self.rewound.take() {
+            self.cursor = self.cursor.min(to);
         }
         self.reading = true;
         self.asked = self.readable;
@@ -192,7 +205,7 @@ impl Lane {
             self.asked = -1;
             return;
         }
-        if self.spilled <= self.asked.max(self.cursor) {
+        if self.rewound.is_none() && self.spilled <= self.asked.max(self.cursor) {
             self.tail = false;
         }
     }
@@ -202,6 +215,14 @@ impl Lane {
         if self.reading {
             self.gone.push(id);
         }
+    }
+
+    /// Tasks between these places are only in the store; the next read begins behind `after`.
+    pub(crate) fn rewind(&mut self, after: i64, last: i64) {
+        self.tail = true;
+        self.rewound = Some(self.rewound.map_or(after, |to| to.min(after)));
+        self.spilled = self.spilled.max(last).max(self.cursor);
+        self.readable = self.readable.max(last);
     }
 
     /// The read failed; it may be asked for again.

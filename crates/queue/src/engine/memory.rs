@@ -33,8 +33,7 @@ impl Engine {
             if let Some(done) = queue.done(id) {
                 return Some(done_row(&queue.name, done));
             }
-            let waiting =
-                queue.lanes().flat_map(super::lane::Lane::iter).find(|w| w.row.id == id)?;
+            let waiting = queue.waiting().find(|w| w.row.id == id)?;
             Some(waiting_row(&queue.name, waiting))
         })
     }
@@ -50,7 +49,7 @@ impl Engine {
             tasks.extend(running.map(|run| self.running_row(run)).take(limit));
         }
         if wanted(TaskState::Available) {
-            let waiting = queue.lanes().flat_map(super::lane::Lane::iter);
+            let waiting = queue.waiting();
             let room = limit.saturating_sub(tasks.len());
             tasks.extend(waiting.take(room).map(|w| waiting_row(&queue.name, w)));
         }
@@ -67,7 +66,7 @@ impl Engine {
     /// When the task of a memory queue became available that waits longest; milliseconds since 1970.
     #[must_use]
     pub fn memory_oldest_ms(&self, ix: QueueIx) -> Option<u64> {
-        let oldest = self.row(ix).lanes().filter_map(super::lane::Lane::head_seq).min()?;
+        let oldest = self.row(ix).oldest_seq()?;
         Some((oldest.unsigned_abs() >> 22) + TASK_ID_ORIGIN_MS)
     }
 

@@ -3,7 +3,8 @@
 //! - `push`: new tasks · `take`: claims · `finish`: ends of attempts, by the rules in [`crate::retry`]
 //! - `settle`: answers of the writer · `failed`: commits that did not happen
 //! - `reads`: refills and due tasks · `clock`: deadlines · `request`: cancel, retry, pause
-//! - `memory`: tasks that live here only · `lane`, `row`: the waiting tasks of a queue
+//! - `limited`: limits of queues, and what happens to them
+//! - `pressure`: what a queue refuses to take · `memory`: tasks that live here only · `lane`, `row`: the waiting tasks of a queue
 //!
 //! A durable task's life as the engine sees it:
 //!
@@ -17,17 +18,20 @@ mod control;
 mod dead;
 mod failed;
 mod finish;
-mod lane;
+pub(crate) mod lane;
+mod limited;
 mod memory;
+mod pressure;
 mod push;
 mod reads;
 mod request;
-mod row;
+pub(crate) mod row;
 mod settle;
 mod take;
 #[cfg(test)]
 mod tests;
 mod told;
+mod why;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -35,13 +39,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ganger_core::{Priority, TaskId, TaskIdSource, TaskState, Token};
-use ganger_store::{AttemptRow, Batch, Counts, KeepBounds, Op, QueueRow, ReadyRow, RunningRow};
+use ganger_store::{
+    AttemptRow, Batch, Counts, Gate, KeepBounds, Op, QueueRow, ReadyRow, RunningRow, StoreError,
+};
 
 use crate::actions::Actions;
 use crate::config::QueueConfig;
+use crate::limits::Demand;
 use lane::Waiting;
 use row::{IdMap, QueueState};
-pub use told::{EngineOptions, EngineStats, Finish, How, Now, QueueIx, Stale, Worker};
+pub use told::{EngineOptions, EngineStats, Finish, GateSet, How, Now, QueueIx, Stale, Worker};
 
 /// Where an attempt is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +81,8 @@ struct Running {
     cancel: bool,
     expired: bool,
     timeout: Duration,
+    /// What it is counted under, until its end is confirmed; `None` in queues without limits.
+    demand: Option<Box<Demand>>,
 }
 
 /// A task of a memory queue that waits for its time.
@@ -89,6 +98,8 @@ struct Parked {
 #[derive(Debug)]
 pub struct Engine {
     queues: Vec<QueueState>,
+    /// Those with limits.
+    limited: Vec<QueueIx>,
     names: HashMap<Arc<str>, QueueIx>,
     running: IdMap<Running>,
     /// Due tasks whose promotion is not committed.
@@ -108,10 +119,16 @@ pub struct Engine {
     random: fastrand::Rng,
     batch: Batch,
     in_flight: usize,
+    /// Number of the last batch that was answered.
+    settled_no: u64,
     /// Outcomes of commits that failed.
     redo: Vec<Op>,
+    /// Why the last commit failed, until one succeeds.
+    held: Option<StoreError>,
     /// No commit before this moment, after one failed.
     hold_until: Option<Instant>,
+    /// Queues whose bytes could not be read.
+    bytes_again: Vec<QueueIx>,
     /// Reads that failed are asked for again then.
     reads_again_at: Option<Instant>,
     clock: Now,
@@ -125,6 +142,7 @@ impl Engine {
     pub fn new(options: EngineOptions) -> Self {
         Self {
             queues: Vec::new(),
+            limited: Vec::new(),
             names: HashMap::new(),
             running: IdMap::default(),
             promoting: IdMap::default(),
@@ -141,8 +159,11 @@ impl Engine {
             random: fastrand::Rng::with_seed(options.seed),
             batch: Batch { no: 1, ..Batch::default() },
             in_flight: 0,
+            settled_no: 0,
             redo: Vec::new(),
+            held: None,
             hold_until: None,
+            bytes_again: Vec::new(),
             reads_again_at: None,
             clock: Now::real(),
             actions: Actions::default(),
@@ -157,12 +178,17 @@ impl Engine {
             let queue = self.row_mut(ix);
             let keeps = queue.config.durability;
             let bounds = queue.config.dead;
+            let weighed = queue.config.max_bytes.is_some();
             queue.config = config;
             if queue.unfinished() > 0 {
                 queue.config.durability = keeps;
             }
             if queue.config.dead != bounds {
                 self.keep_dead(ix);
+            }
+            self.limit_anew(ix);
+            if !weighed {
+                self.ask_bytes(ix);
             }
             return ix;
         }
@@ -173,6 +199,7 @@ impl Engine {
         if self.row(ix).config.dead != KeepBounds::default() {
             self.keep_dead(ix);
         }
+        self.limit_anew(ix);
         ix
     }
 
@@ -187,7 +214,7 @@ impl Engine {
     pub fn restore(&mut self, ix: QueueIx, row: &QueueRow, lanes: &[Priority]) {
         let below = self.draw().raw();
         let queue = self.row_mut(ix);
-        queue.paused = row.paused;
+        queue.gate = row.gate;
         queue.counts = row.counts;
         for priority in lanes {
             queue.restore_lane(*priority, below);
@@ -198,6 +225,7 @@ impl Engine {
         }
         self.due.look_now();
         self.limits.look_now();
+        self.ask_bytes(ix);
         self.refill(ix);
     }
 
@@ -231,6 +259,7 @@ impl Engine {
                 expired: false,
                 timeout,
                 history: Vec::new(),
+                demand: self.count_resumed(ix, &claim.row),
                 row: claim.row,
             };
             self.running.insert(running.row.id, running);
@@ -281,7 +310,13 @@ impl Engine {
     /// Whether a queue hands out nothing.
     #[must_use]
     pub fn is_paused(&self, ix: QueueIx) -> bool {
-        self.row(ix).paused
+        self.row(ix).gate.paused
+    }
+
+    /// Whether a queue takes tasks and hands them out.
+    #[must_use]
+    pub fn gate(&self, ix: QueueIx) -> Gate {
+        self.row(ix).gate
     }
 
     /// A queue's name.

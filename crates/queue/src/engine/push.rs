@@ -6,7 +6,7 @@ use ganger_store::{Enqueue, Fire, Op, Push, ReadyRow};
 use super::lane::{Birth, Waiting};
 use super::{Engine, Now, QueueIx};
 use crate::actions::{Done, Reply};
-use crate::config::{MEMORY_LEN_MAX, NewTask, PushError};
+use crate::config::{NewTask, PushError};
 
 impl Engine {
     /// New tasks. The reply with tag `req` comes when they are acknowledged.
@@ -65,40 +65,6 @@ impl Engine {
         self.may_push(ix, tasks.len(), tasks.iter())
     }
 
-    /// Whether a push of these would be taken: for callers that push several times and want all or nothing. What is
-    /// said holds until the engine is told something else.
-    ///
-    /// # Errors
-    /// [`PushError`]
-    pub fn may_push<'a>(
-        &self,
-        ix: QueueIx,
-        n: usize,
-        mut tasks: impl Iterator<Item = &'a NewTask>,
-    ) -> Result<(), PushError> {
-        let row = self.row(ix);
-        let queue = || row.name.clone();
-        if n == 0 {
-            return Err(PushError::Nothing { queue: queue() });
-        }
-        let max = row.config.payload_max;
-        let long = |(index, task): (usize, &NewTask)| {
-            let len = task.payload.len();
-            (len > max).then_some((index, len))
-        };
-        if let Some((index, len)) = tasks.by_ref().enumerate().find_map(long) {
-            return Err(PushError::PayloadTooLarge { queue: queue(), index, len, max });
-        }
-        let bound = row.config.max_len.or(row.is_memory().then_some(MEMORY_LEN_MAX));
-        let (len, more) = (row.unfinished(), n as u64);
-        match bound {
-            Some(max) if len + more > max => {
-                Err(PushError::QueueFull { queue: queue(), len, more, max })
-            }
-            _ => Ok(()),
-        }
-    }
-
     fn push_durable(
         &mut self,
         req: u64,
@@ -116,6 +82,7 @@ impl Engine {
             let run_at_ms = if later { new.run_at_ms } else { 0 };
             let row = self.row_mut(ix);
             row.pending[usize::from(later)] += 1;
+            row.add_bytes(new.payload.len());
             if !later {
                 let birth = Some(Birth { batch, op, task: at });
                 let waiting = Waiting { row: ready_row(id, &new), history: Vec::new(), birth };
@@ -155,6 +122,7 @@ impl Engine {
         for new in tasks {
             let id = self.draw();
             ids.push(id);
+            self.row_mut(ix).add_bytes(new.payload.len());
             let waiting = Waiting::stored(ready_row(id, &new));
             if new.run_at_ms > now.wall_ms {
                 self.park(ix, waiting, new.run_at_ms, TaskState::Scheduled);

@@ -16,7 +16,7 @@ use crate::actions::{Loaded, Read};
 /// Due tasks of one read.
 const DUE_MAX: usize = if cfg!(test) { 4 } else { 1_024 };
 /// How long a failed read waits for its repetition.
-const AGAIN: Duration = Duration::from_secs(1);
+pub(super) const AGAIN: Duration = Duration::from_secs(1);
 
 /// When to look for due tasks.
 #[derive(Debug, Default)]
@@ -117,6 +117,10 @@ impl Engine {
         match loaded {
             Loaded::Refill { queue, priority, rows } => self.refilled(&queue, priority, rows, now),
             Loaded::Limits(limits) => self.limits_loaded(limits, now),
+            Loaded::Left { queue, group, priority, after_seq, rows } => {
+                self.left_loaded(&queue, (group, priority, after_seq), rows, now);
+            }
+            Loaded::Bytes { queue, bytes } => self.bytes_loaded(&queue, bytes, now),
             Loaded::Due(Ok(due)) => self.promote(due),
             Loaded::Due(Err(error)) => {
                 tracing::warn!(%error, "looking for due tasks failed");
@@ -140,10 +144,15 @@ impl Engine {
             Ok((rows, cut)) => {
                 let last = rows.last().map(|row| row.seq);
                 // The store may be ahead of the answers that have reached us.
+                let limits = row.limits.take();
+                let aside = |id| limits.as_ref().is_some_and(|limits| limits.holds(id).is_some());
                 let new = rows.into_iter().filter(|row| {
-                    !running.contains_key(&row.id) && !promoting.contains_key(&row.id)
+                    !running.contains_key(&row.id)
+                        && !promoting.contains_key(&row.id)
+                        && !aside(row.id)
                 });
                 row.lane_mut(priority).refilled(new, last, cut);
+                row.limits = limits;
                 row.mark(priority);
                 self.refill(ix);
             }
@@ -157,6 +166,10 @@ impl Engine {
 
     pub(super) fn read_again(&mut self) {
         self.reads_again_at = None;
+        self.read_all_left(true);
+        for ix in std::mem::take(&mut self.bytes_again) {
+            self.ask_bytes(ix);
+        }
         for at in 0..self.queues.len() {
             self.refill(QueueIx(u32::try_from(at).unwrap_or(u32::MAX)));
         }

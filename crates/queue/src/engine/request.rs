@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use ganger_core::{TaskId, TaskState};
-use ganger_store::{Op, RefusedWhy};
+use ganger_store::{Gate, Op, RefusedWhy};
 
 use super::finish::End;
 use super::lane::Waiting;
 use super::{Engine, Now, Phase, QueueIx};
 use crate::actions::{Cancelling, Done, Failure};
+use crate::engine::GateSet;
 
 impl Engine {
     /// A task shall not run. The reply comes after the commit; for a running task at once, as [`Done::Cancelling`].
@@ -54,22 +55,32 @@ impl Engine {
         self.reply(req, Ok(Done::Cancelled));
     }
 
-    /// Whether a queue hands out tasks. Takes effect at once; the reply comes after the commit.
-    pub fn pause(&mut self, req: u64, ix: QueueIx, paused: bool) {
+    /// Whether a queue takes tasks and hands them out. Takes effect at once; the reply comes after the commit.
+    pub fn set_gate(&mut self, req: u64, ix: QueueIx, set: GateSet, by_config: bool, now: Now) {
+        self.clock = now;
         let row = self.row_mut(ix);
-        row.paused = paused;
-        if row.is_memory() {
-            return self.reply(req, Ok(if paused { Done::Paused } else { Done::Resumed }));
+        let (paused, draining) = match set {
+            GateSet::Pause => (true, row.gate.draining),
+            GateSet::Drain => (row.gate.paused, true),
+            GateSet::Resume => (false, false),
+        };
+        let same = (paused, draining) == (row.gate.paused, row.gate.draining);
+        if !same {
+            row.gate = Gate { paused, draining, since_ms: Some(now.wall_ms), by_config };
         }
-        let queue = Arc::clone(&row.name);
+        if row.is_memory() {
+            return self.reply(req, Ok(Done::Gated));
+        }
+        let (queue, gate) = (Arc::clone(&row.name), row.gate);
         self.batch.sync = true;
-        self.batch.ops.push(Op::Pause { queue, paused, req });
+        self.batch.ops.push(Op::Gate { queue, gate, req });
     }
 
     /// Takes a waiting task out of whatever window it is in.
     pub(super) fn remove_waiting(&mut self, id: TaskId) -> Option<(QueueIx, Waiting)> {
+        let now = self.clock.at;
         self.queues.iter_mut().enumerate().find_map(|(at, queue)| {
-            let waiting = queue.remove_waiting(id)?;
+            let waiting = queue.remove_waiting(id, now)?;
             Some((QueueIx(u32::try_from(at).unwrap_or(u32::MAX)), waiting))
         })
     }

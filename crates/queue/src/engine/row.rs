@@ -1,15 +1,20 @@
 //! One queue: its rules, its lanes, its counts, and for memory queues its finished tasks.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use ganger_core::{Durability, Priority, TaskId, TaskState};
-use ganger_store::{AttemptError, AttemptRow, Counts, DeadReason, ReadyRow};
+use ganger_store::{AttemptError, AttemptRow, Counts, DeadReason, Gate, ReadyRow};
 
 use super::lane::{Lane, Waiting};
+use super::pressure::Pace;
 use crate::config::QueueConfig;
+use crate::limits::{Group, Limits, Room};
+use crate::shares::{LANES, Lanes, Shares, range_of};
 
 /// Finished tasks of a memory queue that can still be looked up.
 const DONE_MAX: usize = 10_000;
@@ -41,6 +46,36 @@ impl Hasher for IdHasher {
     }
 }
 
+/// One bit per priority, largest word last.
+const fn bits_of(low: u8, high: u8) -> [u64; 4] {
+    let mut bits = [0; 4];
+    let mut at = low as usize;
+    while at <= high as usize {
+        bits[at / 64] |= 1 << (at % 64);
+        at += 1;
+    }
+    bits
+}
+
+/// The priorities of each lane.
+const LANE_BITS: [[u64; 4]; LANES] = {
+    let mut bits = [[0; 4]; LANES];
+    let mut lane = 0;
+    while lane < LANES {
+        let (low, high) = range_of(lane);
+        bits[lane] = bits_of(low, high);
+        lane += 1;
+    }
+    bits
+};
+
+fn highest(bits: [u64; 4]) -> Option<Priority> {
+    bits.iter().enumerate().rev().find(|(_, word)| **word != 0).map(|(at, word)| {
+        let bit = at as u32 * 64 + 63 - word.leading_zeros();
+        Priority(u8::try_from(bit).unwrap_or(u8::MAX))
+    })
+}
+
 /// A map by task.
 pub(crate) type IdMap<T> = HashMap<TaskId, T, BuildHasherDefault<IdHasher>>;
 
@@ -62,17 +97,37 @@ impl DoneTask {
     }
 }
 
+/// The next task of a queue.
+#[derive(Debug, Clone)]
+pub(crate) struct Pick {
+    pub(crate) priority: Priority,
+    pub(crate) seq: i64,
+    /// Where it is set aside; `None`: the head of its lane.
+    pub(crate) from: Option<Group>,
+    /// Several lanes had a task, so this counts as a turn of that one.
+    pub(crate) turn: Option<usize>,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct QueueState {
     pub(crate) name: Arc<str>,
     pub(crate) config: QueueConfig,
-    pub(crate) paused: bool,
+    pub(crate) gate: Gate,
+    /// Payload bytes of unfinished tasks; kept only while they are bounded.
+    pub(crate) bytes: u64,
+    pub(crate) pace: Pace,
     lanes: Vec<Option<Box<Lane>>>,
     /// One bit per priority whose window has tasks.
     ready: [u64; 4],
     /// A lane may have a tail.
     tails: bool,
+    /// `None`: nothing is limited.
+    pub(crate) limits: Option<Box<Limits>>,
+    /// Turns of its lanes.
+    pub(crate) shares: Shares,
+    /// Turns of lanes over several queues, where this is the first of a worker's.
+    pub(crate) across: Shares,
     /// Counts as committed (of a memory queue: as they are).
     pub(crate) counts: Counts,
     /// Pushed tasks whose commit is not done: available ones and scheduled ones.
@@ -91,10 +146,15 @@ impl QueueState {
         Self {
             name: name.into(),
             config,
-            paused: false,
+            gate: Gate::default(),
+            bytes: 0,
+            pace: Pace::default(),
             lanes: std::iter::repeat_with(|| None).take(256).collect(),
             ready: [0; 4],
             tails: false,
+            limits: None,
+            shares: Shares::default(),
+            across: Shares::default(),
             counts: Counts::default(),
             pending: [0; 2],
             claiming: 0,
@@ -125,6 +185,23 @@ impl QueueState {
         counts
     }
 
+    /// A task came.
+    pub(crate) fn add_bytes(&mut self, len: usize) {
+        if self.config.max_bytes.is_some() {
+            self.bytes += len as u64;
+        }
+    }
+
+    /// A task is finished.
+    pub(crate) fn drop_bytes(&mut self, len: u64) {
+        if self.config.max_bytes.is_some() {
+            self.bytes = self.bytes.saturating_sub(len);
+            if self.unfinished() == 0 {
+                self.bytes = 0;
+            }
+        }
+    }
+
     pub(crate) fn unfinished(&self) -> u64 {
         self.counts.unfinished() + self.pending[0] + self.pending[1]
     }
@@ -141,6 +218,10 @@ impl QueueState {
 
     pub(crate) fn lane_mut(&mut self, priority: Priority) -> &mut Lane {
         self.lanes[usize::from(priority.0)].get_or_insert_default()
+    }
+
+    pub(crate) fn lane(&self, priority: Priority) -> Option<&Lane> {
+        self.lanes[usize::from(priority.0)].as_deref()
     }
 
     pub(crate) fn lanes(&self) -> impl Iterator<Item = &Lane> {
@@ -168,11 +249,66 @@ impl QueueState {
     }
 
     /// The largest priority with a task in its window.
-    pub(crate) fn highest_ready(&self) -> Option<Priority> {
-        self.ready.iter().enumerate().rev().find(|(_, word)| **word != 0).map(|(at, word)| {
-            let bit = at as u32 * 64 + 63 - word.leading_zeros();
-            Priority(u8::try_from(bit).unwrap_or(u8::MAX))
-        })
+    fn highest_ready(&self) -> Option<Priority> {
+        highest(self.ready)
+    }
+
+    /// The next task, if one may be claimed.
+    pub(crate) fn next(&self, now: Instant) -> Option<Pick> {
+        if self.gate.paused || self.limits.as_ref().is_some_and(|l| l.room(now) != Room::Yes) {
+            return None;
+        }
+        if self.limits.is_none() {
+            let highest = self.highest_ready()?;
+            if matches!(self.config.lanes, Lanes::Strict) || !self.several_lanes() {
+                return self.head(highest);
+            }
+        }
+        if matches!(self.config.lanes, Lanes::Strict) {
+            return self.first_of(0, u8::MAX, [u64::MAX; 4]);
+        }
+        let firsts: [_; LANES] = std::array::from_fn(|lane| {
+            let (low, high) = range_of(lane);
+            self.first_of(low, high, LANE_BITS[lane])
+        });
+        let ready = std::array::from_fn(|lane| firsts[lane].is_some());
+        let lane = self.shares.choose(ready)?;
+        let several = ready.iter().filter(|is| **is).count() > 1;
+        let first = firsts.into_iter().nth(lane).flatten();
+        first.map(|pick| Pick { turn: several.then_some(lane), ..pick })
+    }
+
+    /// The windows hold tasks of more than one lane.
+    fn several_lanes(&self) -> bool {
+        (0..LANES).filter(|lane| self.ready_in(*lane) != [0; 4]).nth(1).is_some()
+    }
+
+    fn ready_in(&self, lane: usize) -> [u64; 4] {
+        let mask = LANE_BITS[lane];
+        std::array::from_fn(|at| self.ready[at] & mask[at])
+    }
+
+    fn head(&self, priority: Priority) -> Option<Pick> {
+        Some(Pick { priority, seq: self.head_seq(priority)?, from: None, turn: None })
+    }
+
+    /// The first task of these priorities (also as bits), waiting or set aside.
+    fn first_of(&self, low: u8, high: u8, bits: [u64; 4]) -> Option<Pick> {
+        let in_lane =
+            highest(std::array::from_fn(|at| self.ready[at] & bits[at])).and_then(|p| self.head(p));
+        let aside = self.limits.as_ref().and_then(|limits| limits.first(low, high));
+        match (in_lane, aside) {
+            (Some(head), Some((place, _))) if (Reverse(head.priority.0), head.seq) < *place => {
+                Some(head)
+            }
+            (_, Some(((priority, seq), group))) => Some(Pick {
+                priority: Priority(priority.0),
+                seq: *seq,
+                from: Some(group.clone()),
+                turn: None,
+            }),
+            (head, None) => head,
+        }
     }
 
     pub(crate) fn head_seq(&self, priority: Priority) -> Option<i64> {
@@ -187,13 +323,59 @@ impl QueueState {
         self.mark(priority);
     }
 
+    /// A task comes back to its old place.
+    pub(crate) fn admit_back(&mut self, waiting: Waiting) {
+        let priority = waiting.row.priority;
+        self.lane_mut(priority).insert(waiting);
+        self.mark(priority);
+    }
+
+    /// Tasks of a lane between these places are only in the store.
+    pub(crate) fn rewind(&mut self, priority: Priority, after: i64, last: i64) {
+        self.lane_mut(priority).rewind(after, last);
+        self.tails = true;
+    }
+
+    /// Takes the task that [`QueueState::next`] found.
+    pub(crate) fn take_next(&mut self, pick: &Pick, now: Instant) -> Option<Waiting> {
+        match &pick.from {
+            None => self.pop(pick.priority),
+            Some(group) => self.limits.as_mut()?.pop(group, now),
+        }
+    }
+
+    /// When a token comes that a waiting task needs.
+    pub(crate) fn next_token(&self, now: Instant) -> Option<Instant> {
+        let limits = self.limits.as_ref()?;
+        match limits.room(now) {
+            Room::Yes => limits.next_wake(),
+            Room::At(at) if self.ready != [0; 4] || limits.has_waiting() => Some(at),
+            Room::At(_) | Room::AfterOne => None,
+        }
+    }
+
+    /// Everything that waits in memory.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &Waiting> {
+        let aside = self.limits.iter().flat_map(|limits| limits.iter());
+        self.lanes().flat_map(Lane::iter).chain(aside)
+    }
+
+    /// The oldest place among what waits in memory.
+    pub(crate) fn oldest_seq(&self) -> Option<i64> {
+        let aside = self.limits.iter().filter_map(|limits| limits.oldest_seq());
+        self.lanes().filter_map(Lane::head_seq).chain(aside).min()
+    }
+
     pub(crate) fn pop(&mut self, priority: Priority) -> Option<Waiting> {
         let waiting = self.lane_mut(priority).pop();
         self.mark(priority);
         waiting
     }
 
-    pub(crate) fn remove_waiting(&mut self, id: TaskId) -> Option<Waiting> {
+    pub(crate) fn remove_waiting(&mut self, id: TaskId, now: Instant) -> Option<Waiting> {
+        if let Some(waiting) = self.limits.as_mut().and_then(|limits| limits.remove(id, now)) {
+            return Some(waiting);
+        }
         let found = (0..=255u8).find_map(|priority| {
             let lane = self.lanes[usize::from(priority)].as_mut()?;
             Some((Priority(priority), lane.remove(id)?))
@@ -207,6 +389,22 @@ impl QueueState {
     pub(crate) fn forget_read(&mut self, id: TaskId) {
         for lane in self.lanes.iter_mut().flatten() {
             lane.forget_read(id);
+        }
+    }
+
+    /// Takes back a task that was pushed but not stored; false when it does not wait.
+    pub(crate) fn take_back(&mut self, id: TaskId, priority: Priority, now: Instant) -> bool {
+        let aside = self.limits.as_mut().and_then(|limits| limits.remove(id, now));
+        let found = aside.or_else(|| self.lane_mut(priority).remove(id)).is_some();
+        self.mark(priority);
+        found
+    }
+
+    /// The weights of its lanes; those of a strict queue count only beside queues that are not.
+    pub(crate) fn weights(&self) -> [u32; LANES] {
+        match (self.config.lanes, Lanes::default()) {
+            (Lanes::Weighted(weights), _) | (Lanes::Strict, Lanes::Weighted(weights)) => weights,
+            (Lanes::Strict, Lanes::Strict) => [1; LANES],
         }
     }
 

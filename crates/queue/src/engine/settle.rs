@@ -42,8 +42,10 @@ impl Engine {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.due.settled(settled.batch.no);
         self.limits.settled(settled.batch.no);
+        self.settled_no = settled.batch.no;
         match settled.result {
             Ok(applied) => {
+                self.held = None;
                 let mut answers = Answers::new(applied);
                 let first = self.actions.send.len();
                 for (at, op) in settled.batch.ops.into_iter().enumerate() {
@@ -60,6 +62,7 @@ impl Engine {
             }
             Err(error) => self.failed(settled.batch.ops, &error, now),
         }
+        self.read_all_left(false);
         self.purge_deadlines();
     }
 
@@ -143,9 +146,7 @@ impl Engine {
             }
             (Op::Purge { req, .. }, Some(refused)) => self.refuse(req, &refused),
             (Op::Purge { req, .. }, None) => self.reply(req, Ok(Done::Purged)),
-            (Op::Pause { paused, req, .. }, _) => {
-                self.reply(req, Ok(if paused { Done::Paused } else { Done::Resumed }));
-            }
+            (Op::Gate { req, .. }, _) => self.reply(req, Ok(Done::Gated)),
             (Op::Started { .. }, Some(_)) => self.stats.stale += 1,
             (Op::Started { .. } | Op::Event(_) | Op::Desire { .. }, _)
             | (Op::Keep { .. } | Op::Searchable { .. } | Op::Fire(_) | Op::Schedule { .. }, _) => {}
@@ -227,14 +228,16 @@ impl Engine {
     }
 
     fn unpush_one(&mut self, ix: QueueIx, task: &Enqueue) {
+        let now = self.clock.at;
         let later = usize::from(task.run_at_ms > 0);
         let row = self.row_mut(ix);
         row.pending[later] = row.pending[later].saturating_sub(1);
+        row.drop_bytes(task.payload.len() as u64);
         if let Some(claim) = &task.claim {
             row.claiming = row.claiming.saturating_sub(1);
             self.drop_claim(task.id, claim.token);
-        } else if row.lane_mut(task.priority).remove(task.id).is_some() {
-            row.mark(task.priority);
+        } else if row.take_back(task.id, task.priority, now) {
+            // It waited in its lane, or was set aside.
         } else if let Some(token) = self.running.get(&task.id).map(|run| run.token) {
             // Claimed by a later batch, which the store will refuse; its own answer finds nothing then.
             self.drop_claim(task.id, token);
@@ -250,6 +253,7 @@ impl Engine {
         if run.phase == Phase::Claiming {
             self.actions.returned.push(Returned { worker: run.worker, id, token });
         }
+        self.uncount(id, true);
         self.running.remove(&id);
     }
 
@@ -273,6 +277,7 @@ impl Engine {
             Next::Discarded(reason) => (None, Some(reason)),
             Next::Cancelled => (None, None),
         };
+        queue.drop_bytes(row.payload.len() as u64);
         let finished = Finished {
             id: outcome.id,
             queue: Arc::clone(&queue.name),
@@ -303,7 +308,9 @@ impl Engine {
             let _ = self.remove_waiting(id);
         }
         if let Some(ix) = self.queue(&cancelled.queue) {
-            self.row_mut(ix).moved(Some(cancelled.from), Some(TaskState::Cancelled));
+            let row = self.row_mut(ix);
+            row.moved(Some(cancelled.from), Some(TaskState::Cancelled));
+            row.drop_bytes(cancelled.payload_len);
         }
         self.actions.finished.push(Finished {
             id,
@@ -321,6 +328,7 @@ impl Engine {
         let known = self.running.contains_key(&revived.row.id);
         let queue = self.row_mut(ix);
         queue.moved(Some(revived.from), Some(TaskState::Available));
+        queue.add_bytes(revived.row.payload.len());
         if !known {
             queue.admit(Waiting::stored(revived.row), true);
         }

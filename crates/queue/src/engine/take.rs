@@ -3,19 +3,21 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use ganger_core::{Priority, TaskId, TaskState, Token};
+use ganger_core::{TaskId, TaskState, Token};
 use ganger_store::{Claim, Op};
 
 use super::lane::Waiting;
+use super::row::Pick;
 use super::{Engine, Finish, How, Now, Phase, QueueIx, Running, Stale, Worker};
 use crate::actions::{Attempt, Returned};
+use crate::limits::Demand;
+use crate::shares::{LANES, Lanes, lane_of};
 
 impl Engine {
     /// True when [`Engine::take`] would find something in this queue now.
     #[must_use]
     pub fn has_ready(&self, ix: QueueIx) -> bool {
-        let row = self.row(ix);
-        !row.paused && row.highest_ready().is_some()
+        self.row(ix).next(self.clock.at).is_some()
     }
 
     /// When the task became available that is first of its lane and has waited longest, milliseconds since 1970.
@@ -25,8 +27,8 @@ impl Engine {
         heads.min().and_then(TaskId::from_raw).map(TaskId::drawn_at_ms)
     }
 
-    /// Claims up to `n` tasks of these queues for a worker: highest priority first over all of them, oldest first
-    /// inside one priority. The first `starts` begin when they are sent, the others wait in the worker's buffer.
+    /// Claims up to `n` tasks of these queues for a worker: oldest first inside one priority, priorities as the queues'
+    /// [`crate::Lanes`] say, and none that a limit forbids. The first `starts` begin when they are sent, the others wait in the worker's buffer.
     /// Returns how many there were; they come in [`crate::Actions::send`] after their commit, or in
     /// [`crate::Actions::returned`].
     pub fn take(
@@ -40,13 +42,21 @@ impl Engine {
         self.clock = now;
         let mut got = 0;
         while got < n
-            && let Some((ix, priority)) = self.best(queues)
-            && let Some(waiting) = self.row_mut(ix).pop(priority)
+            && let Some((ix, pick)) = self.best(queues)
+            && let Some(waiting) = self.row_mut(ix).take_next(&pick, now.at)
         {
-            if let Some(waiting) = self.still_wanted(ix, waiting, now) {
-                self.claim(ix, waiting, worker, got < starts, now);
-                got += 1;
+            let Some(waiting) = self.still_wanted(ix, waiting, now) else { continue };
+            let Some((waiting, demand)) = self.count_or_hold(ix, waiting, now) else { continue };
+            if let Some(lane) = pick.turn {
+                let row = self.row_mut(ix);
+                row.shares.took(lane, &row.weights());
             }
+            if let [first, _, ..] = queues {
+                let (lane, weights) = (lane_of(pick.priority), self.row(ix).weights());
+                self.row_mut(*first).across.took(lane, &weights);
+            }
+            self.claim(ix, waiting, demand, (worker, got < starts), now);
+            got += 1;
         }
         if got > 0 {
             for ix in queues {
@@ -57,24 +67,37 @@ impl Engine {
         got
     }
 
-    /// The queue and priority of the next task.
-    fn best(&self, queues: &[QueueIx]) -> Option<(QueueIx, Priority)> {
+    /// The next task and its queue.
+    fn best(&self, queues: &[QueueIx]) -> Option<(QueueIx, Pick)> {
+        let now = self.clock.at;
         if let [ix] = queues {
-            let row = self.row(*ix);
-            return if row.paused { None } else { Some((*ix, row.highest_ready()?)) };
+            return Some((*ix, self.row(*ix).next(now)?));
         }
-        queues
-            .iter()
-            .filter_map(|ix| {
-                let row = self.row(*ix);
-                let priority = row.highest_ready().filter(|_| !row.paused)?;
-                Some((priority, Reverse(row.head_seq(priority)?), *ix))
-            })
-            .max()
-            .map(|(priority, _, ix)| (ix, priority))
+        let picks: Vec<(QueueIx, Pick)> =
+            queues.iter().filter_map(|ix| Some((*ix, self.row(*ix).next(now)?))).collect();
+        let is_strict = |ix: &QueueIx| self.row(*ix).config.lanes == Lanes::Strict;
+        let lane = if queues.iter().all(is_strict) {
+            None
+        } else {
+            let mut ready = [false; LANES];
+            for (_, pick) in &picks {
+                ready[lane_of(pick.priority)] = true;
+            }
+            self.row(*queues.first()?).across.choose(ready)
+        };
+        let of_lane =
+            |(_, pick): &(QueueIx, Pick)| lane.is_none_or(|l| l == lane_of(pick.priority));
+        picks.into_iter().filter(of_lane).max_by_key(|(_, pick)| (pick.priority, Reverse(pick.seq)))
     }
 
-    fn claim(&mut self, ix: QueueIx, waiting: Waiting, worker: &Worker, starts: bool, now: Now) {
+    fn claim(
+        &mut self,
+        ix: QueueIx,
+        waiting: Waiting,
+        demand: Option<Box<Demand>>,
+        (worker, starts): (&Worker, bool),
+        now: Now,
+    ) {
         let frees = Self::frees_at_start(&waiting);
         let timeout = Self::until_deadline(&waiting, self.timeout(ix, &waiting.row), now);
         let Waiting { mut row, history, birth } = waiting;
@@ -119,6 +142,7 @@ impl Engine {
             cancel: false,
             expired: false,
             timeout,
+            demand,
         };
         self.running.insert(id, run);
         if memory {

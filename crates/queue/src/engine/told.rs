@@ -57,6 +57,17 @@ impl EngineOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct QueueIx(pub(crate) u32);
 
+/// What is to become of a queue's gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GateSet {
+    /// Hands out nothing.
+    Pause,
+    /// Takes nothing new; what is there goes on.
+    Drain,
+    /// Takes tasks and hands them out.
+    Resume,
+}
+
 /// Who takes tasks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Worker {

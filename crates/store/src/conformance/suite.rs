@@ -8,7 +8,7 @@ use ganger_core::TaskState;
 
 pub(crate) use super::schedules::{a_fire_happens_once, marks_of_schedules};
 use super::*;
-use crate::rows::TaskQuery;
+use crate::rows::{Gate, TaskQuery};
 use crate::store::{Store, StoreRead};
 
 pub(super) fn one<S: Store>(store: &mut S, ops: Vec<Op>) -> Applied {
@@ -438,12 +438,16 @@ pub(crate) fn large_payloads<S: Store>(open: &dyn Fn() -> S) {
 
 pub(crate) fn pausing<S: Store>(open: &dyn Fn() -> S) {
     let mut store = open();
-    let pause = |paused| Op::Pause { queue: q(), paused, req: 0 };
+    let pause = |paused| {
+        let gate = Gate { paused, draining: paused, since_ms: Some(7), by_config: paused };
+        Op::Gate { queue: q(), gate, req: 0 }
+    };
     clean(&mut store, vec![pause(true)]);
     drop(store);
     let mut store = open();
-    assert!(store.reader().unwrap().queue("q").unwrap().unwrap().paused);
+    let gate = store.reader().unwrap().queue("q").unwrap().unwrap().gate;
+    assert_eq!(gate, Gate { paused: true, draining: true, since_ms: Some(7), by_config: true });
     clean(&mut store, vec![pause(false)]);
-    assert!(!store.reader().unwrap().queue("q").unwrap().unwrap().paused);
+    assert!(!store.reader().unwrap().queue("q").unwrap().unwrap().gate.paused);
     assert_eq!(store.reader().unwrap().queue("nope").unwrap(), None);
 }

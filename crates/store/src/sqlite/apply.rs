@@ -150,11 +150,20 @@ impl<'c> Tx<'c> {
                 }
                 Err(why) => Some((*id, why)),
             },
-            Op::Pause { queue, paused, .. } => {
+            Op::Gate { queue, gate, .. } => {
                 let no = self.queue_no(queue)?;
                 self.conn
-                    .prepare_cached("UPDATE queue SET paused = ?2 WHERE no = ?1")?
-                    .execute(params![no, paused])?;
+                    .prepare_cached(
+                        "UPDATE queue SET paused = ?2, draining = ?3, gated_at = ?4, \
+                         gated_by_config = ?5 WHERE no = ?1",
+                    )?
+                    .execute(params![
+                        no,
+                        gate.paused,
+                        gate.draining,
+                        gate.since_ms.map(int),
+                        gate.by_config
+                    ])?;
                 None
             }
             Op::Fire(fire) => {

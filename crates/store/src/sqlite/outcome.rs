@@ -171,17 +171,19 @@ impl Tx<'_> {
         let found = self
             .conn
             .prepare_cached(
-                "SELECT queue, state, (SELECT name FROM queue WHERE no = task.queue), attempt \
+                "SELECT queue, state, (SELECT name FROM queue WHERE no = task.queue), attempt, \
+                 coalesce(length(payload), (SELECT length(bytes) FROM body WHERE body.id = task.id), 0) \
                  FROM task WHERE id = ?1 AND state <> 2",
             )?
             .query_row([id.raw()], |r| {
                 let (queue, name): (i64, String) = (r.get(0)?, r.get(2)?);
                 let from = super::state_of(r.get(1)?)?;
                 let error = why.cloned().map(Box::new);
-                Ok((
-                    queue,
-                    Cancelled { op, id, error, queue: name.into(), from, attempt: r.get(3)? },
-                ))
+                let (queue_name, attempt) = (name.into(), r.get(3)?);
+                let payload_len = r.get::<_, i64>(4)?.unsigned_abs();
+                let cancelled =
+                    Cancelled { op, id, error, queue: queue_name, from, attempt, payload_len };
+                Ok((queue, cancelled))
             })
             .optional()?;
         let Some((queue, cancelled)) = found else {

@@ -15,7 +15,7 @@ use crate::control::{CacheStats, Limits};
 use crate::dead::{DeadPage, DeadQuery};
 use crate::error::StoreError;
 use crate::rows::{
-    Counts, Due, DueRow, Page, QueueRow, ReadyRow, RunningRow, StoreSize, TaskQuery, TaskRow,
+    Counts, Due, DueRow, Gate, Page, QueueRow, ReadyRow, RunningRow, StoreSize, TaskQuery, TaskRow,
 };
 use crate::schedule::{FireRow, ScheduleRow};
 use crate::store::{PAGE_MAX, StoreRead};
@@ -65,21 +65,25 @@ impl SqliteReader {
 
     fn queue_rows(&self, only: Option<&str>) -> rusqlite::Result<Vec<QueueRow>> {
         let mut queues = self.conn.prepare_cached(
-            "SELECT no, name, paused FROM queue WHERE ?1 IS NULL OR name = ?1 ORDER BY name",
+            "SELECT no, name, paused, draining, gated_at, gated_by_config FROM queue \
+             WHERE ?1 IS NULL OR name = ?1 ORDER BY name",
         )?;
         let rows = queues.query_map([only], |r| {
-            Ok((r.get::<_, i64>(0)?, r.get::<_, String>(1)?, r.get::<_, bool>(2)?))
+            let since_ms = r.get::<_, Option<i64>>(4)?.map(|ms| ms.max(0).unsigned_abs());
+            let gate =
+                Gate { paused: r.get(2)?, draining: r.get(3)?, since_ms, by_config: r.get(5)? };
+            Ok((r.get::<_, i64>(0)?, r.get::<_, String>(1)?, gate))
         })?;
         let mut counters =
             self.conn.prepare_cached("SELECT state, n FROM counter WHERE queue = ?1")?;
         rows.map(|row| {
-            let (no, name, paused) = row?;
+            let (no, name, gate) = row?;
             let mut counts = Counts::default();
             for counter in counters.query_map([no], |r| Ok((state_of(r.get(0)?)?, r.get(1)?)))? {
                 let (state, n): (TaskState, i64) = counter?;
                 counts.set(state, n.max(0).unsigned_abs());
             }
-            Ok(QueueRow { name: name.into(), paused, counts })
+            Ok(QueueRow { name: name.into(), gate, counts })
         })
         .collect()
     }
@@ -329,6 +333,15 @@ impl StoreRead for SqliteReader {
 
     fn cache_stats(&mut self, queue: &str) -> Result<CacheStats, StoreError> {
         reading!("reading a cache's figures", self.cache_stats_now(queue))
+    }
+
+    fn open_bytes(&mut self, queue: &str) -> Result<u64, StoreError> {
+        let sql = "SELECT coalesce(sum(coalesce(length(payload), \
+             (SELECT length(bytes) FROM body WHERE body.id = task.id))), 0) \
+             FROM task WHERE queue = (SELECT no FROM queue WHERE name = ?1)";
+        let sum =
+            self.conn.prepare_cached(sql).and_then(|mut s| s.query_row([queue], |r| r.get(0)));
+        reading!("adding up payloads", sum).map(i64::unsigned_abs)
     }
 
     fn running(&mut self) -> Result<Vec<RunningRow>, StoreError> {

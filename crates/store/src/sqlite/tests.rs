@@ -34,7 +34,7 @@ fn schema_1_stays_readable() {
     assert_eq!(reader.id_floor().unwrap(), Some(id(900)));
     let queues = reader.queues().unwrap();
     assert_eq!(
-        queues.iter().map(|q| (&*q.name, q.paused)).collect::<Vec<_>>(),
+        queues.iter().map(|q| (&*q.name, q.gate.paused)).collect::<Vec<_>>(),
         [("images", false), ("mail", true)]
     );
     assert_eq!(queues[0].counts.unfinished(), 4);

@@ -59,6 +59,9 @@ pub(crate) struct Args {
     /// Retries of its own, by the words of [queue.NAME.retry]: max=3,backoff=1s..1m,curve=linear,crash_limit=1,…
     #[arg(long, value_name = "KEY=VALUE,…", value_parser = retry)]
     retry: Option<TaskRetry>,
+    /// Counts against the queue's limits per key under this name [default: as `limits.key` says]
+    #[arg(long, value_name = "KEY")]
+    concurrency_key: Option<String>,
     /// A key of your own: pushing the same again within a day gives the first task's id. With --lines: of the whole
     /// run; run it again after a crash and only what is missing is pushed
     #[arg(long)]
@@ -151,6 +154,9 @@ impl Args {
         task.retry = task.retry.take().or_else(|| self.retry.clone());
         if task.delay.is_none() && task.at.is_none() {
             (task.delay, task.at) = (self.delay, self.at);
+        }
+        if task.concurrency_key.is_none() {
+            task.concurrency_key.clone_from(&self.concurrency_key);
         }
         self.options.fill(task);
     }

@@ -61,7 +61,7 @@ async fn bad_pushes_are_refused_as_a_whole_and_say_where() {
     );
     assert_eq!(daemon.client.queue("q").await.unwrap().counts.open(), 0);
     let four = [task("1"), task("2"), task("3"), task("4")];
-    assert_eq!(daemon.client.push("mem", &four).await.unwrap_err().kind, ErrorKind::Conflict);
+    assert_eq!(daemon.client.push("mem", &four).await.unwrap_err().kind, ErrorKind::Full);
 }
 
 #[tokio::test]

@@ -98,7 +98,17 @@ proptest! {
 
     #[test]
     fn promises_hold(steps in prop::collection::vec(step(), 1..160)) {
-        let mut world = World::new();
+        let mut world = World::new(false);
+        for step in steps {
+            take_step(&mut world, step);
+        }
+        world.settle_all();
+    }
+
+    /// The same with limits per queue and key, so that tasks are set aside, and left to the store.
+    #[test]
+    fn promises_hold_under_limits(steps in prop::collection::vec(step(), 1..160)) {
+        let mut world = World::new(true);
         for step in steps {
             take_step(&mut world, step);
         }

@@ -8,7 +8,7 @@ use ganger_store::{AttemptWord, Next, Op, Outcome, StoreError};
 use super::world::{World, error};
 use crate::actions::{Done, Failure};
 use crate::config::{NewTask, PushError, QueueConfig};
-use crate::{Engine, EngineOptions, Finish, How, Now, QueueIx, Worker};
+use crate::{Engine, EngineOptions, Finish, GateSet, How, Lanes, Now, QueueIx, Worker};
 
 fn engine(config: QueueConfig) -> (Engine, QueueIx, Now) {
     let mut engine = Engine::new(EngineOptions { seed: 1, ..EngineOptions::new(3) });
@@ -129,7 +129,8 @@ fn a_full_disk_is_told_and_outcomes_go_out_again() {
     assert_eq!(actions.returned.len(), 1, "the worker has its room back");
     assert!(actions.finished.is_empty(), "a result that is not stored is not told");
     assert!(!engine.has_ready(ix), "refused tasks are gone");
-    engine.push(3, ix, None, json(1), now).unwrap();
+    let refused = engine.push(3, ix, None, json(1), now).unwrap_err();
+    assert!(matches!(refused, PushError::StoreFull { .. }), "{refused}");
     assert_eq!(engine.flush(), None, "no hammering on a full disk");
     let later = engine.next_deadline().unwrap();
     let now = now.plus(later - now.at);
@@ -138,7 +139,10 @@ fn a_full_disk_is_told_and_outcomes_go_out_again() {
     assert!(ops.iter().any(|op| matches!(op, Op::Outcome(o) if o.id == attempt.id)));
     let actions = engine.actions();
     assert_eq!(actions.finished[0].result.as_deref(), Some(&b"7"[..]));
-    assert!(matches!(actions.replies[0].result, Ok(Done::Pushed { .. })));
+    // The outcome had room, so the next push may try.
+    engine.push(4, ix, None, json(1), now).unwrap();
+    commit(&mut engine, now);
+    assert!(matches!(engine.actions().replies[0].result, Ok(Done::Pushed { .. })));
 }
 
 #[test]
@@ -159,8 +163,9 @@ fn bounds_refuse_before_anything_is_taken() {
 
 #[test]
 fn the_highest_priority_over_all_queues_and_the_oldest_inside_it() {
-    let (mut engine, first, now) = engine(memory());
-    let second = engine.configure("second", memory());
+    let strict = || QueueConfig { lanes: Lanes::Strict, ..memory() };
+    let (mut engine, first, now) = engine(strict());
+    let second = engine.configure("second", strict());
     for (queue, priority) in [(first, 64), (second, 64), (first, 192), (second, 255), (first, 64)] {
         let task = NewTask { priority: Priority(priority), ..NewTask::json("0") };
         engine.push(1, queue, None, vec![task], now).unwrap();
@@ -170,6 +175,77 @@ fn the_highest_priority_over_all_queues_and_the_oldest_inside_it() {
         engine.actions().send.iter().map(|a| (a.queue.to_string(), a.priority.0)).collect();
     let want = [("second", 255), ("q", 192), ("q", 64), ("second", 64), ("q", 64)];
     assert_eq!(order, want.map(|(queue, priority)| (queue.to_owned(), priority)));
+}
+
+#[test]
+fn bytes_and_age_refuse_and_recover() {
+    let config = QueueConfig {
+        max_bytes: Some(10),
+        max_age: Some(Duration::from_secs(30)),
+        ..QueueConfig::default()
+    };
+    let (mut engine, ix, now) = engine(config);
+    engine.push(1, ix, None, vec![NewTask::json("\"123456\"")], now).unwrap();
+    let refused = engine.push(2, ix, None, json(3), now).unwrap_err();
+    assert!(matches!(refused, PushError::BytesFull { len: 8, more: 3, max: 10, .. }), "{refused}");
+    assert!(refused.retry_after().is_some());
+    engine.push(3, ix, None, json(1), now).unwrap();
+    let later = now.plus(Duration::from_secs(31));
+    engine.tick(later);
+    commit(&mut engine, later);
+    let refused = engine.push(4, ix, None, json(1), later).unwrap_err();
+    assert!(matches!(refused, PushError::TooOld { .. }), "{refused}");
+    // Whoever is taken waits no longer, and whoever has ended weighs nothing.
+    engine.take(&worker(), &[ix], 3, 3, later);
+    commit(&mut engine, later);
+    for attempt in engine.actions().send {
+        let end = Finish::new(attempt.id, attempt.token, How::Completed("1".into()));
+        engine.finish(end, later).unwrap();
+    }
+    commit(&mut engine, later);
+    engine.push(5, ix, None, json(9), later).unwrap();
+}
+
+#[test]
+fn a_draining_queue_finishes_what_it_has() {
+    let (mut engine, ix, now) = engine(memory());
+    engine.push(1, ix, None, json(1), now).unwrap();
+    engine.set_gate(2, ix, GateSet::Drain, false, now);
+    let refused = engine.push(3, ix, None, json(1), now).unwrap_err();
+    assert!(matches!(refused, PushError::Draining { .. }) && refused.retry_after().is_none());
+    assert_eq!(engine.take(&worker(), &[ix], 1, 1, now), 1);
+    engine.set_gate(4, ix, GateSet::Resume, false, now);
+    engine.push(5, ix, None, json(1), now).unwrap();
+}
+
+#[test]
+fn a_key_needs_a_limit_per_key() {
+    let (mut engine, ix, now) = engine(memory());
+    let concurrency_key = Some("acme".into());
+    let options = Some(Box::new(ganger_store::TaskOptions {
+        concurrency_key,
+        ..ganger_store::TaskOptions::default()
+    }));
+    let task = NewTask { options, ..NewTask::json("1") };
+    let refused = engine.push(1, ix, None, vec![task], now).unwrap_err();
+    assert!(matches!(refused, PushError::NoKeyLimit { index: 0, .. }), "{refused}");
+}
+
+#[test]
+fn low_priorities_keep_a_floor_and_their_order() {
+    let (mut engine, ix, now) = engine(memory());
+    for priority in [192, 128, 64] {
+        let tasks = (0..400)
+            .map(|n: u32| NewTask { priority: Priority(priority), ..NewTask::json(n.to_string()) });
+        engine.push(1, ix, None, tasks.collect(), now).unwrap();
+    }
+    engine.take(&worker(), &[ix], 400, 400, now);
+    let sent = engine.actions().send;
+    for (priority, share) in [(192, 320), (128, 60), (64, 20)] {
+        let of: Vec<_> = sent.iter().filter(|a| a.priority.0 == priority).collect();
+        assert!(of.len().abs_diff(share) <= 1, "{} of {priority}", of.len());
+        assert!(of.windows(2).all(|pair| pair[0].id < pair[1].id), "oldest first");
+    }
 }
 
 #[test]
@@ -205,17 +281,17 @@ fn memory_tasks_are_known_while_they_wait_run_and_after() {
 fn a_paused_queue_hands_out_nothing() {
     let (mut engine, ix, now) = engine(memory());
     engine.push(1, ix, None, json(1), now).unwrap();
-    engine.pause(2, ix, true);
+    engine.set_gate(2, ix, GateSet::Pause, false, now);
     assert!(engine.is_paused(ix) && !engine.has_ready(ix));
     assert_eq!(engine.take(&worker(), &[ix], 1, 1, now), 0);
-    engine.pause(3, ix, false);
+    engine.set_gate(3, ix, GateSet::Resume, false, now);
     assert_eq!(engine.take(&worker(), &[ix], 1, 1, now), 1);
 }
 
 /// More tasks than the window holds, in three priorities: all come, in order, by reads.
 #[test]
 fn a_long_lane_is_read_in_parts() {
-    let mut world = World::new();
+    let mut world = World::new(false);
     for round in 0..10 {
         world.push(0, [64, 128, 192][round % 3], 12, false, None);
         world.flush();
@@ -229,7 +305,7 @@ fn a_long_lane_is_read_in_parts() {
 /// The engine's clock of due tasks survives a restart.
 #[test]
 fn scheduled_tasks_are_found_again() {
-    let mut world = World::new();
+    let mut world = World::new(false);
     world.push(0, 128, 9, true, None);
     world.flush();
     world.commit(1, false);

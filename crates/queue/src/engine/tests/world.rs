@@ -6,13 +6,14 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use ganger_core::{Backoff, Durability, Priority, TaskId, TaskState, Token};
 use ganger_store::{
     AttemptError, Batch, Counts, QueueRow, Settled, SqliteOptions, SqliteReader, SqliteStore,
-    Store, StoreError, StoreRead,
+    Store, StoreError, StoreRead, TaskOptions,
 };
 
 use crate::actions::{Attempt, Done, Loaded, Read};
-use crate::config::{NewTask, QueueConfig};
+use crate::config::{NewTask, PushError, QueueConfig};
+use crate::limits::{Limit, LimitRules, Rate};
 use crate::retry::RetryRules;
-use crate::{Engine, EngineOptions, Finish, How, Now, QueueIx, Worker};
+use crate::{Engine, EngineOptions, Finish, GateSet, How, Now, QueueIx, Worker};
 use std::time::Duration;
 
 pub(super) const MAX_ATTEMPTS: u32 = 3;
@@ -61,7 +62,9 @@ pub(super) struct World {
     requests: BTreeMap<u64, Request>,
     next_req: u64,
     /// Last fresh task sent per queue and priority.
-    order: HashMap<(usize, u8), TaskId>,
+    order: HashMap<(usize, u8, usize), TaskId>,
+    /// Every queue has limits.
+    limited: bool,
     pub(super) daemon: u32,
 }
 
@@ -75,12 +78,26 @@ fn worker(key: u64) -> Worker {
     Worker { key, name: format!("w#{key}").into(), pid: 100 }
 }
 
-fn config(durability: Durability) -> QueueConfig {
+/// How many keys tasks have, and how many of one key may run.
+pub(super) const KEYS: usize = 3;
+pub(super) const PER_KEY: u32 = 2;
+
+fn limits() -> LimitRules {
+    let rate = Rate { count: 100, per: Duration::from_secs(1), burst: 3 };
+    LimitRules {
+        queue: Limit { running: Some(5), rate: Some(rate) },
+        per_key: Limit { running: Some(PER_KEY), rate: None },
+        ..LimitRules::default()
+    }
+}
+
+fn config(durability: Durability, limited: bool) -> QueueConfig {
     let backoff =
         Backoff { base: Duration::from_millis(20), max: Duration::from_secs(1), ..Backoff::TASK };
     let retry = RetryRules { max: MAX_ATTEMPTS, backoff: backoff.into(), ..RetryRules::default() };
     let timeout = Duration::from_secs(60);
-    QueueConfig { durability, retry, timeout, ..QueueConfig::default() }
+    let limits = if limited { limits() } else { LimitRules::default() };
+    QueueConfig { durability, retry, timeout, limits, ..QueueConfig::default() }
 }
 
 pub(super) fn error() -> Box<AttemptError> {
@@ -88,7 +105,7 @@ pub(super) fn error() -> Box<AttemptError> {
 }
 
 impl World {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(limited: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(SqliteOptions::new(dir.path().join("state.db"))).unwrap();
         let reader = store.reader().unwrap();
@@ -110,6 +127,7 @@ impl World {
             requests: BTreeMap::new(),
             next_req: 0,
             order: HashMap::new(),
+            limited,
             daemon: 0,
         };
         world.start();
@@ -123,12 +141,12 @@ impl World {
         self.engine = Engine::new(EngineOptions { epoch, node: 0, id_floor, seed: 7 });
         self.queues.clear();
         for (name, durability) in QUEUES {
-            let ix = self.engine.configure(name, config(durability));
+            let ix = self.engine.configure(name, config(durability, self.limited));
             self.queues.push(ix);
             if durability != Durability::Memory {
                 let row = self.reader.queue(name).unwrap().unwrap_or_else(|| QueueRow {
                     name: name.into(),
-                    paused: false,
+                    gate: ganger_store::Gate::default(),
                     counts: Counts::default(),
                 });
                 let lanes = self.reader.lanes(name).unwrap();
@@ -215,12 +233,20 @@ impl World {
             });
             let run_at_ms = if delay { self.now.wall_ms + 500 } else { 0 };
             let priority = Priority(priority);
-            tasks.push(NewTask { priority, run_at_ms, ..NewTask::json(number.to_string()) });
+            let options = self.limited.then(|| {
+                let concurrency_key = Some((number % KEYS).to_string().into());
+                Box::new(TaskOptions { concurrency_key, ..TaskOptions::default() })
+            });
+            let json = NewTask::json(number.to_string());
+            tasks.push(NewTask { priority, run_at_ms, options, ..json });
             numbers.push(number);
         }
         let req = self.request(Request::Push(numbers));
         let key = key.map(|key| format!("key-{key}").into());
-        self.engine.push(req, self.queues[queue], key, tasks, self.now).unwrap();
+        if let Err(refused) = self.engine.push(req, self.queues[queue], key, tasks, self.now) {
+            assert!(matches!(refused, PushError::StoreFull { .. }), "{refused}");
+            self.requests.remove(&req);
+        }
         self.perform();
     }
 
@@ -298,7 +324,8 @@ impl World {
 
     pub(super) fn pause(&mut self, queue: usize, paused: bool) {
         let req = self.request(Request::Other);
-        self.engine.pause(req, self.queues[queue], paused);
+        let set = if paused { GateSet::Pause } else { GateSet::Resume };
+        self.engine.set_gate(req, self.queues[queue], set, false, self.now);
         self.perform();
     }
 
@@ -426,7 +453,7 @@ impl World {
         assert!(attempt.n <= most, "too many attempts");
         assert_eq!(QUEUES[known.queue].0, &*attempt.queue);
         if !known.disturbed {
-            let lane = (known.queue, known.priority);
+            let lane = (known.queue, known.priority, if self.limited { number % KEYS } else { 0 });
             let last = self.order.insert(lane, attempt.id);
             assert!(last < Some(attempt.id), "out of order inside its priority");
         }
@@ -434,7 +461,13 @@ impl World {
         known.live = Some(attempt.token);
         known.last_token = Some(attempt.token);
         let began = attempt.started;
+        let queue = known.queue;
         self.held.push(Held { attempt, began });
+        if self.limited {
+            let same = |at: usize| self.tasks[at].queue == queue && self.tasks[at].live.is_some();
+            let of_key = (number % KEYS..self.tasks.len()).step_by(KEYS).filter(|at| same(*at));
+            assert!(of_key.count() <= PER_KEY as usize, "more of a key than allowed");
+        }
     }
 
     /// Lets everything come to its end, then compares with the store.

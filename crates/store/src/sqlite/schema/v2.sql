@@ -100,4 +100,12 @@ CREATE TABLE flight (
 CREATE TABLE follower (leader INTEGER NOT NULL, id INTEGER NOT NULL, PRIMARY KEY (leader, id)) WITHOUT ROWID;
 CREATE INDEX follower_id ON follower (id);
 
+-- == Gates: pause and drain ==
+
+-- Takes nothing new while 1.
+ALTER TABLE queue ADD COLUMN draining INTEGER NOT NULL DEFAULT 0;
+-- When `paused` or `draining` changed last, and whether the configuration did it.
+ALTER TABLE queue ADD COLUMN gated_at INTEGER;
+ALTER TABLE queue ADD COLUMN gated_by_config INTEGER NOT NULL DEFAULT 0;
+
 -- == (append your own headed section below) ==

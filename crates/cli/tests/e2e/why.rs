@@ -1,0 +1,232 @@
+//! Ten planted causes: `why` names each, and once it is removed the task runs.
+
+use std::fs::{File, OpenOptions};
+use std::process::Command;
+
+use ganger_testkit::TempDaemon;
+use serde_json::Value;
+
+use crate::{folder, up};
+
+/// Programs that wait for a named pipe: whoever opens it for writing knows that the task runs, and ends it by closing it.
+const CONFIG: &str = r#"
+version = 1
+[queue.later]
+[queue.flaky]
+retry = { max = 3, backoff = "3s..3s", jitter = "none" }
+[queue.paused]
+[queue.rated]
+limits = { rate = "1/3s" }
+[pool.quick]
+queues = ["later", "flaky", "paused", "rated"]
+protocol = "command"
+command = ["sh", "-c", "case $(cat) in *flaky*) test -e healed || exit 3;; *gate*) cat gate > /dev/null;; esac; echo 1"]
+
+[queue.whole]
+limits = { running = 1 }
+[queue.kinds]
+limits = { kind.resize = 1 }
+[queue.keys]
+limits = { key = "who.tenant", per_key = 1 }
+[pool.gates]
+queues = ["whole", "kinds", "keys"]
+protocol = "command"
+workers = 2
+command = ["sh", "-c", "read -r line; cat \"$(echo \"$line\" | sed 's/.*gate\":\"\\([a-z]*\\).*/\\1/')\" > /dev/null; echo 1"]
+
+[queue.busy]
+[pool.one]
+queues = ["busy"]
+protocol = "command"
+command = ["sh", "-c", "cat busy > /dev/null; echo 1"]
+
+[queue.crashing]
+[pool.crashing]
+queues = ["crashing"]
+protocol = "stdio"
+raw = true
+restart = { backoff = "2s..2s", max = 1000 }
+command = ["sh", "-c", "test -e fixed || exit 7; while read -r line; do echo 1; done"]
+
+[queue.halted]
+[pool.halted]
+queues = ["halted"]
+protocol = "command"
+command = ["echo", "1"]
+
+[queue.zero]
+[pool.zero]
+queues = ["zero"]
+protocol = "command"
+command = ["echo", "1"]
+
+[queue.alone]
+"#;
+
+const ALONE: &str = r#"
+[pool.alone]
+queues = ["alone"]
+protocol = "command"
+command = ["echo", "1"]
+"#;
+
+fn push(it: &TempDaemon, words: &[&str]) -> String {
+    let words = [&["push"], words, &["--json"]].concat();
+    it.ganger(&words).with_code(0).json()["id"]
+        .as_str()
+        .expect("a pushed task has an id")
+        .to_owned()
+}
+
+fn why(it: &TempDaemon, id: &str) -> Value {
+    it.ganger(&["why", id, "--json"]).with_code(0).json()
+}
+
+/// The cause of this name, which must be there.
+fn cause(it: &TempDaemon, id: &str, name: &str) -> Value {
+    let why = why(it, id);
+    let found = why["causes"].as_array().into_iter().flatten().find(|cause| cause["cause"] == name);
+    found.unwrap_or_else(|| panic!("no {name} in {why}")).clone()
+}
+
+fn says(it: &TempDaemon, id: &str, part: &str) {
+    let said = it.ganger(&["why", id]).with_code(0);
+    assert!(said.out.contains(part), "no {part:?} in {}", said.out);
+}
+
+fn completes(it: &TempDaemon, id: &str) {
+    let _ = it.ganger(&["task", "wait", id, "--timeout", "30s"]).with_code(0);
+    says(it, id, "it is completed");
+}
+
+fn pipe(it: &TempDaemon, name: &str) -> std::path::PathBuf {
+    let path = it.path().join(name);
+    let made = Command::new("mkfifo").arg(&path).status();
+    assert!(made.is_ok_and(|status| status.success()), "no pipe {}", path.display());
+    path
+}
+
+/// Returns once a task reads the pipe.
+fn hold(pipe: &std::path::Path) -> File {
+    OpenOptions::new().write(true).open(pipe).expect("the pipe was just made")
+}
+
+#[test]
+fn time_gates_and_rates() {
+    let it = up(CONFIG);
+    let later = push(&it, &["later", "--delay", "3s"]);
+    assert!(cause(&it, &later, "scheduled")["until"].is_string());
+    says(&it, &later, "not to run before");
+
+    let flaky = push(&it, &["flaky", "\"flaky\""]);
+    // There is one worker: when the next task runs, the end of the one before is stored.
+    let pipe = pipe(&it, "gate");
+    let next = push(&it, &["flaky", "\"gate\""]);
+    let gate = hold(&pipe);
+    let retry = cause(&it, &flaky, "retry");
+    assert_eq!((&retry["attempt"], &retry["max"]), (&1.into(), &3.into()));
+    assert!(retry["error"].as_str().unwrap().contains('3'), "{retry}");
+    it.write("healed", "");
+    drop(gate);
+    completes(&it, &next);
+
+    let first = push(&it, &["rated"]);
+    completes(&it, &first);
+    let second = push(&it, &["rated"]);
+    assert_eq!(cause(&it, &second, "rate")["of"], "queue");
+    says(&it, &second, "has reached its rate");
+
+    let _ = it.ganger(&["queue", "pause", "paused"]).with_code(0);
+    let paused = push(&it, &["paused"]);
+    assert_eq!(cause(&it, &paused, "paused")["by"], "person");
+    says(&it, &paused, "`ganger queue resume paused`");
+    let _ = it.ganger(&["queue", "resume", "paused"]).with_code(0);
+    for id in [paused, later, flaky, second] {
+        completes(&it, &id);
+    }
+    let _ = it.ganger(&["why", "0000000000007"]).with_code(4);
+}
+
+#[test]
+fn limits_are_held_by_somebody() {
+    let it = up(CONFIG);
+    for (queue, of, name, kind, payload) in [
+        ("whole", "queue", Value::Null, "other", r#"{"gate":"whole"}"#),
+        ("kinds", "kind", "resize".into(), "resize", r#"{"gate":"kinds"}"#),
+        ("keys", "key", "acme".into(), "other", r#"{"who":{"tenant":"acme"},"gate":"keys"}"#),
+    ] {
+        let pipe = pipe(&it, queue);
+        let first = push(&it, &[queue, payload, "--kind", kind]);
+        let second = push(&it, &[queue, payload, "--kind", kind]);
+        let gate = hold(&pipe);
+        let limit = cause(&it, &second, "limit");
+        assert_eq!((&limit["of"], &limit["name"], &limit["max"]), (&of.into(), &name, &1.into()));
+        assert_eq!(limit["held_by"][0]["task"], first.as_str(), "{limit}");
+        says(&it, &second, &format!("held by {first} on gates#"));
+        says(&it, &first, "it runs on gates#");
+        drop(gate);
+        completes(&it, &first);
+        drop(hold(&pipe));
+        completes(&it, &second);
+    }
+}
+
+#[test]
+fn workers_are_busy_down_or_not_there() {
+    let it = up(CONFIG);
+    let pipe = pipe(&it, "busy");
+    let ids = [push(&it, &["busy"]), push(&it, &["busy"]), push(&it, &["busy"])];
+    let gate = hold(&pipe);
+    assert_eq!(cause(&it, &ids[2], "busy")["tasks"][0]["task"], ids[0].as_str());
+    drop(gate);
+    completes(&it, &ids[0]);
+    for id in &ids[1..] {
+        // Only now nobody reads the pipe any more but the next task.
+        drop(hold(&pipe));
+        completes(&it, id);
+    }
+
+    let crashing = push(&it, &["crashing"]);
+    let down = cause(&it, &crashing, "worker_down");
+    assert_eq!(down["worker"], "crashing#1");
+    it.write("fixed", "");
+    let _ = it.ganger(&["restart", "crashing"]).with_code(0);
+    completes(&it, &crashing);
+
+    let _ = it.ganger(&["stop", "halted"]).with_code(0);
+    let halted = push(&it, &["halted"]);
+    assert_eq!(cause(&it, &halted, "pool_stopped")["pool"], "halted");
+    let _ = it.ganger(&["start", "halted"]).with_code(0);
+    completes(&it, &halted);
+
+    let _ = it.ganger(&["scale", "zero=0"]).with_code(0);
+    let zero = push(&it, &["zero"]);
+    assert_eq!(cause(&it, &zero, "no_workers")["pool"], "zero");
+    let _ = it.ganger(&["scale", "zero=1"]).with_code(0);
+    completes(&it, &zero);
+
+    let alone = push(&it, &["alone"]);
+    let _ = cause(&it, &alone, "no_pool");
+    it.write("ganger.toml", &format!("{CONFIG}{ALONE}"));
+    let _ = it.ganger(&["up", "-d"]).with_code(0);
+    completes(&it, &alone);
+}
+
+#[test]
+fn a_full_queue_and_a_drained_one_refuse_with_their_codes() {
+    let it = folder();
+    it.write(
+        "ganger.toml",
+        "version = 1\n[queue.small]\nmax_bytes = \"10B\"\n[queue.slow]\nmax_length = 1\n",
+    );
+    let _ = it.ganger(&["up", "-d"]).with_code(0);
+    let said = it.ganger(&["push", "small", "\"much too long\""]).with_code(10);
+    assert!(said.err.contains("max_bytes") && said.err.contains("try again in"), "{}", said.err);
+    let _ = push(&it, &["slow"]);
+    let _ = it.ganger(&["push", "slow"]).with_code(10);
+    let _ = it.ganger(&["queue", "drain", "small", "--wait"]).with_code(0);
+    let said = it.ganger(&["push", "small", "1"]).with_code(9);
+    assert!(said.err.contains("draining"), "{}", said.err);
+    let _ = it.ganger(&["queue", "resume", "small"]).with_code(0);
+    let _ = push(&it, &["small", "1"]);
+}

@@ -1,0 +1,36 @@
+//! A token bucket without a timer: the generic cell rate algorithm (ITU-T I.371) keeps one moment, the one at which the
+//! bucket would be full again.
+
+use std::time::Instant;
+
+use super::rules::Rate;
+
+/// See the module. Begins full.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Bucket {
+    full_at: Option<Instant>,
+}
+
+impl Bucket {
+    /// When the next token is there; `None`: now.
+    pub(crate) fn next(&self, rate: &Rate, now: Instant) -> Option<Instant> {
+        let slack = rate.interval() * (rate.burst.max(1) - 1);
+        let full_at = self.full_at?;
+        if full_at <= now + slack { None } else { full_at.checked_sub(slack) }
+    }
+
+    /// Takes a token; whoever takes one that is not there has asked [`Bucket::next`] wrongly, and waits longer later.
+    pub(crate) fn take(&mut self, rate: &Rate, now: Instant) {
+        self.full_at = Some(self.full_at.map_or(now, |at| at.max(now)) + rate.interval());
+    }
+
+    /// Gives one back that was not used after all.
+    pub(crate) fn give_back(&mut self, rate: &Rate) {
+        self.full_at = self.full_at.and_then(|at| at.checked_sub(rate.interval()));
+    }
+
+    /// True when nothing would be different in a new bucket.
+    pub(crate) fn is_full(&self, now: Instant) -> bool {
+        self.full_at.is_none_or(|at| at <= now)
+    }
+}
