@@ -16,6 +16,8 @@ const ID_TIME_SHIFT: u32 = 22;
 /// Words of a search; more would only make it slow.
 const WORDS_MAX: usize = 16;
 
+/// By id, which is the order of the pages.
+const TABLE_ORDER: &str = "NOT INDEXED";
 /// Rows that are sorted rather than walked to: some ten milliseconds.
 const FEW: u64 = 10_000;
 
@@ -107,7 +109,8 @@ impl Filter {
             Some(TaskState::Discarded) if finished && self.queue.is_some() => {
                 "INDEXED BY done_discarded"
             }
-            _ => "",
+            // Else SQLite may take an index of far more rows and sort them all.
+            _ => TABLE_ORDER,
         }
     }
 
@@ -121,7 +124,7 @@ impl Filter {
 
     /// True when rows have to be looked through one by one.
     pub(super) fn scans(&self, finished: bool) -> bool {
-        let few = !finished && !self.index(finished).is_empty();
+        let few = !finished && self.index(finished) != TABLE_ORDER;
         if self.words.is_empty() && !few && (self.kind.is_some() || self.tag.is_some()) {
             return true;
         }
@@ -129,7 +132,7 @@ impl Filter {
             // What an index of words leaves is few, so what else is asked for is checked on each of them.
             return !(few || finished && self.indexed_words);
         }
-        let indexed = !self.index(finished).is_empty();
+        let indexed = self.index(finished) != TABLE_ORDER;
         (self.queue.is_some() || self.state.is_some()) && !indexed
     }
 
