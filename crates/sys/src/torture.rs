@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! STATE/torture-crash      "NAME N": the next daemon reads and removes it, and SIGKILLs itself when it reaches NAME the Nth time
+//! STATE/torture-crashed    a line "NAME NS" of each daemon that did, CLOCK_MONOTONIC
 //! STATE/torture-unsynced   while it is there, the next daemon starts from what SQLite had synced, and from nothing else; its end at a
 //!                          place stands for a power cut and takes the keeper along
 //! ```

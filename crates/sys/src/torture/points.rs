@@ -1,7 +1,8 @@
 //! Which place ends the process, and the end.
 
-use std::io;
-use std::path::Path;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -14,6 +15,8 @@ use super::{disk, vfs};
 struct Armed {
     name: String,
     left: AtomicU64,
+    /// Where it is told that it happened.
+    told: PathBuf,
 }
 
 static ARMED: OnceLock<Armed> = OnceLock::new();
@@ -31,7 +34,8 @@ pub fn arm(state_dir: &Path) -> io::Result<()> {
             std::fs::remove_file(&crash)?;
             let (name, n) = text.trim().split_once(' ').ok_or_else(|| strange(&text))?;
             let left = AtomicU64::new(n.parse().map_err(|_| strange(&text))?);
-            let _ = ARMED.set(Armed { name: name.to_owned(), left });
+            let told = state_dir.join("torture-crashed");
+            let _ = ARMED.set(Armed { name: name.to_owned(), left, told });
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
@@ -52,6 +56,7 @@ fn strange(text: &str) -> io::Error {
 pub fn reach(name: &'static str) {
     let Some(armed) = ARMED.get() else { return };
     if armed.name == name && armed.left.fetch_sub(1, Ordering::Relaxed) == 1 {
+        tell(armed);
         // SIGKILL and not abort: nothing may run any more, and the keeper sees what it sees when anybody kills a daemon.
         // The keeper is the parent. In a power cut it starts nothing any more.
         if let Some(keeper) = getppid().filter(|_| POWER.load(Ordering::Relaxed)) {
@@ -62,4 +67,13 @@ pub fn reach(name: &'static str) {
             std::thread::park();
         }
     }
+}
+
+/// Appends `NAME NS`, CLOCK_MONOTONIC: who watches from outside may see the daemon only after the next one has taken over.
+fn tell(armed: &Armed) {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let line = format!("{} {}{:09}\n", armed.name, now.tv_sec, now.tv_nsec);
+    let file = OpenOptions::new().append(true).create(true).open(&armed.told);
+    // A disk that is full keeps nobody alive here.
+    let _ = file.and_then(|mut file| file.write_all(line.as_bytes()));
 }

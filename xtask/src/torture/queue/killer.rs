@@ -1,6 +1,5 @@
 //! Kills what keeps a queue, as fast as it comes back: at random moments, and at places inside the daemon.
 
-use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -81,9 +80,7 @@ pub(crate) struct Killer<'a> {
     pub(crate) patient: bool,
     pub(crate) tail: Tail,
     /// Where the daemon that runs is to end.
-    pub(crate) armed: Option<&'static str>,
-    /// Daemons that ended themselves, by place.
-    pub(crate) places: BTreeMap<&'static str, u32>,
+    pub(crate) armed: bool,
 }
 
 impl Killer<'_> {
@@ -95,19 +92,16 @@ impl Killer<'_> {
         while done.len() < kills as usize {
             let pause = if self.patient { LONG_PAUSE_MS } else { PAUSE_MS };
             std::thread::sleep(Duration::from_millis(self.random.u64(pause)));
-            let place = self.armed.take();
-            let kind = match place {
-                Some(_) if !self.power => Kind::Place,
-                _ => self.draw(),
-            };
+            let placed = std::mem::take(&mut self.armed);
+            let kind = if placed && !self.power { Kind::Place } else { self.draw() };
             // The last daemon is not to end itself while the rest is waited for.
             let last = done.len() + 1 == kills as usize;
             if kind != Kind::Worker && !last && self.random.u8(..100) < 30 {
-                self.armed = Some(self.arm()?);
+                self.arm()?;
             }
             let number = done.len() + 1;
             let what = || format!("kill {number} ({kind:?})");
-            let kill = self.kill(kind, place).with_context(what)?;
+            let kill = self.kill(kind, placed).with_context(what)?;
             self.work_goes_on(kill.to_ns).with_context(what)?;
             done.push(kill);
             if number.is_multiple_of(100) || number == kills as usize {
@@ -131,21 +125,21 @@ impl Killer<'_> {
     }
 
     /// Tells the next daemon where to end.
-    fn arm(&mut self) -> Result<&'static str> {
+    fn arm(&mut self) -> Result<()> {
         let (place, most) = PLACES[self.random.usize(..PLACES.len())];
         let text = format!("{place} {}", self.random.u64(1..=most));
-        std::fs::write(self.site.state_dir.join("torture-crash"), text).context("torture-crash")?;
-        Ok(place)
+        self.armed = true;
+        std::fs::write(self.site.state_dir.join("torture-crash"), text).context("torture-crash")
     }
 
-    fn kill(&mut self, kind: Kind, place: Option<&'static str>) -> Result<Kill> {
+    fn kill(&mut self, kind: Kind, placed: bool) -> Result<Kill> {
         let pids = self.tail.running()?;
         let running = pids.len();
         let from_ns = now_ns();
         let daemon = |before: &Status| end(&[before.daemon.pid]);
         if kind == Kind::Power {
-            if let (Some(place), Ok(before)) = (place, self.site.ganger.status()) {
-                self.at_place(&before, place)?;
+            if placed && let Ok(before) = self.site.ganger.status() {
+                Self::at_place(&before)?;
             }
             self.power_cut()?;
         } else {
@@ -159,7 +153,7 @@ impl Killer<'_> {
                     None => daemon(&before)?,
                 },
                 Kind::Frozen => self.frozen(&before, &pids)?,
-                Kind::Place => self.at_place(&before, place.context("a place is drawn before")?)?,
+                Kind::Place => Self::at_place(&before)?,
                 Kind::Power => {}
             }
         }
@@ -205,11 +199,10 @@ impl Killer<'_> {
     }
 
     /// Waits for the daemon to end itself.
-    fn at_place(&mut self, before: &Status, place: &'static str) -> Result<()> {
+    fn at_place(before: &Status) -> Result<()> {
         // Gone already: it died after it had answered.
         let Ok(daemon) = open(before.daemon.pid) else { return Ok(()) };
         if ended_within(&daemon, PLACE)? {
-            *self.places.entry(place).or_default() += 1;
             return Ok(());
         }
         let _ = send(&daemon, Signal::KILL);
@@ -241,10 +234,7 @@ impl Killer<'_> {
             // The CLI itself waits for a daemon that is being restarted.
             let Err(error) = up.and_then(|()| self.site.ganger.status().map(drop)) else { break };
             // It may have come to its place while it started.
-            if self.power
-                && let Some(place) = self.armed.take()
-            {
-                *self.places.entry(place).or_default() += 1;
+            if self.power && std::mem::take(&mut self.armed) {
                 self.power_cut()?;
             } else if Instant::now() > deadline {
                 bail!("nobody is back after {} s: {error:#}", RECOVERY.as_secs());
@@ -255,7 +245,7 @@ impl Killer<'_> {
             if self.tail.last_start_ns > ns {
                 return Ok(());
             }
-            if self.power && self.armed.is_some() && self.site.ganger.status().is_err() {
+            if self.power && self.armed && self.site.ganger.status().is_err() {
                 // It came to its place before any attempt: that is the next cut.
                 return Ok(());
             }
@@ -274,4 +264,18 @@ fn end(pids: &[i32]) -> Result<()> {
         let _ = send(process, Signal::KILL);
     }
     open.iter().try_for_each(gone)
+}
+
+/// Daemons that ended themselves: where and when, as they wrote it.
+pub(crate) fn crashed(site: &Site) -> Result<Vec<(String, u64)>> {
+    let text = match std::fs::read_to_string(site.state_dir.join("torture-crashed")) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).context("torture-crashed"),
+    };
+    let line = |line: &str| {
+        let (place, ns) = line.split_once(' ').context("it is not NAME NS")?;
+        Ok((place.to_owned(), ns.parse()?))
+    };
+    text.lines().map(line).collect()
 }

@@ -45,6 +45,8 @@ const KILLS_PER_PATIENT_CUT: u32 = 20;
 #[derive(Debug)]
 pub(crate) struct Story {
     pub(crate) kills: Vec<Kill>,
+    /// Daemons that ended themselves: place and CLOCK_MONOTONIC.
+    pub(crate) crashed: Vec<(String, u64)>,
     pub(crate) known: Knowledge,
     /// Power cuts with `relaxed`: what a cut may take.
     pub(crate) may_forget: Option<Duration>,
@@ -72,8 +74,8 @@ fn one(
     println!("queue: {kills} {what} with durability {durability}, seed {seed}");
     let site = Site::build(binary, durability, power)?;
     let may_forget = (power && durability == "relaxed").then_some(oracle::RELAXED_WINDOW);
-    let ended = tortured(&site, power, may_forget, kills, seed).and_then(|(story, places)| {
-        tell(&story, &places);
+    let ended = tortured(&site, power, may_forget, kills, seed).and_then(|story| {
+        tell(&story);
         oracle::ask(&site, &story, power, verdict)
     });
     let down = site.ganger.down();
@@ -90,7 +92,7 @@ fn tortured(
     may_forget: Option<Duration>,
     kills: u32,
     seed: u64,
-) -> Result<(Story, BTreeMap<&'static str, u32>)> {
+) -> Result<Story> {
     site.ganger.up()?;
     let clients = Clients::default();
     let mut killer = Killer {
@@ -99,8 +101,7 @@ fn tortured(
         power,
         patient: may_forget.is_some(),
         tail: Tail::new(&site.ledger)?,
-        armed: None,
-        places: BTreeMap::new(),
+        armed: false,
     };
     let kills = std::thread::scope(|scope| {
         scope.spawn(|| clients.push(&site.ganger, seed));
@@ -115,13 +116,17 @@ fn tortured(
         kills
     })?;
     let known = std::mem::take(&mut *clients.known());
-    Ok((Story { kills, known, may_forget }, killer.places))
+    Ok(Story { kills, crashed: killer::crashed(site)?, known, may_forget })
 }
 
-fn tell(story: &Story, places: &BTreeMap<&'static str, u32>) {
+fn tell(story: &Story) {
     let mut kinds: BTreeMap<String, u32> = BTreeMap::new();
     for kill in &story.kills {
         *kinds.entry(format!("{:?}", kill.kind).to_lowercase()).or_default() += 1;
+    }
+    let mut places: BTreeMap<&str, u32> = BTreeMap::new();
+    for (place, _) in &story.crashed {
+        *places.entry(place).or_default() += 1;
     }
     let list = |counts: Vec<String>| counts.join(", ");
     println!("  kills: {}", list(kinds.iter().map(|(kind, n)| format!("{n} {kind}")).collect()));

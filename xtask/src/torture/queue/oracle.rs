@@ -8,7 +8,6 @@ use serde::Deserialize;
 
 use super::Story;
 use super::client::{Acknowledged, Told};
-use super::killer::Kill;
 use super::notes::{self, Note, Token, token_of};
 use super::site::Site;
 use crate::torture::http::Http;
@@ -18,6 +17,9 @@ use crate::torture::verdict::Verdict;
 pub(crate) const RELAXED_WINDOW: Duration = Duration::from_secs(1);
 /// An attempt that has ended is in flight until its outcome is committed; a loaded disk takes its time for that.
 const UNCOMMITTED: Duration = Duration::from_secs(1);
+
+/// So long a worker may go on with what a killed daemon had sent it, before another daemon is there.
+const ORPHAN: Duration = Duration::from_secs(5);
 
 /// An attempt as the ledger has it.
 #[derive(Debug, Clone, Copy)]
@@ -40,12 +42,14 @@ struct Answer {
 struct Case<'a> {
     story: &'a Story,
     attempts: BTreeMap<u64, Vec<Attempt>>,
+    /// When the first attempt of each daemon started, by its epoch.
+    takeovers: BTreeMap<u64, u64>,
 }
 
 /// Asks the daemon about every acknowledged task and compares with ledger and client.
 pub(crate) fn ask(site: &Site, story: &Story, power: bool, verdict: &mut Verdict) -> Result<()> {
     let notes = notes::all(&site.ledger)?;
-    let case = Case { story, attempts: attempts(&notes) };
+    let case = Case::new(story, &notes);
     let (mut lost, mut undone, mut stale, mut changed, mut forgotten) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new(), 0_usize);
     let mut http = Http::connect(&site.state_dir)?;
@@ -85,7 +89,7 @@ pub(crate) fn ask(site: &Site, story: &Story, power: bool, verdict: &mut Verdict
     verdict.claim("all of them are completed", &undone);
     verdict.claim("no stale completion was accepted", &stale);
     verdict.claim("what a client saw completed stays as it saw it", &changed);
-    let (doubles, wrong, again) = case.doubles(&story.kills);
+    let (doubles, wrong, again) = case.doubles();
     let all: usize = case.attempts.values().map(Vec::len).sum();
     verdict.claim(
         &format!("only attempts in flight at a kill ran twice ({doubles} of {all})"),
@@ -166,7 +170,16 @@ const fn nanos(duration: Duration) -> u64 {
     duration.as_secs() * 1_000_000_000 + duration.subsec_nanos() as u64
 }
 
-impl Case<'_> {
+impl<'a> Case<'a> {
+    fn new(story: &'a Story, notes: &[Note]) -> Self {
+        let mut takeovers = BTreeMap::new();
+        for note in notes.iter().filter(|note| note.what == 'S') {
+            let first = takeovers.entry(note.token.0).or_insert(note.ns);
+            *first = note.ns.min(*first);
+        }
+        Self { story, attempts: attempts(notes), takeovers }
+    }
+
     fn of(&self, n: u64) -> &[Attempt] {
         self.attempts.get(&n).map_or(&[], Vec::as_slice)
     }
@@ -174,9 +187,14 @@ impl Case<'_> {
     /// True if what was told at `ns` lies within what a power cut after it may take.
     fn may_be_forgotten(&self, ns: u64) -> bool {
         let Some(window) = self.story.may_forget else { return false };
-        let cuts = self.story.kills.iter();
-        cuts.into_iter()
-            .any(|cut| cut.to_ns >= ns && cut.from_ns.saturating_sub(ns) <= nanos(window))
+        let ends = self.ends();
+        ends.iter().any(|(from, to)| *to >= ns && from.saturating_sub(ns) <= nanos(window))
+    }
+
+    /// When something was killed or ended itself: from the first signal to the last process's end.
+    fn ends(&self) -> Vec<(u64, u64)> {
+        let kills = self.story.kills.iter().map(|kill| (kill.from_ns, kill.to_ns));
+        kills.chain(self.story.crashed.iter().map(|(_, ns)| (*ns, *ns))).collect()
     }
 
     /// The result must be that of the last attempt which began, as its fence says, and no zombie's.
@@ -196,17 +214,13 @@ impl Case<'_> {
     }
 
     /// Second attempts: how many, which no kill explains, and which came after a completion was seen.
-    fn doubles(&self, kills: &[Kill]) -> (usize, Vec<String>, Vec<String>) {
+    fn doubles(&self) -> (usize, Vec<String>, Vec<String>) {
         let (mut count, mut wrong, mut again) = (0, Vec::new(), Vec::new());
+        let ends = self.ends();
         for (n, attempts) in &self.attempts {
             for pair in attempts.windows(2) {
                 count += 1;
-                let explained = kills.iter().any(|kill| {
-                    let met = kill.to_ns >= pair[0].start_ns && kill.from_ns <= pair[1].start_ns;
-                    let end = pair[0].end_ns.map(|end| end + self.flight());
-                    met && end.is_none_or(|end| end >= kill.from_ns)
-                });
-                if !explained {
+                if !self.explained(&ends, &pair[0], &pair[1]) {
                     wrong.push(format!("task {n}: {:?}, then {:?}", pair[0], pair[1]));
                 }
             }
@@ -223,6 +237,20 @@ impl Case<'_> {
             }
         }
         (count, wrong, again)
+    }
+
+    /// True if the first attempt was in flight at a kill before the second: it had started, or its daemon was dead already and it lay
+    /// in a worker's buffer; and its outcome can't have been committed before.
+    fn explained(&self, ends: &[(u64, u64)], first: &Attempt, second: &Attempt) -> bool {
+        let epoch = first.token.0;
+        // Nobody took over before it started: its daemon's end lies before its start.
+        let orphan = epoch < second.token.0
+            && !self.takeovers.range(epoch + 1..).any(|(_, ns)| *ns < first.start_ns);
+        ends.iter().any(|(from, to)| {
+            let met = *to >= first.start_ns || (orphan && to + nanos(ORPHAN) >= first.start_ns);
+            let uncommitted = first.end_ns.is_none_or(|end| end + self.flight() >= *from);
+            met && *from <= second.start_ns && uncommitted
+        })
     }
 
     /// How long after its end an attempt may be uncommitted.
@@ -266,5 +294,61 @@ impl Case<'_> {
             }
         }
         wrong
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::torture::queue::client::Knowledge;
+    use crate::torture::queue::killer::{Kill, Kind};
+
+    const S: u64 = 1_000_000_000;
+
+    /// A story with one kill from 10 s to 11 s, and what workers wrote.
+    fn doubles(lines: &[&str]) -> (usize, usize) {
+        let kill = Kill { kind: Kind::Daemon, from_ns: 10 * S, to_ns: 11 * S, running: 1 };
+        let story = Story {
+            kills: vec![kill],
+            crashed: Vec::new(),
+            known: Knowledge::default(),
+            may_forget: None,
+        };
+        let notes: Vec<Note> = lines.iter().map(|line| notes::parse(line).unwrap()).collect();
+        let (count, wrong, _) = Case::new(&story, &notes).doubles();
+        (count, wrong.len())
+    }
+
+    #[test]
+    fn an_attempt_that_a_kill_met_may_run_again() {
+        let met = ["S 1 1 1.1 7 9900000000", "S 1 2 2.1 8 12000000000", "E 1 2 2.1 8 12100000000"];
+        assert_eq!(doubles(&met), (1, 0));
+        let ended_long_before = ["S 1 1 1.1 7 5000000000", "E 1 1 1.1 7 6000000000", met[1]];
+        assert_eq!(doubles(&ended_long_before), (1, 1));
+        let no_kill_between = ["S 1 1 1.1 7 12000000000", "S 1 2 1.2 8 13000000000"];
+        assert_eq!(doubles(&no_kill_between), (1, 1));
+    }
+
+    #[test]
+    fn what_a_dead_daemon_had_sent_may_run_again_until_another_is_there() {
+        let buffered = ["S 1 1 1.1 7 11500000000", "S 1 2 2.1 8 12000000000"];
+        assert_eq!(doubles(&buffered), (1, 0));
+        let taken_over = ["S 2 1 2.7 9 11400000000", buffered[0], buffered[1]];
+        assert_eq!(doubles(&taken_over), (1, 1));
+    }
+
+    #[test]
+    fn overlaps_and_fences_are_seen() {
+        let kill = Kill { kind: Kind::Daemon, from_ns: 1, to_ns: 2, running: 1 };
+        let story = Story {
+            kills: vec![kill],
+            crashed: Vec::new(),
+            known: Knowledge::default(),
+            may_forget: None,
+        };
+        let lines = ["S 1 1 1.5 7 10", "S 1 2 1.4 8 15", "O 1 2 1.4 8 15", "E 1 1 1.5 7 20"];
+        let notes: Vec<Note> = lines.iter().map(|line| notes::parse(line).unwrap()).collect();
+        let case = Case::new(&story, &notes);
+        assert_eq!((case.overlaps(&notes).len(), case.fences().len()), (2, 1));
     }
 }
