@@ -118,3 +118,37 @@ fn a_bulk_file_with_bad_lines_and_a_second_run() {
     assert!(said.err.contains("big.jsonl:3: ") && said.err.contains("1100002"), "{}", said.err);
     assert_eq!(available(), 2_502);
 }
+
+#[test]
+fn unique_cached_and_late_tasks() {
+    let it = up(&format!("{WORDS}\n[queue.cached]\ncache_ttl = \"10m\"\n"));
+    let _ = it.ganger(&["queue", "pause", "words"]).with_code(0);
+    let unique = ["push", "words", "{\"a\":1, \"b\":2}", "--dedupe", "payload", "--json"];
+    let first = id_of(&it, &unique);
+    assert_eq!(
+        id_of(&it, &["push", "words", "{\"b\":2,\"a\":1}", "--dedupe", "payload", "--json"]),
+        first
+    );
+    let refused =
+        ["push", "words", "{\"b\":2,\"a\":1}", "--dedupe", "payload", "--on-conflict", "reject"];
+    assert!(it.ganger(&refused).with_code(9).err.contains(&first));
+    let _ = it.ganger(&["task", "priority", "--queue", "words", "high"]).with_code(0);
+    let task = it.ganger(&["task", "get", &first, "--json"]).with_code(0).json();
+    assert_eq!(task["priority"], "high");
+    let late = id_of(&it, &["push", "words", "1", "--expires-in", "1ms", "--json"]);
+    let _ = it.ganger(&["task", "wait", &late, "--timeout", "20s"]).with_code(1);
+    let task = it.ganger(&["task", "get", &late, "--json"]).with_code(0).json();
+    assert_eq!(task["state"], "cancelled");
+    assert!(task["error"].as_str().unwrap().starts_with("expired"), "{task}");
+    // Nobody takes from it: the second waits for the first, and ends with it.
+    let leader = id_of(&it, &["push", "cached", "7", "--json"]);
+    let follower = id_of(&it, &["push", "cached", "7", "--json"]);
+    let task = it.ganger(&["task", "get", &follower, "--json"]).with_code(0).json();
+    assert_eq!((task["state"].as_str(), task["due_at"].as_str()), (Some("scheduled"), None));
+    let _ = it.ganger(&["task", "cancel", &leader]).with_code(0);
+    let queue = it.ganger(&["queue", "show", "cached", "--json"]).with_code(0).json();
+    assert_eq!(
+        (queue["cache"]["hits"].as_u64(), queue["cache"]["misses"].as_u64()),
+        (Some(1), Some(1))
+    );
+}

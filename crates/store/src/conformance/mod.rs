@@ -4,6 +4,7 @@
 pub(crate) mod control;
 pub(crate) mod dead;
 pub(crate) mod history;
+pub(crate) mod model;
 mod schedules;
 pub(crate) mod suite;
 
@@ -21,9 +22,9 @@ macro_rules! conformance {
             a_key_is_held_by_one,
             a_key_may_be_held_for_a_time, a_waiting_holder_is_replaced, last_moments,
             identical_tasks_run_once, a_cache_keeps_what_was_used_last,
-            a_result_is_kept_for_its_time, a_waiting_task_moves_to_another_lane,
-            keys_and_inputs_agree_with_a_model
+            a_result_is_kept_for_its_time, a_waiting_task_moves_to_another_lane
         );
+        $crate::conformance::conformance!($open, model; keys_and_inputs_agree_with_a_model);
         $crate::conformance::conformance!($open, history;
             lists_filter_by_kind_tag_time_and_text, words_are_found_behind_the_commits,
             queues_have_bounds_of_their_own

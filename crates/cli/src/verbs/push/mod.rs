@@ -67,7 +67,7 @@ pub(crate) struct Args {
     #[arg(long)]
     key: Option<String>,
     #[command(flatten)]
-    options: options::Options,
+    options: Box<options::Options>,
     /// Wait for the results and print them; exit 0 if all completed
     #[arg(short, long)]
     wait: bool,
