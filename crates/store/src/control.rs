@@ -144,6 +144,8 @@ pub struct Followed {
     pub id: TaskId,
     /// Its queue.
     pub queue: Arc<str>,
+    /// Bytes of its payload.
+    pub payload_len: u64,
     /// `completed` with this result; `None`: it is due now and runs itself.
     pub result: Option<Bytes>,
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ganger_core::{Priority, TaskId, TaskState};
 use ganger_store::{
-    Cancelled, Control, Followed, Limits, Op, Push, RefusedWhy, Revived, StoreError, What,
+    Cancelled, Control, Enqueue, Followed, Limits, Op, Push, RefusedWhy, Revived, StoreError, What,
 };
 
 use super::finish::End;
@@ -136,21 +136,25 @@ impl Engine {
     pub(super) fn special(
         &mut self,
         ix: QueueIx,
-        id: TaskId,
+        task: &Enqueue,
         what: What,
         ids: &mut [TaskId],
         at: usize,
     ) {
         match what {
             What::Existing(holder) | What::Rejected(holder) => ids[at] = holder,
-            What::Follows(_) => self.row_mut(ix).moved(None, Some(TaskState::Scheduled)),
+            What::Follows(_) => {
+                let row = self.row_mut(ix);
+                row.add_bytes(task.payload.len());
+                row.moved(None, Some(TaskState::Scheduled));
+            }
             What::Hit(result) => {
                 self.stats.completed += 1;
                 let row = self.row_mut(ix);
                 row.moved(None, Some(TaskState::Completed));
                 let queue = Arc::clone(&row.name);
                 self.actions.finished.push(Finished {
-                    id,
+                    id: task.id,
                     queue,
                     state: TaskState::Completed,
                     result: Some(result),
@@ -164,11 +168,13 @@ impl Engine {
 
     /// A task whose leader has ended.
     pub(super) fn followed(&mut self, followed: Followed) {
-        let Followed { id, queue, result, .. } = followed;
+        let Followed { id, queue, result, payload_len, .. } = followed;
         let Some(result) = result else { return self.due.lower(1) };
         self.stats.completed += 1;
         if let Some(ix) = self.queue(&queue) {
-            self.row_mut(ix).moved(Some(TaskState::Scheduled), Some(TaskState::Completed));
+            let row = self.row_mut(ix);
+            row.moved(Some(TaskState::Scheduled), Some(TaskState::Completed));
+            row.drop_bytes(payload_len);
         }
         let state = TaskState::Completed;
         let result = Some(result);

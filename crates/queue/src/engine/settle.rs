@@ -211,7 +211,7 @@ impl Engine {
             match special.next_if(|s| s.task == at) {
                 Some(other) => {
                     self.unpush_one(ix, &task);
-                    self.special(ix, task.id, other.what, ids, at);
+                    self.special(ix, &task, other.what, ids, at);
                 }
                 None => plain.push(task),
             }

@@ -141,7 +141,13 @@ impl Tx<'_> {
                     .prepare_cached("UPDATE task SET run_at = 1 WHERE id = ?1 AND state = 0")?
                     .execute([*heir])?;
                 if let Some(id) = TaskId::from_raw(*heir) {
-                    applied.followed.push(Followed { op, id, queue: name, result: None });
+                    applied.followed.push(Followed {
+                        op,
+                        id,
+                        queue: name,
+                        payload_len: 0,
+                        result: None,
+                    });
                 }
                 Ok(())
             }
@@ -168,12 +174,16 @@ impl Tx<'_> {
         applied: &mut Applied,
     ) -> rusqlite::Result<()> {
         let Some(id) = TaskId::from_raw(follower) else { return Ok(()) };
-        let options: Option<String> = self
+        let found: Option<(Option<String>, i64)> = self
             .conn
-            .prepare_cached("SELECT options FROM task WHERE id = ?1 AND state = 0")?
-            .query_row([follower], |r| r.get(0))
-            .optional()?
-            .flatten();
+            .prepare_cached(
+                "SELECT options, coalesce(length(payload), (SELECT length(bytes) FROM body \
+                 WHERE body.id = task.id), 0) FROM task WHERE id = ?1 AND state = 0",
+            )?
+            .query_row([follower], |r| Ok((r.get(0)?, r.get(1)?)))
+            .optional()?;
+        let Some((options, payload_len)) = found else { return Ok(()) };
+        let payload_len = payload_len.unsigned_abs();
         let Some(mut options) = options_of(options)? else { return Ok(()) };
         let control = options.control.get_or_insert_default();
         control.cached = true;
@@ -195,7 +205,7 @@ impl Tx<'_> {
             .prepare_cached("DELETE FROM dedupe WHERE id = ?1 AND until <= 1")?
             .execute([follower])?;
         let result = Some(Bytes::copy_from_slice(result));
-        applied.followed.push(Followed { op, id, queue: Arc::clone(name), result });
+        applied.followed.push(Followed { op, id, queue: Arc::clone(name), payload_len, result });
         Ok(())
     }
 
