@@ -1,7 +1,7 @@
 //! Places at which a torture may end the daemon, and a disk that forgets what was not synced.
 //!
 //! Only a build with the feature `torture` has any of it: `cargo xtask torture queue` makes its own program with that
-//! feature, under its own name. Everywhere else [`reach`] is an empty function and [`arm`] is not there.
+//! feature, under its own name. Everywhere else [`reach`] is an empty function and `arm` is not there.
 //!
 //! ```text
 //! STATE/torture-crash      "NAME N": the next daemon reads and removes it, and SIGKILLs itself when it reaches NAME the Nth time

@@ -2,7 +2,7 @@
 //!
 //! [`RetryRules`] are a queue's; a task may set some of them for itself ([`ganger_store::TaskOptions`]), and an error's class may
 //! have its own ([`ClassRule`]). What a task sets for itself wins over what its error's class says, and that over the queue's.
-//! [`decide`](decide::decide) is the pure function over all of it.
+//! `decide` is the pure function over all of it.
 
 mod class;
 pub(crate) mod decide;

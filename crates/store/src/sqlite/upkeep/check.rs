@@ -37,9 +37,9 @@ pub struct Problem {
 pub enum Remedy {
     /// Pages are damaged: only a backup has what stood in them.
     Restore,
-    /// Rows stand as they should, an index does not: [`super::repair`] writes it anew.
+    /// Rows stand as they should, an index does not: [`super::repair()`] writes it anew.
     Reindex,
-    /// Numbers kept beside the rows, or rows that belong to none: [`super::repair`] puts them right.
+    /// Numbers kept beside the rows, or rows that belong to none: [`super::repair()`] puts them right.
     Recount,
 }
 
@@ -101,7 +101,7 @@ const NEVER: [(&str, &str); 9] = [
     ),
 ];
 
-/// Of [`NEVER`], those that [`super::repair`] can't put right: a row says something that can't be known any more.
+/// Of [`NEVER`], those that [`super::repair()`] can't put right: a row says something that can't be known any more.
 const BEYOND_REPAIR: [usize; 6] = [0, 1, 2, 3, 4, 5];
 
 /// Reads the whole file once. A daemon may go on working; until the check is done its write-ahead log can't shrink.

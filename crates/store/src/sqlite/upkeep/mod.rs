@@ -2,8 +2,8 @@
 //!
 //! | what | with a daemon | without |
 //! | --- | --- | --- |
-//! | [`backup`], [`check`] | yes: one snapshot beside its writer | yes |
-//! | [`restore`], [`repair`], [`vacuum`] | no: the caller holds the state folder's lock | yes |
+//! | `backup`, `check` | yes: one snapshot beside its writer | yes |
+//! | `restore`, `repair`, `vacuum` | no: the caller holds the state folder's lock | yes |
 //!
 //! Every new file is written beside the place it is for, synced, and only then given its name, so that a crash at any
 //! moment leaves the old file or the new one, whole.
