@@ -68,7 +68,7 @@ pub(crate) enum Verb {
     /// Say why a task does not run, who holds it up and until when
     Why(why::Args),
     /// Push tasks on a queue
-    Push(push::Args),
+    Push(Box<push::Args>),
     /// List, show, retry, cancel tasks, or wait for them
     Task(task::Args),
     /// List, show, pause and resume queues

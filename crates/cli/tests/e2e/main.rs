@@ -5,6 +5,7 @@ mod daemon;
 mod dead;
 mod exit_codes;
 mod failures;
+mod full_disk;
 mod run;
 mod services;
 mod store;
