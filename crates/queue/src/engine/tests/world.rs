@@ -1,9 +1,11 @@
 //! A world around the engine: the real store, a writer and readers whose every step is taken by hand, two workers, and
 //! a model that remembers what was promised.
 
+mod ending;
+
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
-use ganger_core::{Backoff, Durability, Priority, TaskId, TaskState, Token};
+use ganger_core::{Backoff, Durability, Priority, TaskId, Token};
 use ganger_store::{
     AttemptError, Batch, Counts, QueueRow, Settled, SqliteOptions, SqliteReader, SqliteStore,
     Store, StoreError, StoreRead, TaskOptions,
@@ -467,65 +469,6 @@ impl World {
             let same = |at: usize| self.tasks[at].queue == queue && self.tasks[at].live.is_some();
             let of_key = (number % KEYS..self.tasks.len()).step_by(KEYS).filter(|at| same(*at));
             assert!(of_key.count() <= PER_KEY as usize, "more of a key than allowed");
-        }
-    }
-
-    /// Lets everything come to its end, then compares with the store.
-    pub(super) fn settle_all(&mut self) {
-        for queue in 0..QUEUES.len() {
-            self.pause(queue, false);
-        }
-        let mut quiet = 0;
-        for _ in 0..5_000 {
-            self.flush();
-            self.commit(2, false);
-            self.deliver();
-            self.deliver();
-            self.read();
-            self.load();
-            self.take(1, 5, 5);
-            while !self.held.is_empty() {
-                let number = self.held[0].attempt.payload.clone();
-                self.finish(0, How::Completed(number));
-            }
-            let idle = self.writing.is_empty()
-                && self.answers.is_empty()
-                && self.reads.is_empty()
-                && self.loads.is_empty()
-                && self.queues.iter().all(|ix| self.engine.counts(*ix).unfinished() == 0);
-            quiet = if idle { quiet + 1 } else { 0 };
-            if quiet > 5 {
-                break;
-            }
-            self.advance(Duration::from_secs(2));
-        }
-        self.check_the_end();
-    }
-
-    fn check_the_end(&mut self) {
-        assert!(self.requests.is_empty(), "every request was answered");
-        for (at, (name, durability)) in QUEUES.iter().enumerate() {
-            let counts = self.engine.counts(self.queues[at]);
-            assert_eq!(counts.unfinished(), 0, "tasks of queue {name} are left over: {counts:?}");
-            if *durability != Durability::Memory
-                && let Some(row) = self.reader.queue(name).unwrap()
-            {
-                assert_eq!(row.counts, counts, "engine and store disagree about {name}");
-            }
-        }
-        for (number, known) in self.tasks.iter().enumerate().filter(|(_, t)| t.acked) {
-            let id = known.id.unwrap();
-            let memory = QUEUES[known.queue].1 == Durability::Memory;
-            if memory && known.daemon != self.daemon {
-                continue;
-            }
-            let task =
-                if memory { self.engine.memory_task(id) } else { self.reader.task(id).unwrap() };
-            let task = task.unwrap_or_else(|| panic!("acknowledged task {id} is lost"));
-            assert!(task.state.is_final(), "task {id} is {}", task.state);
-            if task.state == TaskState::Completed {
-                assert_eq!(task.result.as_deref(), Some(number.to_string().as_bytes()));
-            }
         }
     }
 }
