@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ganger_core::{Durability, InstanceId, InstanceKind};
-use ganger_keeper::wire::{Env, Output, Plan, Stdin};
+use ganger_keeper::wire::Plan;
 use ganger_logs::read::LogReader;
 use ganger_pool::{Parts, PoolParts, PoolSpec, Pools, Tasks};
 use ganger_process::{Inherited, Link, Processes};
@@ -183,25 +183,7 @@ fn echo(mut channel: UnixStream) {
 }
 
 fn plan() -> Plan {
-    Plan {
-        instance: InstanceId::new("w", 1),
-        kind: InstanceKind::Worker,
-        program: "/bin/true".into(),
-        argv: vec!["true".into()],
-        env: Env::default(),
-        cwd: "/".into(),
-        stdin: Stdin::Null,
-        stdout: Output::Null,
-        stderr: Output::Null,
-        channel: None,
-        inherit: vec![],
-        profile: ganger_sandbox::Profile::default(),
-        tree: None,
-        setsid: true,
-        foreground: false,
-        keep_leftovers: false,
-        blob: String::new(),
-    }
+    Plan::new(InstanceId::new("w", 1), InstanceKind::Worker, "/bin/true", vec!["true".into()])
 }
 
 fn cpu() -> Duration {

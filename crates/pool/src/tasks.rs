@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ganger_core::{TaskId, TaskState};
+use ganger_core::{Durability, TaskId, TaskState};
 use ganger_queue::{GateSet, NewTask, QueueConfig};
 use ganger_store::{
-    Fire, Page, QueueRow, Readers, SqliteReader, StoreRead as _, TaskQuery, TaskRow,
+    CacheStats, Fire, Page, QueueRow, Readers, SqliteReader, StoreRead as _, TaskQuery, TaskRow,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -44,6 +44,8 @@ pub struct QueueLook {
     pub config: QueueConfig,
     /// When the task became available that waits longest; milliseconds since 1970.
     pub oldest_ms: Option<u64>,
+    /// What its result cache holds and did.
+    pub cache: CacheStats,
 }
 
 /// A task and what is known of why it does not run.
@@ -223,21 +225,18 @@ impl Tasks {
         let (reply, answer) = oneshot::channel();
         self.tell(Msg::Look { queue, reply }).await?;
         let mut looks = answer.await.map_err(|_| TaskError::ShuttingDown)??;
-        for look in &mut looks {
-            if look.config.durability == ganger_core::Durability::Memory {
-                continue;
+        let read = move |r: &mut SqliteReader| {
+            let durable = |look: &&mut QueueLook| look.config.durability != Durability::Memory;
+            for look in looks.iter_mut().filter(durable) {
+                if let Some(stored) = r.queue(&look.row.name)? {
+                    look.row.counts = stored.counts;
+                }
+                look.oldest_ms = r.oldest_available_ms(&look.row.name)?;
+                look.cache = r.cache_stats(&look.row.name)?;
             }
-            let name = Arc::clone(&look.row.name);
-            let (stored, oldest) = self
-                .readers
-                .run(move |r| Ok((r.queue(&name)?, r.oldest_available_ms(&name)?)))
-                .await?;
-            look.oldest_ms = oldest;
-            if let Some(stored) = stored {
-                look.row.counts = stored.counts;
-            }
-        }
-        Ok(looks)
+            Ok(looks)
+        };
+        Ok(self.readers.run(read).await?)
     }
 
     /// A task shall not run. Returns when that is stored; for a running one when its worker is told (wait for its end with
@@ -259,15 +258,6 @@ impl Tasks {
         priority: ganger_core::Priority,
     ) -> Result<(), TaskError> {
         self.request(|reply| Msg::Priority { id, priority, reply }).await
-    }
-
-    /// What is known of a queue's result cache.
-    ///
-    /// # Errors
-    /// The store can't be read.
-    pub async fn cache_stats(&self, queue: &str) -> Result<ganger_store::CacheStats, TaskError> {
-        let queue = queue.to_owned();
-        Ok(self.readers.run(move |r| r.cache_stats(&queue)).await?)
     }
 
     /// A discarded or cancelled task gets a fresh budget of attempts.

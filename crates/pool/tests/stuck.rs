@@ -6,7 +6,7 @@ use std::time::Duration;
 use ganger_core::{
     Backoff, Durability, End, InstanceId, InstanceKind, SignalSource, SpawnId, TaskState, Usage,
 };
-use ganger_keeper::wire::{ChannelPlan, Env, Event, ExitReport, Output, Plan, Stdin};
+use ganger_keeper::wire::{ChannelPlan, Event, ExitReport, Plan};
 use ganger_logs::read::LogReader;
 use ganger_pool::{Parts, PoolParts, PoolSpec, Pools, Protocol, Tasks};
 use ganger_process::{Inherited, Link, Processes};
@@ -85,23 +85,13 @@ impl Scene {
 
 fn spec(protocol: Protocol) -> PoolSpec {
     let plan = Plan {
-        instance: InstanceId::new("w", 1),
-        kind: InstanceKind::Worker,
-        program: "/bin/sleep".into(),
-        argv: vec!["sleep".into(), "1000".into()],
-        env: Env::default(),
-        cwd: "/".into(),
-        stdin: Stdin::Null,
-        stdout: Output::Null,
-        stderr: Output::Null,
         channel: Some(ChannelPlan::default()),
-        inherit: vec![],
-        profile: ganger_sandbox::Profile::default(),
-        tree: None,
-        setsid: true,
-        foreground: false,
-        keep_leftovers: false,
-        blob: String::new(),
+        ..Plan::new(
+            InstanceId::new("w", 1),
+            InstanceKind::Worker,
+            "/bin/sleep",
+            vec!["sleep".into(), "1000".into()],
+        )
     };
     PoolSpec { protocol, queues: vec!["q".into()], ..PoolSpec::new("w", InstanceSpec::new(plan)) }
 }

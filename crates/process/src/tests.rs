@@ -8,8 +8,8 @@ use std::time::Duration;
 use ganger_core::logwire::LogTarget;
 use ganger_core::{End, InstanceId, InstanceKind, SpawnId, StateId, Stream, Usage};
 use ganger_keeper::wire::{
-    ChannelPlan, ChildRow, Env, Event, ExitReport, Held, HeldRow, Output, Plan, Request, Scope,
-    Stdin, Table, WIRE_VERSION, decode, encode,
+    ChannelPlan, ChildRow, Event, ExitReport, Held, HeldRow, Plan, Request, Scope, Table,
+    WIRE_VERSION, decode, encode,
 };
 use ganger_sys::frame::{FrameReader, FrameWriter};
 use ganger_testkit::{Act, FakeKeeper};
@@ -21,23 +21,13 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn plan(name: &str) -> Plan {
     Plan {
-        instance: InstanceId::new(name, 1),
-        kind: InstanceKind::Service,
-        program: "/bin/true".into(),
-        argv: vec!["true".into()],
-        env: Env::default(),
-        cwd: "/".into(),
-        stdin: Stdin::Null,
-        stdout: Output::Null,
-        stderr: Output::Null,
-        channel: None,
-        inherit: vec![],
-        profile: ganger_sandbox::Profile::default(),
-        tree: None,
-        setsid: true,
-        foreground: false,
-        keep_leftovers: false,
         blob: "note".into(),
+        ..Plan::new(
+            InstanceId::new(name, 1),
+            InstanceKind::Service,
+            "/bin/true",
+            vec!["true".into()],
+        )
     }
 }
 

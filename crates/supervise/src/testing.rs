@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ganger_core::{InstanceId, InstanceKind};
-use ganger_keeper::wire::{ChannelPlan, Output, Plan, Stdin};
+use ganger_keeper::wire::{ChannelPlan, Plan};
 use ganger_logs::read::LogReader;
 use ganger_process::{Inherited, Link, Notice, Processes};
 use ganger_testkit::{Act, FakeKeeper};
@@ -64,23 +64,13 @@ pub(crate) async fn within<T>(wait: impl Future<Output = T>) -> T {
 
 pub(crate) fn plan(name: &str, slot: u32) -> Plan {
     Plan {
-        instance: InstanceId::new(name, slot),
-        kind: InstanceKind::Service,
-        program: "/bin/sleep".into(),
-        argv: vec!["sleep".into(), "1000".into()],
         env: [("PATH", "/bin")].into_iter().collect(),
-        cwd: "/".into(),
-        stdin: Stdin::Null,
-        stdout: Output::Null,
-        stderr: Output::Null,
-        channel: None,
-        inherit: vec![],
-        profile: ganger_sandbox::Profile::default(),
-        tree: None,
-        setsid: true,
-        foreground: false,
-        keep_leftovers: false,
-        blob: String::new(),
+        ..Plan::new(
+            InstanceId::new(name, slot),
+            InstanceKind::Service,
+            "/bin/sleep",
+            vec!["sleep".into(), "1000".into()],
+        )
     }
 }
 

@@ -93,13 +93,6 @@ fn plan(args: &Args, program: PathBuf) -> Result<Plan, CliError> {
     };
     let need = if args.require { Need::Require } else { Need::Prefer };
     Ok(Plan {
-        instance: InstanceId::new("run", 1),
-        kind: InstanceKind::Command,
-        program: program
-            .into_os_string()
-            .into_string()
-            .map_err(|_| no_utf8("the program's path"))?,
-        argv: args.command.clone(),
         env: std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect(),
@@ -107,14 +100,14 @@ fn plan(args: &Args, program: PathBuf) -> Result<Plan, CliError> {
         stdin: Stdin::Inherit,
         stdout: Output::Inherit,
         stderr: Output::Inherit,
-        channel: None,
-        inherit: Vec::new(),
         profile: Profile { limits, need, ..Profile::default() },
-        tree: None,
         setsid: false,
-        foreground: false,
-        keep_leftovers: false,
-        blob: String::new(),
+        ..Plan::new(
+            InstanceId::new("run", 1),
+            InstanceKind::Command,
+            program.into_os_string().into_string().map_err(|_| no_utf8("the program's path"))?,
+            args.command.clone(),
+        )
     })
 }
 

@@ -2,7 +2,7 @@
 
 use ganger_core::logwire::LogTarget;
 use ganger_core::{InstanceId, InstanceKind};
-use ganger_keeper::wire::{Env, Output, Plan, Stdin};
+use ganger_keeper::wire::{Env, Output, Plan};
 use ganger_sandbox::{Limits, Profile};
 
 use super::identity::{self, IdentityError};
@@ -38,27 +38,21 @@ pub(crate) fn plan(
         find_executable(first, &program.cwd, path).unwrap_or_else(|_| program.cwd.join(first));
     let output = Output::Log(log_target(name, program.log, instances));
     Ok(Plan {
-        instance: InstanceId::new(name, 1),
-        kind,
-        program: executable.display().to_string(),
-        argv: program.command.clone(),
         env,
         cwd: program.cwd.display().to_string(),
-        stdin: Stdin::Null,
         stdout: output.clone(),
         stderr: output,
-        channel: None,
-        inherit: Vec::new(),
         profile: Profile {
             limits: limits(program.limits),
             identity: user.map(|user| user.identity),
             ..Profile::default()
         },
-        tree: None,
-        setsid: true,
-        foreground: false,
-        keep_leftovers: false,
-        blob: String::new(),
+        ..Plan::new(
+            InstanceId::new(name, 1),
+            kind,
+            executable.display().to_string(),
+            program.command.clone(),
+        )
     })
 }
 

@@ -111,7 +111,7 @@ async fn queues(full: &Full, registry: &mut Registry) -> Result<(), Fault> {
             depths.get_or_create(&labels).set(n);
         }
         let name = NameLabels { name: look.row.name.to_string() };
-        let cache = full.tasks.cache_stats(&look.row.name).await?;
+        let cache = look.cache;
         if cache != ganger_store::CacheStats::default() {
             let figures = [cache.hits, cache.misses, cache.evicted];
             for (family, n) in caches.iter().zip(figures) {

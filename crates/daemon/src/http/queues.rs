@@ -12,18 +12,12 @@ use super::error::Answer;
 use crate::app::App;
 
 pub(crate) async fn list(State(app): State<App>) -> Answer<Queues> {
-    let tasks = &app.full()?.tasks;
-    let mut queues = Vec::new();
-    for look in tasks.queues().await? {
-        queues.push(queue(&look, tasks.cache_stats(&look.row.name).await?));
-    }
-    Ok(Json(Queues { v: V1, queues }))
+    let looks = app.full()?.tasks.queues().await?;
+    Ok(Json(Queues { v: V1, queues: looks.iter().map(queue).collect() }))
 }
 
 pub(crate) async fn one(State(app): State<App>, Path(name): Path<String>) -> Answer<Queue> {
-    let tasks = &app.full()?.tasks;
-    let look = tasks.queue(&name).await?;
-    Ok(Json(queue(&look, tasks.cache_stats(&name).await?)))
+    Ok(Json(queue(&app.full()?.tasks.queue(&name).await?)))
 }
 
 pub(crate) async fn pause(State(app): State<App>, Path(name): Path<String>) -> Answer<VerbAnswer> {
@@ -41,7 +35,8 @@ pub(crate) async fn resume(State(app): State<App>, Path(name): Path<String>) -> 
     Ok(Json(VerbAnswer { v: V1, done: vec![name], notes: Vec::new() }))
 }
 
-fn queue(look: &QueueLook, cache: CacheStats) -> Queue {
+fn queue(look: &QueueLook) -> Queue {
+    let cache = look.cache;
     let now = Timestamp::now().0;
     let count = |state| look.row.counts.get(state);
     Queue {

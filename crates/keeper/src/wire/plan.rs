@@ -56,6 +56,38 @@ pub struct Plan {
     pub blob: String,
 }
 
+impl Plan {
+    /// A program in `/` with its arguments, the zeroth included: an empty environment, no input, no output, no limits, a session
+    /// of its own. Callers set what they want otherwise.
+    #[must_use]
+    pub fn new(
+        instance: InstanceId,
+        kind: InstanceKind,
+        program: impl Into<String>,
+        argv: Vec<String>,
+    ) -> Self {
+        Self {
+            instance,
+            kind,
+            program: program.into(),
+            argv,
+            env: super::Env::default(),
+            cwd: "/".into(),
+            stdin: Stdin::Null,
+            stdout: Output::Null,
+            stderr: Output::Null,
+            channel: None,
+            inherit: Vec::new(),
+            profile: Profile::default(),
+            tree: None,
+            setsid: true,
+            foreground: false,
+            keep_leftovers: false,
+            blob: String::new(),
+        }
+    }
+}
+
 const fn yes() -> bool {
     true
 }

@@ -10,9 +10,8 @@ use std::time::{Duration, Instant};
 
 use ganger_core::{InstanceId, InstanceKind, SpawnId};
 use ganger_keeper::wire::{
-    Event, ExitReport, Output, Plan, Request, Stdin, Table, WIRE_VERSION, decode, encode,
+    Event, ExitReport, Output, Plan, Request, Table, WIRE_VERSION, decode, encode,
 };
-use ganger_sandbox::Profile;
 use ganger_sys::frame::{FrameReader, FrameWriter, Progress};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -247,23 +246,14 @@ pub(crate) fn hostile(name: &str, args: &[&str]) -> Plan {
 
 fn plan(name: &str, program: &str, argv: &[&str]) -> Plan {
     Plan {
-        instance: InstanceId::new(name, 1),
-        kind: InstanceKind::Service,
-        program: program.into(),
-        argv: argv.iter().map(|&arg| arg.into()).collect(),
         env: [("PATH", "/usr/bin:/bin")].into_iter().collect(),
-        cwd: "/".into(),
-        stdin: Stdin::Null,
         stdout: Output::Pipe,
-        stderr: Output::Null,
-        channel: None,
-        inherit: Vec::new(),
-        profile: Profile::default(),
-        tree: None,
-        setsid: true,
-        foreground: false,
-        keep_leftovers: false,
-        blob: String::new(),
+        ..Plan::new(
+            InstanceId::new(name, 1),
+            InstanceKind::Service,
+            program,
+            argv.iter().map(|&arg| arg.into()).collect(),
+        )
     }
 }
 

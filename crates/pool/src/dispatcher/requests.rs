@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ganger_core::{Durability, TaskId, TaskState};
 use ganger_queue::{Done, Failure, Finished, QueueIx, Reply};
-use ganger_store::{Page, QueueRow, TaskRow};
+use ganger_store::{CacheStats, Page, QueueRow, TaskRow};
 use tokio::sync::{mpsc, oneshot};
 
 use super::run::{Dispatcher, now};
@@ -291,7 +291,8 @@ impl Dispatcher {
             gate: self.engine.gate(ix),
             counts: self.engine.counts(ix),
         };
-        Some(QueueLook { row, config, oldest_ms: self.engine.memory_oldest_ms(ix) })
+        let oldest_ms = self.engine.memory_oldest_ms(ix);
+        Some(QueueLook { row, config, oldest_ms, cache: CacheStats::default() })
     }
 }
 

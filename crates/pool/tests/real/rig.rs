@@ -10,12 +10,11 @@ use std::time::Duration;
 
 use ganger_core::logwire::LogTarget;
 use ganger_core::{Backoff, Durability, InstanceId, InstanceKind};
-use ganger_keeper::wire::{Output, Plan, Stdin, Table, decode};
+use ganger_keeper::wire::{Output, Plan, Table, decode};
 use ganger_logs::read::LogReader;
 use ganger_pool::{Parts, PoolParts, PoolSpec, Pools, Tasks};
 use ganger_process::{Inherited, Link, Processes};
 use ganger_queue::{QueueConfig, RetryRules};
-use ganger_sandbox::Profile;
 use ganger_store::writer::WriterThread;
 use ganger_store::{Readers, SqliteOptions, SqliteStore, Store as _, Writer};
 use ganger_supervise::{InstanceSpec, Surroundings, Told};
@@ -279,23 +278,15 @@ pub(crate) fn pool(argv: &[&str]) -> PoolSpec {
         Output::Log(LogTarget { name: name.to_owned(), slot: 1, max_bytes: 1 << 20, max_age_s: 0 })
     };
     let plan = Plan {
-        instance: InstanceId::new("w", 1),
-        kind: InstanceKind::Worker,
-        program: which(argv[0]).unwrap_or_else(|| argv[0].to_owned()),
-        argv: argv.iter().map(|a| (*a).to_owned()).collect(),
         env: [("PATH", std::env::var("PATH").unwrap_or_default())].into_iter().collect(),
-        cwd: "/".into(),
-        stdin: Stdin::Null,
         stdout: log("w"),
         stderr: log("w"),
-        channel: None,
-        inherit: vec![],
-        profile: Profile::default(),
-        tree: None,
-        setsid: true,
-        foreground: false,
-        keep_leftovers: false,
-        blob: String::new(),
+        ..Plan::new(
+            InstanceId::new("w", 1),
+            InstanceKind::Worker,
+            which(argv[0]).unwrap_or_else(|| argv[0].to_owned()),
+            argv.iter().map(|a| (*a).to_owned()).collect(),
+        )
     };
     let instance = InstanceSpec {
         backoff: Backoff { base: Duration::ZERO, ..Backoff::SERVICE },

@@ -18,19 +18,10 @@ impl Engine {
         req: u64,
         ix: QueueIx,
         key: Option<Box<str>>,
-        mut tasks: Vec<NewTask>,
+        tasks: Vec<NewTask>,
         now: Now,
     ) -> Result<(), PushError> {
-        self.clock = now;
-        self.check(ix, &tasks)?;
-        self.resolve(ix, &mut tasks, now)?;
-        self.stats.pushed += tasks.len() as u64;
-        if self.row(ix).is_memory() {
-            self.push_memory(req, ix, key, tasks, now);
-        } else {
-            self.push_durable(req, ix, key, None, tasks, now);
-        }
-        Ok(())
+        self.enter(req, ix, (key, None), tasks, now)
     }
 
     /// The task of a schedule's fire, in one commit with the fire's row: a fire that has its task adds nothing and
@@ -46,23 +37,31 @@ impl Engine {
         task: NewTask,
         now: Now,
     ) -> Result<(), PushError> {
-        if !self.row(ix).is_memory() {
-            let tasks = vec![task];
-            self.clock = now;
-            self.check(ix, &tasks)?;
-            self.stats.pushed += 1;
-            self.push_durable(req, ix, None, Some(fire), tasks, now);
-            return Ok(());
-        }
-        self.push(req, ix, None, vec![task], now)?;
-        let mut fire = fire;
-        fire.task = self.last_id;
-        self.batch.ops.push(Op::Fire(fire));
-        Ok(())
+        self.enter(req, ix, (None, Some(fire)), vec![task], now)
     }
 
-    fn check(&self, ix: QueueIx, tasks: &[NewTask]) -> Result<(), PushError> {
-        self.may_push(ix, tasks.len(), tasks.iter())
+    fn enter(
+        &mut self,
+        req: u64,
+        ix: QueueIx,
+        (key, fire): (Option<Box<str>>, Option<Box<Fire>>),
+        mut tasks: Vec<NewTask>,
+        now: Now,
+    ) -> Result<(), PushError> {
+        self.clock = now;
+        self.may_push(ix, tasks.len(), tasks.iter())?;
+        self.resolve(ix, &mut tasks, now)?;
+        self.stats.pushed += tasks.len() as u64;
+        if !self.row(ix).is_memory() {
+            self.push_durable(req, ix, key, fire, tasks, now);
+            return Ok(());
+        }
+        self.push_memory(req, ix, key, tasks, now);
+        if let Some(mut fire) = fire {
+            fire.task = self.last_id;
+            self.batch.ops.push(Op::Fire(fire));
+        }
+        Ok(())
     }
 
     fn push_durable(

@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::fd::OwnedFd;
 
 use ganger_core::{InstanceId, InstanceKind};
-use ganger_keeper::wire::{Env, Output, Plan, Stdin};
+use ganger_keeper::wire::Plan;
 use ganger_process::Child;
-use ganger_sandbox::Profile;
 
 use super::error::ServiceError;
 use super::handle::{Applied, GroupTicket};
@@ -233,25 +232,7 @@ impl Owner {
 
 /// The plan of a child whose configuration is gone: it is only ever ended, never started.
 fn unknown_plan(id: &InstanceId) -> Plan {
-    Plan {
-        instance: id.clone(),
-        kind: InstanceKind::Service,
-        program: String::new(),
-        argv: vec![],
-        env: Env::default(),
-        cwd: "/".into(),
-        stdin: Stdin::Null,
-        stdout: Output::Null,
-        stderr: Output::Null,
-        channel: None,
-        inherit: vec![],
-        profile: Profile::default(),
-        tree: None,
-        setsid: true,
-        foreground: false,
-        keep_leftovers: false,
-        blob: String::new(),
-    }
+    Plan::new(id.clone(), InstanceKind::Service, String::new(), vec![])
 }
 
 /// `web#1` read back.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ganger_core::logwire::LogTarget;
 use ganger_core::{Backoff, InstanceId, InstanceKind, InstanceState};
-use ganger_keeper::wire::{Output, Plan, Stdin};
+use ganger_keeper::wire::{Output, Plan};
 use ganger_logs::read::LogReader;
 use ganger_process::{Inherited, Link, Notice, Processes};
 use ganger_supervise::{
@@ -139,23 +139,10 @@ fn service(name: &str, program: &str, args: &[&str]) -> ServiceSpec {
     let mut argv = vec![program.to_owned()];
     argv.extend(args.iter().map(|&arg| arg.to_owned()));
     let plan = Plan {
-        instance: InstanceId::new(name, 1),
-        kind: InstanceKind::Service,
-        program: program.into(),
-        argv,
         env: [("PATH", "/bin:/usr/bin")].into_iter().collect(),
-        cwd: "/".into(),
-        stdin: Stdin::Null,
         stdout: log(),
         stderr: log(),
-        channel: None,
-        inherit: vec![],
-        profile: ganger_sandbox::Profile::default(),
-        tree: None,
-        setsid: true,
-        foreground: false,
-        keep_leftovers: false,
-        blob: String::new(),
+        ..Plan::new(InstanceId::new(name, 1), InstanceKind::Service, program, argv)
     };
     let mut spec = InstanceSpec::new(plan);
     spec.backoff = Backoff { base: Duration::ZERO, ..Backoff::SERVICE };

@@ -1,7 +1,7 @@
 //! Limits and the ending of trees, tried on a real process: what `run` and every service gets here.
 
 use ganger_core::{End, InstanceId, InstanceKind};
-use ganger_keeper::wire::{Output, Plan, Stdin};
+use ganger_keeper::wire::Plan;
 use ganger_keeper::{OneShot, OneShotEnd, oneshot};
 use ganger_sandbox::{Layer, Limits, Profile};
 
@@ -29,23 +29,14 @@ fn plan() -> Plan {
     let limits =
         Limits { memory: Some(MEMORY), cpu: Some(1.0), pids: Some(PIDS), ..Limits::default() };
     Plan {
-        instance: InstanceId::new("doctor", 1),
-        kind: InstanceKind::Command,
-        program: "/bin/sh".into(),
-        argv: ["sh", "-c", LEAVES_ONE].map(str::to_owned).to_vec(),
         env: std::env::var("PATH").map(|path| ("PATH".to_owned(), path)).into_iter().collect(),
-        cwd: "/".into(),
-        stdin: Stdin::Null,
-        stdout: Output::Null,
-        stderr: Output::Null,
-        channel: None,
-        inherit: Vec::new(),
         profile: Profile { limits, ..Profile::default() },
-        tree: None,
-        setsid: true,
-        foreground: false,
-        keep_leftovers: false,
-        blob: String::new(),
+        ..Plan::new(
+            InstanceId::new("doctor", 1),
+            InstanceKind::Command,
+            "/bin/sh",
+            ["sh", "-c", LEAVES_ONE].map(str::to_owned).to_vec(),
+        )
     }
 }
 

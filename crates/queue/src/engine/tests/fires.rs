@@ -1,5 +1,7 @@
 //! Pushes of schedules: the fire's row goes where its task goes.
 
+use std::time::Duration;
+
 use ganger_core::{Durability, TaskState};
 use ganger_store::{Applied, Duplicate, Fire, Op, Settled};
 
@@ -51,4 +53,20 @@ fn a_task_in_memory_leaves_a_row_with_its_id() {
     let batch = engine.flush().unwrap();
     let [Op::Fire(row)] = &batch.ops[..] else { panic!("{:?}", batch.ops) };
     assert_eq!((row.task, row.fire_ms), (Some(ids[0]), 7));
+}
+
+#[test]
+fn a_fire_is_under_its_queues_rules_like_any_push() {
+    let (mut engine, ix, now) = engine(Durability::Fsync);
+    let all = crate::Wants { expires_in: Some(Duration::from_secs(5)), ..crate::Wants::default() };
+    let rules = crate::ControlRules { all, ..crate::ControlRules::default() };
+    let control = Some(Box::new(rules));
+    engine.configure("q", QueueConfig { control, ..QueueConfig::default() });
+    engine.push_fire(1, ix, fire(), NewTask::json("1"), now).unwrap();
+    let batch = engine.flush().unwrap();
+    let Some(Op::Push(push)) = batch.ops.iter().find(|op| matches!(op, Op::Push(_))) else {
+        panic!("{:?}", batch.ops)
+    };
+    let control = push.tasks[0].options.as_ref().and_then(|options| options.control.as_ref());
+    assert_eq!(control.and_then(|c| c.expires_ms), Some(now.wall_ms + 5_000));
 }
