@@ -47,6 +47,16 @@ impl TaskId {
     pub const fn drawn_at_ms(self) -> u64 {
         TASK_ID_ORIGIN_MS + (self.0.unsigned_abs() >> (NODE_BITS + SEQ_BITS))
     }
+
+    /// The lowest id that could be drawn at this moment: all that were drawn before are below it. Wall clock, milliseconds
+    /// since 1970.
+    #[must_use]
+    pub const fn first_at(ms: u64) -> Self {
+        let last = u64::MAX >> (NODE_BITS + SEQ_BITS + 1);
+        let since = ms.saturating_sub(TASK_ID_ORIGIN_MS);
+        let since = if since > last { last } else { since };
+        Self((since << (NODE_BITS + SEQ_BITS)).cast_signed())
+    }
 }
 
 impl fmt::Display for TaskId {
@@ -250,6 +260,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn the_first_id_of_a_moment_is_its_lowest() {
+        let now = TASK_ID_ORIGIN_MS + 5_000;
+        let mut source = TaskIdSource::new(0, None);
+        let (before, first) = (source.next(now - 1), source.next(now));
+        assert!(before < TaskId::first_at(now) && TaskId::first_at(now) <= first);
+        assert_eq!((first.drawn_at_ms(), TaskId::first_at(now).drawn_at_ms()), (now, now));
+        assert_eq!(TaskId::first_at(0).raw(), 0);
+        assert!(TaskId::first_at(u64::MAX).raw() > first.raw());
+    }
 
     proptest! {
         #[test]

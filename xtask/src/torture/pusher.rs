@@ -1,12 +1,15 @@
 //! Pushes tasks all the time and notes which were acknowledged.
 
 use std::io::Write;
+use std::ops::RangeInclusive;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use rustix::process::Signal;
 use serde::Deserialize;
 
 use crate::ganger::Ganger;
@@ -44,6 +47,8 @@ pub(crate) struct Pushed {
 pub(crate) struct Failed {
     /// It was answered "no daemon": an honest refusal while keeper and daemon are dead.
     pub(crate) nobody_there: bool,
+    /// It was killed itself: a power cut takes a client along that runs on the same machine.
+    pub(crate) cut: bool,
     /// What was said.
     pub(crate) said: String,
 }
@@ -79,15 +84,29 @@ fn batch(
     numbers: &[u64],
     random: &mut fastrand::Rng,
 ) -> Result<Vec<Acknowledged>, Failed> {
-    let out = push(ganger, numbers, random)
-        .map_err(|error| Failed { nobody_there: false, said: format!("{error:#}") })?;
+    let ids = push(ganger, numbers, 5..=20, random)?;
+    Ok(numbers.iter().zip(ids).map(|(n, id)| Acknowledged { n: *n, id }).collect())
+}
+
+/// Pushes these numbers in one call of the CLI, each to take so many milliseconds; gives the ids.
+pub(crate) fn push(
+    ganger: &Ganger,
+    numbers: &[u64],
+    ms: RangeInclusive<u64>,
+    random: &mut fastrand::Rng,
+) -> Result<Vec<String>, Failed> {
+    let out = call(ganger, numbers, ms, random).map_err(|error| Failed {
+        nobody_there: false,
+        cut: false,
+        said: format!("{error:#}"),
+    })?;
     let ids: Vec<String> = String::from_utf8_lossy(&out.stdout)
         .lines()
         .filter_map(|line| serde_json::from_str::<Id>(line).ok())
         .map(|line| line.id)
         .collect();
     if out.status.success() && ids.len() == numbers.len() {
-        return Ok(numbers.iter().zip(ids).map(|(n, id)| Acknowledged { n: *n, id }).collect());
+        return Ok(ids);
     }
     let said = format!(
         "push of {} tasks: {}, {} ids: {}",
@@ -96,23 +115,30 @@ fn batch(
         ids.len(),
         String::from_utf8_lossy(&out.stderr).trim()
     );
-    Err(Failed { nobody_there: out.status.code() == Some(NO_DAEMON), said })
+    Err(Failed {
+        nobody_there: out.status.code() == Some(NO_DAEMON),
+        cut: out.status.signal() == Some(Signal::KILL.as_raw()),
+        said,
+    })
 }
 
-fn push(ganger: &Ganger, numbers: &[u64], random: &mut fastrand::Rng) -> Result<Output> {
+fn call(
+    ganger: &Ganger,
+    numbers: &[u64],
+    ms: RangeInclusive<u64>,
+    random: &mut fastrand::Rng,
+) -> Result<Output> {
     let priority = ["high", "normal", "low"][random.usize(..3)];
-    let mut push = ganger.verb(&["push", "work", "--lines", "-", "--priority", priority, "--json"]);
-    let mut child = push
+    let mut child = ganger
+        .verb(&["push", "work", "--lines", "-", "--priority", priority, "--json"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .context("could not start `ganger push`")?;
     let mut stdin = child.stdin.take().context("stdin is a pipe")?;
-    let mut text = String::new();
-    for n in numbers {
-        text.push_str(&format!("{{\"n\":{n},\"ms\":{}}}\n", random.u64(5..=20)));
-    }
+    let task = |n: &u64| format!("{{\"n\":{n},\"ms\":{}}}\n", random.u64(ms.clone()));
+    let text: String = numbers.iter().map(task).collect();
     // A push that fails closes its stdin; what it says is what counts.
     let _ = stdin.write_all(text.as_bytes());
     drop(stdin);

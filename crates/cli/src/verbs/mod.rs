@@ -97,6 +97,17 @@ pub(crate) struct Json {
     pub(crate) json: bool,
 }
 
+/// A page of a list.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Page {
+    /// At most so many
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 50)]
+    pub(crate) limit: u32,
+    /// Go on after a page: its `next`
+    #[arg(long, value_name = "CURSOR")]
+    pub(crate) after: Option<String>,
+}
+
 /// Does it.
 pub(crate) fn run(verb: Verb, ui: &Ui) -> Result<ExitCode, CliError> {
     match verb {

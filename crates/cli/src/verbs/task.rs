@@ -10,9 +10,9 @@ use ganger_api::{
 };
 use ganger_core::{Dur, Priority, TaskId, TaskState};
 
-use super::Json;
 use super::control::all_or_part;
 use super::wait::{FOREVER, GRACE};
+use super::{Json, Page};
 use crate::error::{CliError, Kind};
 use crate::link;
 use crate::table::{Table, Tone, left, right};
@@ -65,32 +65,16 @@ enum TaskVerb {
 
 #[derive(Debug, clap::Args)]
 struct List {
-    /// Only tasks of this queue
-    #[arg(short, long)]
-    queue: Option<String>,
-    /// Only tasks in this state
-    #[arg(short, long, value_parser = state)]
-    state: Option<TaskState>,
     #[command(flatten)]
     only: Only,
-    /// At most so many
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 50)]
-    limit: u32,
-    /// Go on after a page: its `next`
-    #[arg(long, value_name = "CURSOR")]
-    after: Option<String>,
+    #[command(flatten)]
+    page: Page,
     #[command(flatten)]
     out: Json,
 }
 
 #[derive(Debug, clap::Args)]
 struct Export {
-    /// Only tasks of this queue
-    #[arg(short, long)]
-    queue: Option<String>,
-    /// Only tasks in this state
-    #[arg(short, long, value_parser = state)]
-    state: Option<TaskState>,
     #[command(flatten)]
     only: Only,
     /// Go on behind a line of an earlier export: its `cursor`
@@ -98,9 +82,15 @@ struct Export {
     after: Option<String>,
 }
 
-/// Which tasks, beside queue and state.
+/// Which tasks.
 #[derive(Debug, Clone, clap::Args)]
 struct Only {
+    /// Only tasks of this queue
+    #[arg(short, long)]
+    queue: Option<String>,
+    /// Only tasks in this state
+    #[arg(short, long, value_parser = state)]
+    state: Option<TaskState>,
     /// Only tasks of this kind
     #[arg(long)]
     kind: Option<String>,
@@ -119,10 +109,10 @@ struct Only {
 }
 
 impl Only {
-    fn query(&self, queue: Option<String>, state: Option<TaskState>) -> TaskQuery {
+    fn query(&self) -> TaskQuery {
         TaskQuery {
-            queue,
-            state,
+            queue: self.queue.clone(),
+            state: self.state,
             kind: self.kind.clone(),
             tag: self.tag.clone(),
             since: self.since.map(Timestamp),
@@ -244,9 +234,9 @@ async fn whole_page(client: &Client, mut query: TaskQuery) -> Result<TaskPage, C
 
 fn run_list(list: &List, ui: &Ui) -> Result<ExitCode, CliError> {
     let query = TaskQuery {
-        limit: Some(list.limit),
-        after: list.after.clone(),
-        ..list.only.query(list.queue.clone(), list.state)
+        limit: Some(list.page.limit),
+        after: list.page.after.clone(),
+        ..list.only.query()
     };
     let page = link::session(ui, async |client| whole_page(&client, query).await)?;
     if list.out.json {
@@ -268,11 +258,8 @@ fn run_list(list: &List, ui: &Ui) -> Result<ExitCode, CliError> {
 
 /// Pages of 1,000 until there are no more. Tasks that end meanwhile may come twice, first unfinished, then finished.
 fn run_export(export: &Export, ui: &Ui) -> Result<ExitCode, CliError> {
-    let mut query = TaskQuery {
-        limit: Some(EXPORT_PAGE),
-        after: export.after.clone(),
-        ..export.only.query(export.queue.clone(), export.state)
-    };
+    let mut query =
+        TaskQuery { limit: Some(EXPORT_PAGE), after: export.after.clone(), ..export.only.query() };
     link::session(ui, async |client| {
         let mut out = ui.out();
         loop {

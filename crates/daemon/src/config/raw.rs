@@ -1,7 +1,7 @@
 //! The sections of `ganger.toml` as they are written. The doc comments are the JSON Schema's descriptions.
 
+use super::limits::{LaneWeights, QueueLimits};
 use super::model::{Kill, Protocol};
-use super::pressure::{LaneWeights, QueueLimits};
 use super::retry::{RawDead, RawRetry};
 use super::schedule::RawSchedule;
 use super::values::{

@@ -7,7 +7,6 @@ use ganger_api::{
     Attempt, AttemptUsage, ExportedTask, PriorityRequest, Seconds, Task, TaskExport, TaskPage,
     TaskQuery, TaskSummary, Timestamp, V1, VerbAnswer,
 };
-use ganger_core::ids::TASK_ID_ORIGIN_MS;
 use ganger_core::{TaskId, TaskState};
 use ganger_pool::TaskError;
 use ganger_queue::Failure;
@@ -210,9 +209,7 @@ fn used(usage: &ganger_core::Usage) -> AttemptUsage {
 
 /// An id carries the moment it was made.
 fn created_at(id: TaskId) -> Timestamp {
-    /// Node and sequence below the milliseconds, as `TaskId` says.
-    const BELOW: u32 = 22;
-    Timestamp(TASK_ID_ORIGIN_MS + (id.raw().unsigned_abs() >> BELOW))
+    Timestamp(id.drawn_at_ms())
 }
 
 /// Stored JSON as it is. Text that is none (it can't be, but a file can be damaged) becomes a JSON string.

@@ -26,7 +26,7 @@ impl Dispatcher {
                 continue;
             }
             load.waiting += self.engine.counts(ix).get(TaskState::Available);
-            let since = self.engine.oldest_ready_ms(ix).unwrap_or(wall_ms);
+            let since = self.engine.oldest_waiting_ms(ix).unwrap_or(wall_ms);
             load.oldest = load.oldest.max(Duration::from_millis(wall_ms.saturating_sub(since)));
         }
         for row in self.workers.values() {

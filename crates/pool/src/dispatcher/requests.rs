@@ -291,7 +291,7 @@ impl Dispatcher {
             gate: self.engine.gate(ix),
             counts: self.engine.counts(ix),
         };
-        let oldest_ms = self.engine.memory_oldest_ms(ix);
+        let oldest_ms = self.engine.oldest_waiting_ms(ix);
         Some(QueueLook { row, config, oldest_ms, cache: CacheStats::default() })
     }
 }

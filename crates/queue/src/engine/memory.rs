@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use ganger_core::ids::TASK_ID_ORIGIN_MS;
 use ganger_core::{TaskId, TaskState};
 use ganger_store::{AttemptRow, Page, ReadyRow, TaskRow};
 
@@ -63,11 +62,11 @@ impl Engine {
         Page { tasks, next: None }
     }
 
-    /// When the task of a memory queue became available that waits longest; milliseconds since 1970.
+    /// When the task became available that waits longest of those in memory: of a memory queue all, of a durable queue the
+    /// first ones. Milliseconds since 1970.
     #[must_use]
-    pub fn memory_oldest_ms(&self, ix: QueueIx) -> Option<u64> {
-        let oldest = self.row(ix).oldest_seq()?;
-        Some((oldest.unsigned_abs() >> 22) + TASK_ID_ORIGIN_MS)
+    pub fn oldest_waiting_ms(&self, ix: QueueIx) -> Option<u64> {
+        self.row(ix).oldest_ms()
     }
 
     fn running_row(&self, run: &Running) -> TaskRow {

@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use ganger_core::ids::TASK_ID_ORIGIN_MS;
-
 use super::row::QueueState;
 use super::{Engine, Now, QueueIx};
 use crate::actions::Read;
@@ -117,9 +115,8 @@ impl Engine {
             return Err(PushError::BytesFull { queue: queue(), len, more, max, retry_after });
         }
         if let Some(max) = row.config.max_age
-            && let Some(oldest) = row.oldest_seq()
+            && let Some(since_ms) = row.oldest_ms()
         {
-            let since_ms = (oldest.unsigned_abs() >> 22) + TASK_ID_ORIGIN_MS;
             let age = Duration::from_millis(self.clock.wall_ms.saturating_sub(since_ms));
             if age > max {
                 let retry_after = row.pace.hint(1);

@@ -360,10 +360,11 @@ impl QueueState {
         self.lanes().flat_map(Lane::iter).chain(aside)
     }
 
-    /// The oldest place among what waits in memory.
-    pub(crate) fn oldest_seq(&self) -> Option<i64> {
+    /// When the oldest became available of what waits in memory; milliseconds since 1970.
+    pub(crate) fn oldest_ms(&self) -> Option<u64> {
         let aside = self.limits.iter().filter_map(|limits| limits.oldest_seq());
-        self.lanes().filter_map(Lane::head_seq).chain(aside).min()
+        let oldest = self.lanes().filter_map(Lane::head_seq).chain(aside).min()?;
+        TaskId::from_raw(oldest).map(TaskId::drawn_at_ms)
     }
 
     pub(crate) fn pop(&mut self, priority: Priority) -> Option<Waiting> {

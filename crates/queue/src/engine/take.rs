@@ -20,13 +20,6 @@ impl Engine {
         self.row(ix).next(self.clock.at).is_some()
     }
 
-    /// When the task became available that is first of its lane and has waited longest, milliseconds since 1970.
-    #[must_use]
-    pub fn oldest_ready_ms(&self, ix: QueueIx) -> Option<u64> {
-        let heads = self.row(ix).lanes().filter_map(super::lane::Lane::head_seq);
-        heads.min().and_then(TaskId::from_raw).map(TaskId::drawn_at_ms)
-    }
-
     /// Claims up to `n` tasks of these queues for a worker: oldest first inside one priority, priorities as the queues'
     /// [`crate::Lanes`] say, and none that a limit forbids. The first `starts` begin when they are sent, the others wait in the worker's buffer.
     /// Returns how many there were; they come in [`crate::Actions::send`] after their commit, or in
@@ -73,21 +66,20 @@ impl Engine {
         if let [ix] = queues {
             return Some((*ix, self.row(*ix).next(now)?));
         }
-        let picks: Vec<(QueueIx, Pick)> =
-            queues.iter().filter_map(|ix| Some((*ix, self.row(*ix).next(now)?))).collect();
+        let picks = || queues.iter().filter_map(|ix| Some((*ix, self.row(*ix).next(now)?)));
         let is_strict = |ix: &QueueIx| self.row(*ix).config.lanes == Lanes::Strict;
         let lane = if queues.iter().all(is_strict) {
             None
         } else {
             let mut ready = [false; LANES];
-            for (_, pick) in &picks {
+            for (_, pick) in picks() {
                 ready[lane_of(pick.priority)] = true;
             }
             self.row(*queues.first()?).across.choose(ready)
         };
         let of_lane =
             |(_, pick): &(QueueIx, Pick)| lane.is_none_or(|l| l == lane_of(pick.priority));
-        picks.into_iter().filter(of_lane).max_by_key(|(_, pick)| (pick.priority, Reverse(pick.seq)))
+        picks().filter(of_lane).max_by_key(|(_, pick)| (pick.priority, Reverse(pick.seq)))
     }
 
     fn claim(

@@ -253,6 +253,10 @@ pub(crate) fn a_cache_keeps_what_was_used_last<S: Store>(open: &dyn Fn() -> S) {
     let stats = store.reader().unwrap().cache_stats("q").unwrap();
     assert_eq!((stats.entries, stats.bytes), (1, 600));
     assert_eq!(stats.evicted, 4);
+    // These tasks ended in 1970: their results have long served their time.
+    store.tend(true).unwrap();
+    let stats = store.reader().unwrap().cache_stats("q").unwrap();
+    assert_eq!((stats.entries, stats.bytes, stats.evicted), (0, 0, 4));
 }
 
 pub(crate) fn a_result_is_kept_for_its_time<S: Store>(open: &dyn Fn() -> S) {

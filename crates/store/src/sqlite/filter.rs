@@ -3,16 +3,12 @@
 //! The table's own order (by id, which begins with the time of the push) is the order of the pages, so times are ranges of
 //! ids. What has no index is looked through, a bounded number of rows per page; [`Filter::scans`] says when.
 
-use ganger_core::TaskState;
-use ganger_core::ids::TASK_ID_ORIGIN_MS;
+use ganger_core::{TaskId, TaskState};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::int;
 use crate::rows::TaskQuery;
 
-/// Bits of a task id below its time.
-const ID_TIME_SHIFT: u32 = 22;
 /// Words of a search; more would only make it slow.
 const WORDS_MAX: usize = 16;
 
@@ -70,10 +66,7 @@ impl Filter {
                 .is_some(),
             _ => false,
         };
-        let first_id = |ms: u64| {
-            int(ms.saturating_sub(TASK_ID_ORIGIN_MS)).min(i64::MAX >> ID_TIME_SHIFT)
-                << ID_TIME_SHIFT
-        };
+        let first_id = |ms: u64| TaskId::first_at(ms).raw();
         Ok(Self {
             queue,
             state: query.state,

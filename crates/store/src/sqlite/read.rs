@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ganger_core::ids::TASK_ID_ORIGIN_MS;
 use ganger_core::{Event, Priority, TaskId, TaskState, Token};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -304,7 +303,7 @@ impl StoreRead for SqliteReader {
     fn oldest_available_ms(&mut self, queue: &str) -> Result<Option<u64>, StoreError> {
         let heads = reading!("reading lanes", self.heads(queue))?;
         let oldest = heads.into_iter().map(|(_, seq)| seq).min();
-        Ok(oldest.map(|seq| (seq.unsigned_abs() >> 22) + TASK_ID_ORIGIN_MS))
+        Ok(oldest.and_then(TaskId::from_raw).map(TaskId::drawn_at_ms))
     }
 
     fn lanes(&mut self, queue: &str) -> Result<Vec<Priority>, StoreError> {

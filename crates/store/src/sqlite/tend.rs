@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use ganger_core::ids::TASK_ID_ORIGIN_MS;
+use ganger_core::TaskId;
 use rusqlite::params;
 
 use super::SqliteStore;
@@ -23,8 +23,6 @@ const SLACK: u64 = 10_000;
 const KEY_AGE_MS: i64 = 24 * 3_600_000;
 /// How often ages are looked at while there are commits.
 const AGES_EACH_MS: i64 = 3_600_000;
-/// Bits of a task id below its time.
-const ID_TIME_SHIFT: u32 = 22;
 
 /// What is left to tidy.
 #[derive(Debug, Default)]
@@ -137,8 +135,7 @@ impl SqliteStore {
     fn drop_done(&mut self, over: u64, now: i64) -> rusqlite::Result<bool> {
         let age = i64::try_from(self.options.history_age.as_millis()).unwrap_or(i64::MAX);
         let ended_before = now.saturating_sub(age);
-        let made_before =
-            ended_before.saturating_sub(int(TASK_ID_ORIGIN_MS)).max(0) << ID_TIME_SHIFT;
+        let made_before = TaskId::first_at(ended_before.max(0).unsigned_abs()).raw();
         let chunk = if over > SLACK { CHUNK_PRESSING } else { CHUNK };
         let over = usize::try_from(over).unwrap_or(usize::MAX).min(chunk);
         let ids: Vec<i64> = {
@@ -165,21 +162,44 @@ impl SqliteStore {
 
     /// Forgets what is over by its own time: keys of tasks, results, cached results.
     fn drop_expired(&self, now: i64) -> rusqlite::Result<bool> {
-        let run = |sql: &str| self.conn.prepare_cached(sql)?.execute(params![now, CHUNK as i64]);
-        let keys = run("DELETE FROM dedupe WHERE (queue, key) IN \
-             (SELECT queue, key FROM dedupe WHERE until > 1 AND until <= ?1 LIMIT ?2)")?;
-        run("UPDATE done SET result = NULL WHERE id IN \
-             (SELECT id FROM result_limit WHERE at <= ?1 ORDER BY at LIMIT ?2)")?;
-        let results = run("DELETE FROM result_limit WHERE id IN \
-             (SELECT id FROM result_limit WHERE at <= ?1 ORDER BY at LIMIT ?2)")?;
-        run("UPDATE cache_total SET \
-             entries = entries - (SELECT count(*) FROM (SELECT queue AS q FROM cache WHERE \
-               expires <= ?1 ORDER BY expires LIMIT ?2) WHERE q = cache_total.queue), \
-             bytes = bytes - (SELECT coalesce(sum(n), 0) FROM (SELECT queue AS q, length(result) AS n \
-               FROM cache WHERE expires <= ?1 ORDER BY expires LIMIT ?2) WHERE q = cache_total.queue)")?;
-        let cached = run("DELETE FROM cache WHERE rowid IN \
-             (SELECT rowid FROM cache WHERE expires <= ?1 ORDER BY expires LIMIT ?2)")?;
-        Ok(keys.max(results).max(cached) >= CHUNK)
+        let chunk = params![now, CHUNK as i64];
+        let keys = self
+            .conn
+            .prepare_cached(
+                "DELETE FROM dedupe WHERE (queue, key) IN \
+                 (SELECT queue, key FROM dedupe WHERE until > 1 AND until <= ?1 LIMIT ?2)",
+            )?
+            .execute(chunk)?;
+        let results: Vec<i64> = self
+            .conn
+            .prepare_cached(
+                "DELETE FROM result_limit WHERE id IN \
+                 (SELECT id FROM result_limit WHERE at <= ?1 ORDER BY at LIMIT ?2) RETURNING id",
+            )?
+            .query_map(chunk, |r| r.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        for id in &results {
+            self.conn
+                .prepare_cached("UPDATE done SET result = NULL WHERE id = ?1")?
+                .execute([id])?;
+        }
+        let cached: Vec<(i64, i64)> = self
+            .conn
+            .prepare_cached(
+                "DELETE FROM cache WHERE rowid IN \
+                 (SELECT rowid FROM cache WHERE expires <= ?1 ORDER BY expires LIMIT ?2) \
+                 RETURNING queue, length(result)",
+            )?
+            .query_map(chunk, |r| Ok((r.get(0)?, r.get(1)?)))?
+            .collect::<rusqlite::Result<_>>()?;
+        for (queue, bytes) in &cached {
+            self.conn
+                .prepare_cached(
+                    "UPDATE cache_total SET entries = entries - 1, bytes = bytes - ?2 WHERE queue = ?1",
+                )?
+                .execute([queue, bytes])?;
+        }
+        Ok(keys.max(results.len()).max(cached.len()) >= CHUNK)
     }
 
     /// Forgets old idempotency keys; one with an unfinished task is looked at again a day later.

@@ -1,20 +1,16 @@
 //! The clients of the tortured queue: one pushes, one looks at its tasks until each is done. Both keep what they were told.
 
 use std::collections::HashMap;
-use std::io::Write;
-use std::os::unix::process::ExitStatusExt;
-use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use rustix::process::Signal;
 use serde::Deserialize;
 
 use crate::ganger::Ganger;
 use crate::torture::http::Http;
 use crate::torture::ledger::now_ns;
+use crate::torture::pusher::push;
 
 /// Tasks of one push.
 const BATCH: u64 = 40;
@@ -24,8 +20,6 @@ const OPEN_MAX: u64 = 600;
 const PAUSE: Duration = Duration::from_millis(40);
 /// Unfinished tasks looked at in one round.
 const LOOKS: usize = 200;
-/// Exit code of a verb that found no daemon.
-const NO_DAEMON: i32 = 5;
 
 /// A task the client was told is stored.
 #[derive(Debug, Clone)]
@@ -90,16 +84,17 @@ impl Clients {
             }
             let numbers: Vec<u64> = (next..next + BATCH).collect();
             next += BATCH;
-            match push(ganger, &numbers, &mut random) {
-                Ok(Some(ids)) => {
+            match push(ganger, &numbers, 1..=20, &mut random) {
+                Ok(ids) => {
                     let at_ns = now_ns();
                     self.open.fetch_add(BATCH, Ordering::Relaxed);
                     let new = numbers.iter().zip(ids);
                     let new = new.map(|(n, id)| Acknowledged { n: *n, id, at_ns });
                     self.known().acknowledged.extend(new);
                 }
-                Ok(None) => self.known().refused += 1,
-                Err(error) => self.known().failed.push(format!("{error:#}")),
+                // Nobody there, or cut off with the power: an honest refusal.
+                Err(push) if push.nobody_there || push.cut => self.known().refused += 1,
+                Err(push) => self.known().failed.push(push.said),
             }
         }
     }
@@ -162,48 +157,4 @@ impl Clients {
         }
         !done.is_empty()
     }
-}
-
-/// `None`: nobody is there, which is an honest refusal.
-fn push(
-    ganger: &Ganger,
-    numbers: &[u64],
-    random: &mut fastrand::Rng,
-) -> Result<Option<Vec<String>>> {
-    #[derive(Deserialize)]
-    struct Id {
-        id: String,
-    }
-    let priority = ["high", "normal", "low"][random.usize(..3)];
-    let mut child = ganger
-        .verb(&["push", "work", "--lines", "-", "--priority", priority, "--json"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("could not start `ganger push`")?;
-    let mut stdin = child.stdin.take().context("stdin is a pipe")?;
-    let lines = numbers.iter().map(|n| format!("{{\"n\":{n},\"ms\":{}}}\n", random.u64(1..=20)));
-    // A push that fails closes its stdin; what it says is what counts.
-    let _ = stdin.write_all(lines.collect::<String>().as_bytes());
-    drop(stdin);
-    let out = child.wait_with_output().context("could not wait for `ganger push`")?;
-    // A power cut takes a client along that runs on the same machine.
-    let cut = out.status.signal() == Some(Signal::KILL.as_raw());
-    if cut || out.status.code() == Some(NO_DAEMON) {
-        return Ok(None);
-    }
-    let said = String::from_utf8_lossy(&out.stdout);
-    let ids: Vec<String> =
-        said.lines().filter_map(|line| Some(serde_json::from_str::<Id>(line).ok()?.id)).collect();
-    let stderr = String::from_utf8_lossy(&out.stderr);
-    anyhow::ensure!(
-        out.status.success() && ids.len() == numbers.len(),
-        "push of {} tasks: {}, {} ids: {}",
-        numbers.len(),
-        out.status,
-        ids.len(),
-        stderr.trim()
-    );
-    Ok(Some(ids))
 }

@@ -7,7 +7,7 @@ use ganger_api::{DeadEdit, DeadLetter, DeadQuery, Timestamp};
 use ganger_core::TaskId;
 use serde_json::value::RawValue;
 
-use super::Json;
+use super::{Json, Page};
 use crate::error::{CliError, Kind};
 use crate::link;
 use crate::table::{Table, Tone, left, right};
@@ -82,12 +82,8 @@ pub(super) struct Filter {
 struct List {
     #[command(flatten)]
     filter: Filter,
-    /// At most so many
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 50)]
-    limit: u32,
-    /// Go on after a page: its `next`
-    #[arg(long, value_name = "CURSOR")]
-    after: Option<String>,
+    #[command(flatten)]
+    page: Page,
     #[command(flatten)]
     out: Json,
 }
@@ -163,15 +159,18 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<ExitCode, CliError> {
 }
 
 fn run_list(list: &List, ui: &Ui) -> Result<ExitCode, CliError> {
-    let mut query =
-        DeadQuery { limit: Some(list.limit), after: list.after.clone(), ..list.filter.query() };
+    let mut query = DeadQuery {
+        limit: Some(list.page.limit),
+        after: list.page.after.clone(),
+        ..list.filter.query()
+    };
     let page = link::session(ui, async |client| {
         let mut page = client.dead(&query).await?;
         // A page may be thin where few of many match.
         while let Some(next) = page.next.clone()
-            && page.letters.len() < list.limit as usize
+            && page.letters.len() < list.page.limit as usize
         {
-            let room = list.limit as usize - page.letters.len();
+            let room = list.page.limit as usize - page.letters.len();
             (query.after, query.limit) = (Some(next), u32::try_from(room).ok());
             let more = client.dead(&query).await?;
             page.letters.extend(more.letters);
