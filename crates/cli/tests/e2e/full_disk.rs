@@ -33,13 +33,14 @@ impl Disk {
         mount.args(["-t", "tmpfs", "-o", "size=12m", "tmpfs"]).arg(&at);
         let root = rustix::process::geteuid().is_root();
         let mounted = root && mount.status().is_ok_and(|status| status.success());
-        mounted.then_some(Self(at))
+        mounted.then(|| Self(at))
     }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        let status = Command::new("umount").arg(&self.0).status();
+        // Lazily: a process that was killed may hold its folder for a moment longer.
+        let status = Command::new("umount").arg("-l").arg(&self.0).status();
         assert!(status.is_ok_and(|s| s.success()), "{} stays mounted", self.0.display());
         // It could not go while it was mounted on.
         drop(std::fs::remove_dir(&self.0));

@@ -182,8 +182,7 @@ impl Runner {
                 return;
             }
             if self.leaving && self.is_idle() {
-                let _ = self.shared.tell.send(Msg::Leave { key: self.key }).await;
-                return;
+                return self.leave().await;
             }
             let wake = self.wait().await;
             let now = now();
@@ -206,6 +205,19 @@ impl Runner {
             if goes_on.is_err() {
                 return;
             }
+        }
+    }
+
+    /// The place is given up. What is on its way here goes back; what comes later, the dispatcher keeps.
+    async fn leave(&mut self) {
+        self.orders.close();
+        while let Some(order) = self.orders.recv().await {
+            self.load.take(order.attempts);
+        }
+        let back = self.load.take_back();
+        self.reports.extend(back);
+        if self.flush().await.is_ok() {
+            let _ = self.shared.tell.send(Msg::Leave { key: self.key }).await;
         }
     }
 

@@ -148,6 +148,11 @@ impl Dispatcher {
         reach("dispatch.heard");
         self.submit();
         self.perform();
+        if self.recall() {
+            self.hand_out();
+            self.submit();
+            self.perform();
+        }
         reach("dispatch.replied");
         for row in self.workers.values_mut() {
             row.deliver();

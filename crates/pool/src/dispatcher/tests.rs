@@ -109,6 +109,15 @@ impl Fake {
         self.note(reports).await;
     }
 
+    /// Goes, as a worker does: what is in its hands goes back first.
+    async fn leave(mut self) {
+        self.orders.close();
+        while let Some(order) = self.orders.recv().await {
+            self.end(order.attempts, |_| How::Released).await;
+        }
+        self.tell.send(Msg::Leave { key: self.key }).await.unwrap();
+    }
+
     /// Answers everything until nobody sends any more.
     async fn echo(mut self) {
         while let Some(order) = self.orders.recv().await {
@@ -377,4 +386,26 @@ proptest! {
             }
         });
     }
+}
+
+#[tokio::test]
+async fn an_attempt_for_a_worker_that_went_away_meanwhile_goes_to_another() {
+    let rig = rig().await;
+    for queue in ["mem", "disk"] {
+        let mut first = rig.worker(1, 0).await;
+        let id = rig.tasks.push(queue, None, numbered(1)).await.unwrap().ids[0];
+        first.credit = 1;
+        first.note(vec![]).await;
+        // The dispatcher's turn: it claims, and the claim for the queue on disk is with the writer when the worker goes.
+        tokio::task::yield_now().await;
+        first.leave().await;
+        let mut second = rig.worker(2, 1).await;
+        let got = second.attempts().await;
+        assert_eq!((got[0].id, got[0].n), (id, 1), "and it was not charged");
+        second.end(got, |_| How::Completed("1".into())).await;
+        let row = rig.tasks.wait(id, None).await.unwrap();
+        assert_eq!(row.state, TaskState::Completed, "{row:?}");
+        second.leave().await;
+    }
+    rig.close().await;
 }

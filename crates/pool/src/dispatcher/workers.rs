@@ -1,7 +1,7 @@
 //! The workers' side of a tick: reports in, tasks out, evenly.
 
 use ganger_core::{Durability, TaskId, TaskState, Token};
-use ganger_queue::{Finish, QueueIx, Worker};
+use ganger_queue::{Finish, How, QueueIx, Worker};
 
 use super::run::{Dispatcher, now};
 use super::table::Row;
@@ -50,6 +50,27 @@ impl Dispatcher {
     /// A row goes when nothing of it is under way.
     fn forget_left(&mut self) {
         self.workers.retain(|_, row| !(row.leaving && row.holding == 0));
+    }
+
+    /// Attempts for workers that went away while their claims were committed wait again. True when there were any.
+    pub(super) fn recall(&mut self) -> bool {
+        let mut back = Vec::new();
+        for row in self.workers.values_mut().filter(|row| row.leaving) {
+            back.append(&mut std::mem::take(&mut row.out).attempts);
+        }
+        for attempt in &back {
+            if let Some(row) = self.workers.get_mut(&attempt.worker) {
+                row.holding = row.holding.saturating_sub(1);
+            }
+            let (id, token, how) = (attempt.id, attempt.token, How::Released);
+            if let Err(stale) = self.engine.finish(Finish { id, token, pid: None, how }, now()) {
+                tracing::debug!(%stale, "recalled");
+            }
+        }
+        if !back.is_empty() {
+            self.forget_left();
+        }
+        !back.is_empty()
     }
 
     pub(super) fn on_adopt(&mut self, key: u64, attempts: &[(TaskId, Token)]) {

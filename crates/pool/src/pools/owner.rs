@@ -354,10 +354,22 @@ impl Owner {
     }
 
     async fn act(&mut self, name: &str, slot: Option<u32>, verb: &Verb, reply: Answer) {
-        let Some(pool) = self.pools.get(name) else {
+        let Some(pool) = self.pools.get_mut(name) else {
             let _ = reply.send(Err(PoolError::NoPool(name.to_owned())));
             return;
         };
+        let stopped = match verb {
+            Verb::Start => false,
+            Verb::Stop(_) => true,
+            Verb::Restart => pool.spec.stopped,
+        };
+        if slot.is_none() && pool.spec.stopped != stopped {
+            // Also a pool at zero workers, that would start some by itself.
+            pool.spec = Arc::new(PoolSpec { stopped, ..PoolSpec::clone(&pool.spec) });
+            let spec = Arc::clone(&pool.spec);
+            self.track(&spec);
+        }
+        let Some(pool) = self.pools.get(name) else { return };
         if let Some(slot) = slot
             && !pool.workers.contains_key(&slot)
         {

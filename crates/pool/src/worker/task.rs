@@ -167,9 +167,19 @@ impl Worker {
                 return;
             }
             if self.leaving && self.process.is_none() && self.late.is_empty() {
-                let _ = self.shared.tell.send(Msg::Leave { key: self.key }).await;
-                return;
+                return self.leave(now).await;
             }
+        }
+    }
+
+    /// The place is given up. What is on its way here goes back; what comes later, the dispatcher keeps.
+    async fn leave(&mut self, now: Now) {
+        self.orders.close();
+        while let Some(order) = self.orders.recv().await {
+            self.load.take(order.attempts);
+        }
+        if self.flush(now).await.is_ok() {
+            let _ = self.shared.tell.send(Msg::Leave { key: self.key }).await;
         }
     }
 

@@ -1,4 +1,5 @@
-//! What can't be proven dead is not run beside: a keeper that says so, in paused time.
+//! Pools under a keeper that does what the test says, in paused time: what can't be proven dead is not run beside, and what
+//! a person stopped stays so.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::time::Duration;
@@ -8,7 +9,7 @@ use ganger_core::{
 };
 use ganger_keeper::wire::{ChannelPlan, Event, ExitReport, Plan};
 use ganger_logs::read::LogReader;
-use ganger_pool::{Parts, PoolParts, PoolSpec, Pools, Protocol, Tasks};
+use ganger_pool::{Autoscale, Parts, PoolParts, PoolSpec, Pools, Protocol, Tasks};
 use ganger_process::{Inherited, Link, Processes};
 use ganger_queue::{NewTask, QueueConfig, RetryRules};
 use ganger_store::{
@@ -31,8 +32,8 @@ struct Scene {
 }
 
 impl Scene {
-    /// One worker; its processes do as the test says.
-    async fn new(protocol: Protocol, act: Act) -> Self {
+    /// One pool; its processes do as the test says.
+    async fn new(spec: PoolSpec, act: Act) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(SqliteOptions::new(dir.path().join("state.db"))).unwrap();
         let readers = Readers::new(vec![store.reader().unwrap()]);
@@ -60,7 +61,7 @@ impl Scene {
         let parts = PoolParts {
             tasks: started.tasks.clone(),
             claims: started.claims,
-            specs: vec![spec(protocol)],
+            specs: vec![spec],
             adopted: vec![],
             resumed: vec![],
             around,
@@ -99,7 +100,7 @@ fn spec(protocol: Protocol) -> PoolSpec {
 /// SIGKILL does not end it for a while (uninterruptible sleep): the attempt stays, the next waits for the proof.
 async fn not_dead_yet(protocol: Protocol) {
     let act = Act { stuck_for: Some(SECOND * 45), ..Act::ignores_term() };
-    let mut scene = Scene::new(protocol, act).await;
+    let mut scene = Scene::new(spec(protocol), act).await;
     let id = scene.tasks.push("q", None, vec![NewTask::json("1")]).await.unwrap().ids[0];
     let told = scene.event("task.stuck").await;
     assert!(told.contains(&id.to_string()) && told.contains("pid 1001"), "{told}");
@@ -131,7 +132,7 @@ async fn a_command_that_does_not_die_holds_its_attempt() {
 
 /// Its main process is gone, but what that started is not: the keeper lets go of it, so nobody will ever know.
 async fn left_something(protocol: Protocol) {
-    let mut scene = Scene::new(protocol, Act::runs()).await;
+    let mut scene = Scene::new(spec(protocol), Act::runs()).await;
     let id = scene.tasks.push("q", None, vec![NewTask::json("1")]).await.unwrap().ids[0];
     while scene.tasks.get(id).await.unwrap().attempts.is_empty() {
         tokio::task::yield_now().await;
@@ -170,4 +171,18 @@ async fn a_task_whose_worker_left_something_is_not_run_again() {
 #[tokio::test(start_paused = true)]
 async fn a_task_whose_command_left_something_is_not_run_again() {
     left_something(Protocol::Command).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopped_pool_at_zero_starts_nothing_until_a_person_says_so() {
+    let rules = Autoscale { min: 0, max: 2, target: SECOND, cool_down: SECOND * 30 };
+    let pool = PoolSpec { workers: 0, autoscale: Some(rules), ..spec(Protocol::Channel) };
+    let scene = Scene::new(pool, Act::runs()).await;
+    scene.pools.stop_workers("w", None, "by the test").await.unwrap();
+    scene.tasks.push("q", None, vec![NewTask::json("1")]).await.unwrap();
+    tokio::time::sleep(SECOND * 60).await;
+    assert_eq!(scene.pools.snapshot().borrow().of("w").count(), 0);
+    scene.pools.start_workers("w", None).await.unwrap();
+    let mut view = scene.pools.snapshot();
+    view.wait_for(|s| s.of("w").any(|i| i.pid.is_some())).await.unwrap();
 }
