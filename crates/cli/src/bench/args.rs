@@ -33,7 +33,7 @@ pub(crate) enum What {
     Spawn,
     /// Tasks a second through each kind of worker, and latency at depth 1
     Dispatch,
-    /// Tasks a second by durability, and single pushes
+    /// Tasks a second by durability, single pushes, the store alone, the start of an idle worker, fires of schedules
     Queue,
     /// What a million waiting tasks cost: memory, claims, cold start, looks; only when named
     Scale,

@@ -13,6 +13,8 @@ use crate::error::CliError;
 
 /// Block that is appended before each fdatasync, as SQLite writes its log by pages.
 const BLOCK: [u8; 4096] = [7; 4096];
+/// How far ahead the moments lie that are waited for: long enough that the CPU goes to sleep.
+const AHEAD: Duration = Duration::from_millis(5);
 
 /// Starts a program that only exits, and waits for it, `count` times one after the other: posix_spawn and wait4.
 pub(super) fn fork_exec(count: u64) -> Result<Duration, CliError> {
@@ -29,11 +31,29 @@ pub(super) fn fork_exec(count: u64) -> Result<Duration, CliError> {
 
 /// The time of each append of 4 KiB with fdatasync, on the disk of the bench's state.
 pub(super) fn fdatasyncs(folder: &Path, count: u64) -> Result<Vec<Duration>, CliError> {
+    appends(folder, count, Instant::now)
+}
+
+/// Waits for a moment and then appends with fdatasync, `count` times: how long after the moment each is done.
+pub(super) fn timers(folder: &Path, count: u64) -> Result<Vec<Duration>, CliError> {
+    appends(folder, count, || {
+        let due = Instant::now() + AHEAD;
+        std::thread::sleep(AHEAD);
+        due
+    })
+}
+
+/// The time from the moment that `begin` names to the end of each append.
+fn appends(
+    folder: &Path,
+    count: u64,
+    begin: impl Fn() -> Instant,
+) -> Result<Vec<Duration>, CliError> {
     let path = folder.join("fdatasync");
     let file = std::fs::File::create(&path).map_err(|error| failed("write a file", &error))?;
     let mut times = Vec::new();
     for at in 0..count {
-        let since = Instant::now();
+        let since = begin();
         file.write_all_at(&BLOCK, at * BLOCK.len() as u64)
             .and_then(|()| file.sync_data())
             .map_err(|error| failed("write and sync a file", &error))?;
@@ -101,10 +121,10 @@ impl Bare {
 
 /// One envelope as a daemon would send it.
 fn envelope() -> String {
-    let payload = load::line();
-    let payload = payload.trim_end().trim_start_matches("{\"kind\":\"noop\",\"payload\":");
-    let payload = payload.strip_suffix('}').unwrap_or(payload);
-    format!("{{\"id\":\"0000000000000\",\"kind\":\"noop\",\"payload\":{payload},\"attempt\":1}}\n")
+    let (kind, payload) = (load::KIND, load::payload());
+    format!(
+        "{{\"id\":\"0000000000000\",\"kind\":\"{kind}\",\"payload\":{payload},\"attempt\":1}}\n"
+    )
 }
 
 /// The same tasks through two bare workers by pipes, each with its half in flight.

@@ -15,11 +15,24 @@ pub(super) const CONNECTIONS: u64 = 32;
 /// Size of a task as it is pushed, in bytes.
 const TASK_BYTES: usize = 200;
 
+/// Kind of every task.
+pub(super) const KIND: &str = "noop";
+
 /// One no-op task as a line of JSON, `TASK_BYTES` long with its line feed.
 pub(super) fn line() -> String {
-    let head = "{\"kind\":\"noop\",\"payload\":{\"text\":\"";
-    let tail = "\"}}\n";
-    format!("{head}{}{tail}", "x".repeat(TASK_BYTES - head.len() - tail.len()))
+    format!("{{\"kind\":\"{KIND}\",\"payload\":{}}}\n", payload())
+}
+
+/// Its payload, as JSON.
+pub(super) fn payload() -> String {
+    let around = "{\"kind\":\"\",\"payload\":{\"text\":\"\"}}\n".len() + KIND.len();
+    format!("{{\"text\":\"{}\"}}", "x".repeat(TASK_BYTES - around))
+}
+
+/// The same as the client has it.
+pub(super) fn task() -> Result<NewTask, CliError> {
+    serde_json::from_str(&line())
+        .map_err(|error| CliError::new(Kind::Failed, format!("the bench's task: {error}")))
 }
 
 /// Pushes `tasks` over one connection, `in_flight` at a time, until all results are here.
@@ -72,9 +85,7 @@ pub(super) async fn single_pushes(
     for _ in 0..CONNECTIONS {
         connections.push(client.connect().await?);
     }
-    let task: NewTask = serde_json::from_str(&line())
-        .map_err(|error| CliError::new(Kind::Failed, format!("the bench's task: {error}")))?;
-    let tasks = vec![task];
+    let tasks = vec![task()?];
     let since = Instant::now();
     let mut pushers = tokio::task::JoinSet::new();
     for mut connection in connections {

@@ -17,6 +17,12 @@ pub(crate) enum Figure {
     Durability(Durability),
     /// Pushes of one task each, from many connections at once, on an `fsync` queue.
     SinglePushes,
+    /// Push, claim and outcome through the store alone.
+    StoreCycle,
+    /// From a push to the start of its task, with everything idle before.
+    IdleStart,
+    /// From the moment a schedule's fire is due to the start of its task.
+    Fires,
 }
 
 /// The one worker kind that is always there: this binary, speaking the envelope on stdin and stdout.
@@ -39,7 +45,12 @@ pub(crate) fn figures(args: &Args, pinned: bool) -> Vec<Figure> {
     if !pinned && args.wants(What::Queue) && args.own_workers() {
         let kinds = [Durability::Fsync, Durability::Relaxed, Durability::Memory];
         figures.extend(kinds.map(Figure::Durability));
-        figures.push(Figure::SinglePushes);
+        figures.extend([
+            Figure::SinglePushes,
+            Figure::StoreCycle,
+            Figure::IdleStart,
+            Figure::Fires,
+        ]);
     }
     figures
 }

@@ -1,11 +1,40 @@
 //! What is printed of a figure.
 
+use std::fmt;
+
 use ganger_api::V1;
 use serde::Serialize;
 
+use super::numbers::percentile;
 use crate::error::CliError;
 use crate::table::{Table, Tone, left, right};
 use crate::ui::Ui;
+
+/// What a figure is meant to reach, in its unit.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Goal {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl Goal {
+    fn is_met(self, value: f64) -> bool {
+        match self {
+            Self::AtLeast(goal) => value >= goal,
+            Self::AtMost(goal) => value <= goal,
+        }
+    }
+}
+
+impl fmt::Display for Goal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtLeast(goal) => write!(f, ">= {}", number(*goal)),
+            Self::AtMost(goal) => write!(f, "<= {}", number(*goal)),
+        }
+    }
+}
 
 /// One figure.
 #[derive(Debug, Clone, Serialize)]
@@ -20,6 +49,10 @@ pub(super) struct Line {
     limit_name: &'static str,
     /// `value / limit`.
     ratio: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    goal: Option<Goal>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    goal_met: Option<bool>,
     runs: Vec<f64>,
 }
 
@@ -33,7 +66,25 @@ impl Line {
     ) -> Self {
         let (value, limit) = (median(runs.clone()), median(limits));
         let ratio = if limit > 0.0 { value / limit } else { 0.0 };
-        Self { v: V1, name, value, unit, limit, limit_name, ratio, runs }
+        let (goal, goal_met) = (None, None);
+        Self { v: V1, name, value, unit, limit, limit_name, ratio, goal, goal_met, runs }
+    }
+
+    /// One with no limit of the machine's beside it.
+    pub(super) fn alone(name: String, unit: &'static str, runs: Vec<f64>) -> Self {
+        Self::new(name, unit, "", runs, Vec::new())
+    }
+
+    pub(super) fn goal(mut self, goal: Goal) -> Self {
+        self.goal = Some(goal);
+        self.goal_met = Some(goal.is_met(self.value));
+        self
+    }
+
+    /// With the goal that what the machine does gives.
+    pub(super) fn goal_by_limit(self, goal: impl FnOnce(f64) -> Goal) -> Self {
+        let goal = goal(self.limit);
+        self.goal(goal)
     }
 }
 
@@ -55,6 +106,7 @@ impl<'a> Report<'a> {
             right("MAX", 2),
             right("LIMIT", 1),
             right("RATIO", 1),
+            right("GOAL", 1),
             left("LIMIT IS", 3),
         ]);
         Self { ui, json, table }
@@ -69,17 +121,20 @@ impl<'a> Report<'a> {
         self.ui.talk(&format!("{}: {} {}", line.name, number(line.value), line.unit));
         let least = line.runs.iter().copied().fold(f64::INFINITY, f64::min);
         let most = line.runs.iter().copied().fold(0.0, f64::max);
+        let tone = if line.goal_met == Some(false) { Tone::Warn } else { Tone::Plain };
+        let has_limit = line.limit > 0.0;
         let cells = vec![
             line.name,
             number(line.value),
             line.unit.to_owned(),
             number(least),
             number(most),
-            number(line.limit),
-            format!("{:.2}", line.ratio),
+            if has_limit { number(line.limit) } else { String::new() },
+            if has_limit { format!("{:.2}", line.ratio) } else { String::new() },
+            line.goal.map_or_else(String::new, |goal| goal.to_string()),
             line.limit_name.to_owned(),
         ];
-        self.table.row(Tone::Plain, cells);
+        self.table.row(tone, cells);
         Ok(())
     }
 
@@ -94,8 +149,7 @@ impl<'a> Report<'a> {
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(0.0)
+    percentile(&mut values, 50)
 }
 
 /// Three digits are enough for any of them.
@@ -112,5 +166,17 @@ mod tests {
         let line = Line::new("x".into(), "tasks/s", "y", vec![3.0, 1.0, 2.0], vec![4.0]);
         assert_eq!(serde_json::to_value(&line).unwrap()["value"], 2.0);
         assert!((line.ratio - 0.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn goals_are_met_or_not() {
+        let line = |goal| Line::alone("x".into(), "us", vec![5.0]).goal(goal);
+        assert_eq!(line(Goal::AtLeast(5.0)).goal_met, Some(true));
+        assert_eq!(line(Goal::AtLeast(6.0)).goal_met, Some(false));
+        assert_eq!(line(Goal::AtMost(4.0)).goal_met, Some(false));
+        let json = serde_json::to_value(line(Goal::AtMost(7.0))).unwrap();
+        assert_eq!((&json["goal"]["at_most"], &json["goal_met"]), (&7.0.into(), &true.into()));
+        let relative = Line::new("x".into(), "us", "y", vec![5.0], vec![4.0]);
+        assert_eq!(relative.goal_by_limit(|limit| Goal::AtMost(limit + 1.0)).goal_met, Some(true));
     }
 }

@@ -5,8 +5,7 @@
 //! q-big (1,000,000 waiting) ┴─► one worker each, held ── answer, outcome's and next claim's commit, next task
 //! ```
 //!
-//! The value beside each figure is the goal it is measured against, not a limit of the machine: fsync's share in the
-//! claims is the same at both sizes.
+//! fsync's share in the claims is the same at both sizes.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -17,7 +16,8 @@ use ganger_api::{Client, TaskQuery, WaitCondition, WaitRequest};
 use ganger_core::TaskState;
 
 use super::load;
-use super::report::Line;
+use super::numbers::{ms, per_second, percentile};
+use super::report::{Goal, Line};
 use super::scene::{Scene, failed};
 use crate::error::{CliError, Kind};
 
@@ -31,6 +31,19 @@ const TAKEN: u64 = 2_000;
 const LOOKS: usize = 100;
 /// One bulk push, or one drain of a run, on a machine in trouble.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Tasks a second by bulk push.
+const PUSH_GOAL: Goal = Goal::AtLeast(100_000.0);
+/// MiB of the daemon.
+const MEMORY_GOAL: Goal = Goal::AtMost(80.0);
+/// Times the claim among few.
+const CLAIM_GOAL: f64 = 1.5;
+/// Milliseconds to the first claim.
+const COLD_GOAL: Goal = Goal::AtMost(2_000.0);
+/// Milliseconds of the counts.
+const COUNTS_GOAL: Goal = Goal::AtMost(5.0);
+/// Milliseconds of a page.
+const PAGE_GOAL: Goal = Goal::AtMost(100.0);
 
 /// The queue's name for a size.
 pub(super) const QUEUES: [&str; 2] = ["q-small", "q-big"];
@@ -54,20 +67,10 @@ pub(super) async fn figures(
     fill(&client, small, SMALL).await?;
     let took = fill(&client, big, waiting).await?;
     let name = |what: &str| format!("scale/{what} at {waiting} waiting");
-    report.add(Line::new(
-        name("bulk push"),
-        "tasks/s",
-        "goal",
-        vec![waiting as f64 / took.as_secs_f64()],
-        vec![100_000.0],
-    ))?;
-    report.add(Line::new(
-        name("daemon's memory"),
-        "MiB",
-        "goal",
-        vec![memory(&client).await?],
-        vec![80.0],
-    ))?;
+    let rate = vec![per_second(waiting, took)];
+    report.add(Line::alone(name("bulk push"), "tasks/s", rate).goal(PUSH_GOAL))?;
+    let used = vec![memory(&client).await?];
+    report.add(Line::alone(name("daemon's memory"), "MiB", used).goal(MEMORY_GOAL))?;
     looks(&client, big, waiting, report).await?;
 
     let (mut at_small, mut at_big) = (Vec::new(), Vec::new());
@@ -78,29 +81,18 @@ pub(super) async fn figures(
         let left = client.queue(small).await?.counts.available;
         fill(&client, small, SMALL.saturating_sub(left)).await?;
     }
-    let goal = at_small.iter().map(|p99| p99 * 1.5).collect();
-    report.add(Line::new(
-        format!("scale/claim p99 at {SMALL} waiting"),
-        "us",
-        "none",
-        at_small,
-        vec![0.0],
-    ))?;
-    report.add(Line::new(name("claim p99"), "us", "goal: 1.5 x that", at_big, goal))?;
+    let few = format!("scale/claim p99 at {SMALL} waiting");
+    report.add(Line::alone(few, "us", at_small.clone()))?;
+    let claims = Line::new(name("claim p99"), "us", "the same with few", at_big, at_small);
+    report.add(claims.goal_by_limit(|few| Goal::AtMost(few * CLAIM_GOAL)))?;
 
     let mut cold = Vec::new();
     for _ in 0..runs.min(3) {
         cold.push(cold_start(scene, &client, big).await?);
     }
-    report.add(Line::new(name("cold start to first claim"), "ms", "goal", cold, vec![2_000.0]))?;
-    let after = memory(&client).await?;
-    report.add(Line::new(
-        name("daemon's memory in the end"),
-        "MiB",
-        "goal",
-        vec![after],
-        vec![80.0],
-    ))
+    report.add(Line::alone(name("cold start to first claim"), "ms", cold).goal(COLD_GOAL))?;
+    let used = vec![memory(&client).await?];
+    report.add(Line::alone(name("daemon's memory in the end"), "MiB", used).goal(MEMORY_GOAL))
 }
 
 /// Pushes tasks in bulk to a paused queue.
@@ -148,7 +140,8 @@ async fn looks(
         client.queue(queue).await?;
         times.push(ms(since.elapsed()));
     }
-    report.add(Line::new(name("counts p99"), "ms", "goal", vec![p99(&mut times)], vec![5.0]))?;
+    let counts = vec![percentile(&mut times, 99)];
+    report.add(Line::alone(name("counts p99"), "ms", counts).goal(COUNTS_GOAL))?;
     let all = TaskQuery { queue: Some(queue.to_owned()), limit: Some(50), ..TaskQuery::default() };
     let mut slowest: (f64, String) = (0.0, String::new());
     for state in [
@@ -165,14 +158,14 @@ async fn looks(
             client.tasks(&query).await?;
             times.push(ms(since.elapsed()));
         }
-        let worst = p99(&mut times);
+        let worst = percentile(&mut times, 99);
         if worst >= slowest.0 {
             slowest = (worst, state.map_or_else(|| "all".to_owned(), |s| s.to_string()));
         }
     }
     let line =
         format!("scale/filtered page p99, slowest of 5 ({}), at {waiting} waiting", slowest.1);
-    report.add(Line::new(line, "ms", "goal", vec![slowest.0], vec![100.0]))
+    report.add(Line::alone(line, "ms", vec![slowest.0]).goal(PAGE_GOAL))
 }
 
 /// Lets the queue's worker take some tasks one by one; p99 of the gaps, in microseconds.
@@ -196,7 +189,7 @@ async fn claims(scene: &Scene, client: &Client, queue: &str) -> Result<f64, CliE
             format!("only {} gaps of {queue}'s worker were written", new.len()),
         ));
     }
-    Ok(p99(&mut new))
+    Ok(percentile(&mut new, 99))
 }
 
 /// The id of the n-th waiting task, walking pages.
@@ -261,13 +254,4 @@ fn forget_cache(path: &Path) {
         let _ = file.sync_all();
         let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
     }
-}
-
-fn ms(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
-}
-
-fn p99(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len().saturating_sub(1) * 99 / 100).copied().unwrap_or(0.0)
 }

@@ -9,7 +9,7 @@ use rustix::thread::CpuSet;
 
 use super::args::{Args, What};
 use super::plan::{Figure, OWN};
-use super::{scale, worker};
+use super::{fires, idle, scale, worker};
 use crate::error::{CliError, Kind};
 
 /// Processes of the `spawn` pool at once: enough that the keeper is never idle.
@@ -158,6 +158,20 @@ fn config(binary: &Path, folder: &Path, args: &Args) -> Result<String, CliError>
         pool(&format!("q-{durability}"), durability, WORKERS, &own);
     }
     text.push_str(&format!("[queue.{PUSHES}]\ndurability = \"fsync\"\n"));
+    if args.wants(What::Queue) {
+        let program = format!(
+            "command = [\"{binary}\", \"{}\", \"{}\"]\nprotocol = \"stdio\"",
+            worker::VERB,
+            worker::CLOCKS
+        );
+        for name in [idle::QUEUE, fires::QUEUE] {
+            text.push_str(&format!(
+                "[queue.{name}]\ndurability = \"fsync\"\n\
+                 [pool.{name}]\nqueues = [\"{name}\"]\nworkers = {WORKERS}\n{program}\n"
+            ));
+        }
+        fires::config(&mut text);
+    }
     if args.wants(What::Scale) {
         scale_config(&mut text, binary, folder);
     }
