@@ -2,7 +2,10 @@
 
 use ganger_api::error::ErrorBody;
 use ganger_api::*;
-use ganger_core::{Durability, InstanceKind, InstanceState, Priority, Stream, TaskId, TaskState};
+use ganger_core::{
+    BreakerState, Durability, FailureCause, InstanceKind, InstanceState, Priority, Stream, TaskId,
+    TaskState,
+};
 use serde_json::value::RawValue;
 
 const AT: Timestamp = Timestamp(1_795_341_600_123);
@@ -31,6 +34,9 @@ fn instance() -> Instance {
         started_at: Some(AT),
         reason: "exited with code 1".into(),
         next_try_s: Some(Seconds(0.412_345)),
+        failures: 2,
+        cause: Some(FailureCause::ExitCode),
+        breaker: BreakerState::Closed,
     }
 }
 

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::words::FailureCause;
+
 /// How the wait grows from try to try: `base × factor^(n-1)`, never above `max`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Backoff {
@@ -43,6 +45,51 @@ impl Backoff {
         let capped = grown.min(self.max.as_secs_f64()).max(0.0);
         let jittered = if self.jitter { capped * unit.clamp(0.0, 1.0) } else { capped };
         Duration::from_secs_f64(jittered)
+    }
+}
+
+/// Other waits for some causes of failure; `None`: the usual one.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CauseBackoffs {
+    /// After an exit code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<Backoff>,
+    /// After a signal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signal: Option<Backoff>,
+    /// After the end for want of memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oom: Option<Backoff>,
+    /// After a failed health check.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<Backoff>,
+    /// After a missing readiness.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_timeout: Option<Backoff>,
+    /// After a start that was not possible.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spawn: Option<Backoff>,
+}
+
+impl CauseBackoffs {
+    /// The waits for one cause.
+    #[must_use]
+    pub const fn of(&self, cause: FailureCause) -> Option<Backoff> {
+        match cause {
+            FailureCause::ExitCode => self.exit_code,
+            FailureCause::Signal => self.signal,
+            FailureCause::Oom => self.oom,
+            FailureCause::Health => self.health,
+            FailureCause::StartTimeout => self.start_timeout,
+            FailureCause::Spawn => self.spawn,
+        }
+    }
+
+    /// No cause has waits of its own.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
     }
 }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::words::FailureCause;
+
 /// Who sent the signal that ended a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -68,6 +70,21 @@ impl End {
     #[must_use]
     pub const fn is_success(&self) -> bool {
         matches!(self, Self::Exited { code: 0 })
+    }
+
+    /// Why a supervised program failed when it ended so. Exit code 0 counts too: it was to stay.
+    #[must_use]
+    pub fn failure_cause(&self) -> FailureCause {
+        match self {
+            Self::CouldNotSpawn { .. } => FailureCause::Spawn,
+            Self::Exited { .. } | Self::Lost => FailureCause::ExitCode,
+            Self::Signalled { by: SignalSource::OomKiller, .. } => FailureCause::Oom,
+            Self::LimitHit { limit, .. } if limit == "memory" => FailureCause::Oom,
+            Self::Signalled { .. }
+            | Self::TimedOut { .. }
+            | Self::LimitHit { .. }
+            | Self::SandboxViolation { .. } => FailureCause::Signal,
+        }
     }
 
     /// The code a shell would show: the exit code, 128 + signal, 124 for a timeout, 126/127 when it could not start,

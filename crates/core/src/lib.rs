@@ -13,11 +13,13 @@ pub mod task_backoff;
 pub mod units;
 pub mod words;
 
-pub use backoff::Backoff;
+pub use backoff::{Backoff, CauseBackoffs};
 pub use end::{End, SignalSource, Usage};
 pub use event::Event;
 pub use ids::{InstanceId, SpawnId, StateId, TaskId, TaskIdSource, Token};
 pub use priority::Priority;
 pub use task_backoff::TaskBackoff;
 pub use units::{Dur, DurRange, Size, UnitError};
-pub use words::{Durability, InstanceKind, InstanceState, Stream, TaskState};
+pub use words::{
+    BreakerState, Durability, FailureCause, InstanceKind, InstanceState, Stream, TaskState,
+};

@@ -51,6 +51,38 @@ pub struct UnknownWord {
 }
 
 words! {
+    /// Why an instance failed; the key of its backoff.
+    FailureCause {
+        /// It ended with an exit code.
+        ExitCode = "exit_code",
+        /// A signal, or a limit other than memory, ended it.
+        Signal = "signal",
+        /// It ran into its memory limit, or the kernel's OOM killer chose it.
+        Oom = "oom",
+        /// It ran and its health check failed.
+        Health = "health",
+        /// It did not get ready in time, or never will.
+        StartTimeout = "start_timeout",
+        /// It could not be started at all.
+        Spawn = "spawn",
+    }
+}
+
+words! {
+    /// Where an instance's circuit breaker is.
+    #[derive(Default)]
+    BreakerState {
+        /// Failures lead to restarts after their backoff.
+        #[default]
+        Closed = "closed",
+        /// Too many restarts: none before its time.
+        Open = "open",
+        /// The one probe start after that time is on trial.
+        HalfOpen = "half-open",
+    }
+}
+
+words! {
     /// Where a task is in its life.
     TaskState {
         /// Waits for its time.

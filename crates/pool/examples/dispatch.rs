@@ -57,6 +57,7 @@ async fn run(durability: Durability, kind: &str, count: usize, prefetch: u32) {
     let around = Surroundings {
         processes: startup.processes,
         told,
+        permits: ganger_supervise::Permits::default(),
         run_dir: dir.path().into(),
         logs: LogReader::new(dir.path()),
     };

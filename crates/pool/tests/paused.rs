@@ -55,6 +55,7 @@ impl Scene {
         let around = Surroundings {
             processes: startup.processes,
             told: tell,
+            permits: ganger_supervise::Permits::default(),
             run_dir: dir.path().into(),
             logs: LogReader::new(dir.path().join("logs")),
         };

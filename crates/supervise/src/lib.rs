@@ -5,7 +5,9 @@
 //! never parses configuration, never stores anything and never talks HTTP: it gives out [`Snapshot`]s and [`Told`]
 //! events, and its caller records them.
 
+pub mod budget;
 pub mod instance;
+pub mod permit;
 pub mod policy;
 mod ready;
 pub mod services;
@@ -14,7 +16,9 @@ pub mod spec;
 mod testing;
 mod view;
 
+pub use budget::RestartRate;
 pub use instance::{InstanceHandle, InstanceNotice, Surroundings};
+pub use permit::{Ask, Permits};
 pub use policy::{Policy, Restart, StartLimit};
 
 pub use services::{ServiceError, Services};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ganger_core::{Backoff, Dur};
+use ganger_core::{Backoff, CauseBackoffs, Dur, FailureCause};
 use serde::{Deserialize, Serialize};
 
 /// Which ends lead to a new start.
@@ -48,6 +48,10 @@ pub struct Policy {
     pub restart: Restart,
     /// The wait before it.
     pub backoff: Backoff,
+    /// Other waits for some causes.
+    pub backoff_by: CauseBackoffs,
+    /// Up this long counts as healthy again. Absent: [`Policy::stable_after`].
+    pub healthy_after: Option<Duration>,
     /// Absent: no limit.
     pub start_limit: Option<StartLimit>,
     /// From the stop signal to the end of the tree by force.
@@ -61,6 +65,8 @@ impl Default for Policy {
         Self {
             restart: Restart::OnFailure,
             backoff: Backoff::SERVICE,
+            backoff_by: CauseBackoffs::default(),
+            healthy_after: None,
             start_limit: Some(StartLimit::default()),
             stop_timeout: Duration::from_secs(10),
             ready_timeout: None,
@@ -75,6 +81,16 @@ impl Policy {
     #[must_use]
     pub fn stable_after(startup: Duration) -> Duration {
         Duration::from_secs(10).max(startup.saturating_mul(10))
+    }
+
+    /// How long it must be up to count as healthy again, after a start-up of `startup`.
+    pub(crate) fn healthy(&self, startup: Duration) -> Duration {
+        self.healthy_after.unwrap_or_else(|| Self::stable_after(startup))
+    }
+
+    /// The wait after the `failures`-th failure in a row, whose cause was `cause`.
+    pub(crate) fn wait(&self, cause: FailureCause, failures: u32, unit: f64) -> Duration {
+        self.backoff_by.of(cause).unwrap_or(self.backoff).delay(failures, unit)
     }
 
     /// The limit as a person would say it.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ganger_core::{Backoff, InstanceId};
+use ganger_core::{Backoff, CauseBackoffs, InstanceId, Priority};
 use ganger_keeper::wire::{Output, Plan, Scope};
 use serde::{Deserialize, Serialize};
 
@@ -58,12 +58,18 @@ pub struct InstanceSpec {
     pub restart: Restart,
     /// The wait before it.
     pub backoff: Backoff,
+    /// Other waits for some causes of failure.
+    pub backoff_by: CauseBackoffs,
+    /// Up this long counts as healthy again. Absent: the greater of 10 s and ten times the start-up time.
+    pub healthy_after: Option<Duration>,
     /// Absent: no limit.
     pub start_limit: Option<StartLimit>,
     /// How it is asked to end.
     pub stop: Stop,
     /// Absent: a started program counts as ready.
     pub ready: Option<Ready>,
+    /// Larger is restarted first where restarts are short.
+    pub priority: Priority,
 }
 
 impl InstanceSpec {
@@ -74,9 +80,12 @@ impl InstanceSpec {
             plan,
             restart: Restart::default(),
             backoff: Backoff::SERVICE,
+            backoff_by: CauseBackoffs::default(),
+            healthy_after: None,
             start_limit: Some(StartLimit::default()),
             stop: Stop::default(),
             ready: None,
+            priority: Priority::NORMAL,
         }
     }
 
@@ -90,6 +99,8 @@ impl InstanceSpec {
         Policy {
             restart: self.restart,
             backoff: self.backoff,
+            backoff_by: self.backoff_by,
+            healthy_after: self.healthy_after,
             start_limit: self.start_limit,
             stop_timeout: self.stop.timeout,
             ready_timeout: self.ready.as_ref().map(|ready| ready.timeout),

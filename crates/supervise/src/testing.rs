@@ -39,6 +39,7 @@ impl Rig {
             processes: started.processes,
             told: tell,
             run_dir: dir.path().to_owned(),
+            permits: crate::permit::Permits::default(),
             logs: LogReader::new(dir.path().join("logs")),
         };
         Self { keeper, around, told, notices: started.notices, dir, _router: started.task }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ganger_core::{Event, InstanceId, InstanceKind, InstanceState};
+use ganger_core::{BreakerState, Event, FailureCause, InstanceId, InstanceKind, InstanceState};
 use ganger_process::ExitAck;
 use ganger_sandbox::Degraded;
 use serde::{Deserialize, Serialize};
@@ -24,12 +24,20 @@ pub struct InstanceView {
     pub restarts: u32,
     /// Failures in a row.
     pub failures: u32,
+    /// Failures in all that this daemon has seen and that led to a wait for a restart.
+    pub crashes: u64,
+    /// Why the last of them happened.
+    pub cause: Option<FailureCause>,
+    /// Where its circuit breaker is.
+    pub breaker: BreakerState,
     /// Wall-clock milliseconds since 1970 of the living process's start.
     pub started_at_ms: Option<u64>,
     /// Why it is in this state; empty where nothing needs saying.
     pub reason: String,
     /// Wall-clock milliseconds since 1970 of the next start, in backoff.
     pub next_try_ms: Option<u64>,
+    /// Its time has come and it waits for a permit: for the restart budget, or for its turn in its group.
+    pub queued: bool,
     /// Stopped by itself with exit code 0.
     pub completed: bool,
     /// Processes of it that could not be proven dead, although all was done to end them.
@@ -49,6 +57,7 @@ impl InstanceView {
             next_try_ms: self.next_try_ms,
             restarts: self.restarts,
             failures: self.failures,
+            breaker: Some(self.breaker),
             completed: self.completed,
         }
     }
@@ -72,6 +81,9 @@ pub struct SlotResume {
     /// Failures in a row.
     #[serde(default)]
     pub failures: u32,
+    /// Where its circuit breaker was; absent in what former versions wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breaker: Option<BreakerState>,
     /// Stopped by itself with exit code 0.
     #[serde(default)]
     pub completed: bool,

@@ -1,6 +1,6 @@
 //! Services, pools and their processes: `GET /instances`, `GET /services/{name}` and the verbs on them.
 
-use ganger_core::{InstanceKind, InstanceState};
+use ganger_core::{BreakerState, FailureCause, InstanceKind, InstanceState};
 use serde::{Deserialize, Serialize};
 
 use super::{LogLine, Seconds, Timestamp, V1};
@@ -37,6 +37,15 @@ pub struct Instance {
     pub reason: String,
     /// Seconds until the next try, in `backoff`.
     pub next_try_s: Option<Seconds>,
+    /// Failures in a row; a healthy period forgets them.
+    #[serde(default)]
+    pub failures: u64,
+    /// Why the last of them happened.
+    #[serde(default)]
+    pub cause: Option<FailureCause>,
+    /// Where its circuit breaker is. Open: no start before `next_try_s`; half-open: the one probe start is on trial.
+    #[serde(default)]
+    pub breaker: BreakerState,
 }
 
 /// `status NAME`: one service or pool with all that helps to understand it.

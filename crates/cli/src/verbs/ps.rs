@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use ganger_api::{Instance, Instances};
-use ganger_core::InstanceState;
+use ganger_core::{BreakerState, InstanceState};
 
 use super::Json;
 use crate::error::{CliError, Kind};
@@ -104,12 +104,11 @@ fn reason(instance: &Instance) -> String {
     let wait = instance.next_try_s.map(|seconds| {
         format!("next try in {}", text::age(Duration::from_secs_f64(seconds.0.clamp(0.0, 1e9))))
     });
-    match (instance.reason.is_empty(), wait) {
-        (true, None) => String::new(),
-        (true, Some(wait)) => wait,
-        (false, None) => instance.reason.clone(),
-        (false, Some(wait)) => format!("{}; {wait}", instance.reason),
-    }
+    // An open breaker is in the reason's own words.
+    let trial = (instance.breaker == BreakerState::HalfOpen)
+        .then(|| "breaker half-open: one start on trial".to_owned());
+    let own = Some(instance.reason.clone()).filter(|reason| !reason.is_empty());
+    [own, trial, wait].into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]
@@ -132,6 +131,9 @@ mod tests {
             started_at: runs.then_some(Timestamp(1_795_341_600_000)),
             reason: String::new(),
             next_try_s: None,
+            failures: 0,
+            cause: None,
+            breaker: BreakerState::Closed,
         }
     }
 

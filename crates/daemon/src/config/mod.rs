@@ -19,6 +19,7 @@ mod procfile;
 mod program;
 mod raw;
 mod resolve;
+mod restart;
 mod retry;
 mod schedule;
 mod schema;
@@ -34,8 +35,8 @@ pub use checks::{NotExecutable, find_executable};
 pub use diagnostic::{ConfigErrors, Diagnostic, Severity};
 pub use model::{
     Config, Control, Dead, DependsOn, History, Kill, Limits, LogRules, Pool, Program, Protocol,
-    Queue, Ready, ReadyCheck, Restart, RestartOn, Retry, RetryOn, Service, SourceFile, Stop, Wants,
-    Workers,
+    Queue, Ready, ReadyCheck, Restart, RestartOn, Retry, RetryOn, Service, SourceFile, Stop,
+    Supervision, Wants, Workers,
 };
 pub(crate) use resolve::REPLICAS_MAX;
 pub use schedule::{Schedule, ScheduleRetry};

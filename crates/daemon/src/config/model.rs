@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ganger_core::{Backoff, Dur, Durability, Size, TaskBackoff};
+use ganger_core::{Backoff, CauseBackoffs, Dur, Durability, Priority, Size, TaskBackoff};
+use ganger_supervise::RestartRate;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -26,6 +27,20 @@ pub struct Config {
     /// By name.
     #[serde(default)]
     pub schedules: BTreeMap<String, Schedule>,
+    /// What holds for all services and workers together.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub supervision: Supervision,
+}
+
+/// `[supervision]`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Supervision {
+    /// Restarts after failures, over all.
+    pub restarts: RestartRate,
+}
+
+fn is_usual(supervision: &Supervision) -> bool {
+    *supervision == Supervision::default()
 }
 
 /// A file and what it held when it was read.
@@ -89,6 +104,9 @@ pub struct Service {
     /// `PORT` of its first instance; each further one gets one more. Procfiles only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
+    /// Larger is restarted first where restarts are short.
+    #[serde(default, skip_serializing_if = "is_normal")]
+    pub priority: Priority,
 }
 
 /// `[queue.NAME]`.
@@ -173,6 +191,10 @@ pub struct History {
     pub max_size: Option<Size>,
     /// Findable by their words.
     pub search: bool,
+}
+
+fn is_normal(priority: &Priority) -> bool {
+    *priority == Priority::NORMAL
 }
 
 fn is_default(lanes: &ganger_queue::Lanes) -> bool {
@@ -332,8 +354,17 @@ pub struct Restart {
     pub backoff: Backoff,
     /// More starts than this within `within` open the breaker.
     pub max: u32,
-    /// The window of `max`, and how long the breaker stays open.
+    /// The window of `max`.
     pub within: Dur,
+    /// Other waits for some causes of failure.
+    #[serde(default, skip_serializing_if = "CauseBackoffs::is_none")]
+    pub backoff_by: CauseBackoffs,
+    /// How long the breaker stays open; `None`: as long as `within`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breaker: Option<Dur>,
+    /// Up this long counts as healthy; `None`: by the start-up time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healthy_after: Option<Dur>,
 }
 
 /// After which ends an instance is started again.

@@ -38,6 +38,7 @@ pub(super) fn resolve(text: &str, walk: &mut Walk<'_>, sources: &mut Vec<SourceF
             replicas: 1,
             depends_on: BTreeMap::new(),
             ready: None,
+            priority: ganger_core::Priority::NORMAL,
             port: u16::try_from(port).ok(),
         };
         if services.insert(name.to_owned(), service).is_some() {
@@ -54,6 +55,7 @@ pub(super) fn resolve(text: &str, walk: &mut Walk<'_>, sources: &mut Vec<SourceF
         queues: BTreeMap::new(),
         pools: BTreeMap::new(),
         schedules: BTreeMap::new(),
+        supervision: super::model::Supervision::default(),
     }
 }
 

@@ -5,24 +5,18 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
-use ganger_core::{Backoff, Dur, Size};
+use ganger_core::{Dur, Size};
 
 use super::env_file;
-use super::model::{
-    Kill, Limits, LogRules, Program, Restart as RestartRules, RestartOn, SourceFile, Stop,
-};
+use super::model::{Kill, Limits, LogRules, Program, SourceFile, Stop};
 use super::raw::{self, ProgramKeys};
-use super::resolve::{absolute, in_range, not_zero};
-use super::values::{Command, OneOrMany, Restart, env_map};
+use super::resolve::absolute;
+use super::restart;
+use super::values::{Command, OneOrMany, env_map};
 use super::walk::{At, Walk};
 
 const SIGTERM: i32 = 15;
 const STOP_TIMEOUT: Dur = Dur(Duration::from_secs(10));
-/// Ten restarts in a minute open the breaker for a minute.
-const RESTARTS: u32 = 10;
-const RESTARTS_WITHIN: Dur = Dur(Duration::from_secs(60));
-/// As many restart times as supervision remembers.
-const RESTARTS_MAX: u32 = 4_096;
 const LOG_MAX_SIZE: Size = Size(100 << 20);
 /// Two segments must fit, or rotation could only drop.
 const LOG_MIN_SIZE: Size = Size(64 << 10);
@@ -53,7 +47,7 @@ pub(super) fn program(
         env,
         user: keys.user.get().cloned(),
         limits: limits(keys.limits.get(), walk),
-        restart: restart(keys, walk),
+        restart: restart::restart(keys.restart.get(), walk),
         stop: Stop {
             signal: keys.stop_signal.get().map_or(SIGTERM, |signal| signal.0),
             timeout: keys.stop_timeout.get().map_or(STOP_TIMEOUT, |time| time.0),
@@ -204,37 +198,6 @@ fn limits(keys: Option<&raw::Limits>, walk: &mut Walk<'_>) -> Limits {
     }
 }
 
-fn restart(keys: &ProgramKeys<'_>, walk: &mut Walk<'_>) -> RestartRules {
-    let default = default_restart();
-    match keys.restart.get() {
-        None => default,
-        Some(Restart::On(on)) => RestartRules { on: *on, ..default },
-        Some(Restart::Rules(rules)) => {
-            let within = rules.within.get().map_or(default.within, |time| time.0);
-            not_zero(&rules.within.span(), within, walk);
-            RestartRules {
-                on: rules.on.or(default.on),
-                backoff: rules.backoff.get().map_or(default.backoff, |times| Backoff {
-                    base: times.0.from.0,
-                    max: times.0.to.0,
-                    ..Backoff::SERVICE
-                }),
-                max: in_range(&rules.max, RESTARTS, 1, RESTARTS_MAX, walk),
-                within,
-            }
-        }
-    }
-}
-
-fn default_restart() -> RestartRules {
-    RestartRules {
-        on: RestartOn::OnFailure,
-        backoff: Backoff::SERVICE,
-        max: RESTARTS,
-        within: RESTARTS_WITHIN,
-    }
-}
-
 fn log(keys: Option<&raw::Log>, walk: &mut Walk<'_>) -> LogRules {
     let max_size = keys.and_then(|keys| keys.max_size.get()).map_or(LOG_MAX_SIZE, |bytes| bytes.0);
     if max_size < LOG_MIN_SIZE {
@@ -254,7 +217,7 @@ impl Program {
             env,
             user: None,
             limits: Limits::default(),
-            restart: default_restart(),
+            restart: restart::default(),
             stop: Stop { signal: SIGTERM, timeout: STOP_TIMEOUT, kill: Kill::Tree },
             log: LogRules { max_size: LOG_MAX_SIZE, max_age: None },
         }

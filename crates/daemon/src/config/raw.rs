@@ -2,11 +2,12 @@
 
 use super::limits::{LaneWeights, QueueLimits};
 use super::model::{Kill, Protocol};
+use super::restart::Restart;
 use super::retry::{RawDead, RawRetry};
-use super::schedule::RawSchedule;
+use super::schedule::{PriorityValue, RawSchedule};
 use super::values::{
-    Bytes, Command, Cores, Dependencies, DurabilityWord, EnvText, OneOrMany, Restart, ShellText,
-    Signal, Time, Workers,
+    Bytes, Command, Cores, Dependencies, DurabilityWord, EnvText, OneOrMany, ShellText, Signal,
+    Time, Workers,
 };
 use super::walk::{At, Key, Named, section};
 
@@ -25,6 +26,19 @@ section! {
         schedule: Named<RawSchedule>,
         /// The daemon's own listener.
         server: Server,
+        /// What holds for all services and workers together.
+        supervision: Supervision,
+    }
+}
+
+section! {
+    /// What holds for all services and workers together.
+    struct Supervision in "[supervision]" {
+        /// Restarts after failures in a second, in the long run; more wait, by `priority`. First starts and what a person
+        /// starts don't count. Default: 50.
+        restarts_per_second: u32,
+        /// So many at once after a quiet time. Default: 200.
+        restart_burst: u32,
     }
 }
 
@@ -249,6 +263,9 @@ program_section! {
         depends_on: Dependencies,
         /// When it counts as ready. Default: as soon as it runs.
         ready: Ready,
+        /// Who is restarted first after failures when `[supervision]` lets only so many start: "high", "normal" (default),
+        /// "low", or 0 to 255.
+        priority: PriorityValue,
     }
 }
 

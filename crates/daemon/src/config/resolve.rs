@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
-use ganger_core::{Dur, Durability, Size};
+use ganger_core::{Dur, Durability, Priority, Size};
+
+use ganger_supervise::RestartRate;
 
 use super::model::{
     Config, DependsOn, History, Pool, Protocol, Queue, Ready, ReadyCheck, Recycle, Service,
-    SourceFile, Workers as WorkerCount,
+    SourceFile, Supervision, Workers as WorkerCount,
 };
 use super::program::program;
 use super::raw;
@@ -17,6 +19,8 @@ use super::walk::{At, Key, Walk};
 
 /// More instances of one service than a machine can tell apart in a table; also a guard against typing errors.
 pub(crate) const REPLICAS_MAX: u32 = 10_000;
+/// More than a machine can start in a second (about 2,000 are measured) is no bound.
+const RESTARTS_MAX: u32 = 10_000;
 /// Beyond this, one worker process is the wrong tool.
 const CONCURRENCY_MAX: u32 = 1_024;
 /// Buffered attempts have to be handed back when a worker dies.
@@ -54,6 +58,10 @@ pub(super) fn resolve(
         queues: BTreeMap::new(),
         pools: BTreeMap::new(),
         schedules: BTreeMap::new(),
+        supervision: file
+            .supervision
+            .get()
+            .map_or_else(Supervision::default, |s| supervision(s, walk)),
     };
     for (name, queue) in file.queue.get().iter().flat_map(|named| &named.0) {
         check_name(name, walk);
@@ -100,6 +108,13 @@ fn server(server: Option<&raw::Server>, walk: &mut Walk<'_>) {
                     .into(),
             );
     }
+}
+
+fn supervision(keys: &raw::Supervision, walk: &mut Walk<'_>) -> Supervision {
+    let RestartRate { per_second, burst } = RestartRate::default();
+    let per_second = in_range(&keys.restarts_per_second, per_second, 1, RESTARTS_MAX, walk);
+    let burst = in_range(&keys.restart_burst, burst, 1, RESTARTS_MAX, walk);
+    Supervision { restarts: RestartRate { per_second, burst } }
 }
 
 /// Names become folder names, log prefixes and `NAME#SLOT`.
@@ -193,6 +208,7 @@ fn resolve_service(
         depends_on,
         ready: service.ready.0.as_ref().and_then(|ready| resolve_ready(ready, walk)),
         port: None,
+        priority: service.priority.get().map_or(Priority::NORMAL, |priority| priority.0),
     }
 }
 

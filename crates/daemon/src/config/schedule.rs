@@ -367,7 +367,7 @@ fn json(node: &Node<'_>, walk: &mut Walk<'_>) -> Option<serde_json::Value> {
 
 /// A priority: a word or a number.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct PriorityValue(Priority);
+pub(super) struct PriorityValue(pub(super) Priority);
 
 impl JsonSchema for PriorityValue {
     fn schema_name() -> std::borrow::Cow<'static, str> {

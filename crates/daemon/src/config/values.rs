@@ -273,39 +273,6 @@ impl FromNode for Cores {
     }
 }
 
-section! {
-    /// When an instance is started again, and when not any more.
-    struct RestartRules in "`restart`" {
-        /// After which ends. Default: "on-failure".
-        on: RestartOn,
-        /// The waits: first..longest, doubling, drawn evenly from zero up. Default: "200ms..30s".
-        backoff: Times,
-        /// More starts than this within `within` open the breaker. Default: 10.
-        max: u32,
-        /// The window of `max`, and how long the breaker stays open. Default: "60s".
-        within: Time,
-    }
-}
-
-/// A word, or a table of rules.
-#[derive(Debug, JsonSchema)]
-#[schemars(untagged, inline)]
-pub(super) enum Restart {
-    On(RestartOn),
-    Rules(Box<RestartRules>),
-}
-
-impl FromNode for Restart {
-    fn from_node(node: &Node<'_>, walk: &mut Walk<'_>) -> Option<Self> {
-        match node.get_ref() {
-            DeValue::Table(_) => {
-                RestartRules::from_node(node, walk).map(|rules| Self::Rules(Box::new(rules)))
-            }
-            _ => RestartOn::from_node(node, walk).map(Self::On),
-        }
-    }
-}
-
 /// A list of names, or a table from name to what must be so.
 #[derive(Debug, JsonSchema)]
 #[schemars(untagged, inline)]

@@ -1,6 +1,6 @@
 //! A service's spec.
 
-use ganger_core::InstanceKind;
+use ganger_core::{InstanceKind, Priority};
 use ganger_keeper::wire::{ChannelPlan, Plan, Scope};
 use ganger_supervise::{
     Dependency, InstanceSpec, Ready, ReadyBy, Restart, ServiceSpec, StartLimit, Stop, Until,
@@ -39,7 +39,10 @@ pub(crate) fn service_spec(
         name: name.to_owned(),
         replicas,
         depends_on: depends_on.collect(),
-        instance: instance_spec(plan, &service.program, ready),
+        instance: InstanceSpec {
+            priority: service.priority,
+            ..instance_spec(plan, &service.program, ready)
+        },
         port: service.port,
         stopped,
     })
@@ -56,10 +59,12 @@ pub(crate) fn instance_spec(plan: Plan, program: &Program, ready: Option<Ready>)
             RestartOn::Never => Restart::Never,
         },
         backoff: restart.backoff,
+        backoff_by: restart.backoff_by,
+        healthy_after: restart.healthy_after.map(|time| time.0),
         start_limit: Some(StartLimit {
             max: restart.max,
             within: restart.within.0,
-            breaker: restart.within.0,
+            breaker: restart.breaker.unwrap_or(restart.within).0,
         }),
         stop: Stop {
             signal: program.stop.signal,
@@ -70,6 +75,7 @@ pub(crate) fn instance_spec(plan: Plan, program: &Program, ready: Option<Ready>)
             timeout: program.stop.timeout.0,
         },
         ready,
+        priority: Priority::NORMAL,
     }
 }
 

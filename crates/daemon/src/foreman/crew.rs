@@ -6,7 +6,8 @@ use ganger_queue::GateSet;
 use ganger_queue::schedule::ScheduleConfig;
 use ganger_supervise::instance::TicketError;
 use ganger_supervise::services::{GroupTicket, ServiceError};
-use ganger_supervise::{ServiceSpec, Services};
+use ganger_supervise::{RestartRate, ServiceSpec, Services};
+use tokio::sync::watch;
 
 use super::handle::{Target, Verb};
 use crate::config::{Config, Queue};
@@ -20,6 +21,8 @@ pub(crate) struct Crew {
     pub(crate) pools: Pools,
     pub(crate) tasks: Tasks,
     pub(crate) schedules: Schedules,
+    /// To the budget of restarts.
+    pub(crate) restart_rate: watch::Sender<RestartRate>,
 }
 
 /// Specs of everything in a desired state.
@@ -99,6 +102,8 @@ impl Crew {
         for (name, queue) in &new.queues {
             self.pause(name, old.queues.get(name), queue).await?;
         }
+        let rate = new.supervision.restarts;
+        self.restart_rate.send_if_modified(|old| std::mem::replace(old, rate) != rate);
         self.services.apply(specs.services, Vec::new()).await.map_err(service_error)?;
         self.pools.apply(specs.pools).await.map_err(pool_error)?;
         let schedules = self.schedules.configure(specs.schedules).await;

@@ -14,6 +14,9 @@ use crate::app::App;
 /// Lines of output that help to understand a service's state at a glance.
 const LAST_LINES: u64 = 10;
 
+/// Of an instance that asked for a permit: more fail at once than `[supervision]` lets start, or its group restarts.
+const WAITS: &str = "its restart waits for its turn";
+
 pub(crate) async fn list(State(app): State<App>) -> Answer<Instances> {
     Ok(Json(Instances { v: V1, instances: app.instances().await }))
 }
@@ -68,7 +71,18 @@ pub(crate) fn instance(view: &InstanceView, now: Timestamp) -> Instance {
         pid: view.pid,
         restarts: u64::from(view.restarts),
         started_at: view.started_at_ms.map(Timestamp),
-        reason: view.reason.clone(),
+        reason: reason(view),
         next_try_s: view.next_try_ms.map(wait),
+        failures: u64::from(view.failures),
+        cause: view.cause,
+        breaker: view.breaker,
+    }
+}
+
+fn reason(view: &InstanceView) -> String {
+    match (view.queued, view.reason.is_empty()) {
+        (false, _) => view.reason.clone(),
+        (true, true) => WAITS.to_owned(),
+        (true, false) => format!("{}; {WAITS}", view.reason),
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ganger_api::{ApiError, ErrorKind, Instance, Timestamp};
+use ganger_core::BreakerState;
 use ganger_core::InstanceState;
 use ganger_keeper::wire::{Crash, Table};
 use tokio::sync::watch;
@@ -125,6 +126,9 @@ fn instances(table: &Table, why: &ApiError) -> Vec<Instance> {
             |exit| exit.end.to_string(),
         ),
         next_try_s: None,
+        failures: 0,
+        cause: None,
+        breaker: BreakerState::Closed,
     };
     let mut list: Vec<_> = table.children.iter().map(instance).collect();
     list.sort_by(|a, b| (&a.name, a.slot).cmp(&(&b.name, b.slot)));

@@ -67,9 +67,13 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
 
     let is_service = |child: &Child| kinds.get(&child.id()) == Some(&InstanceKind::Service);
     let (services, workers): (Vec<_>, Vec<_>) = startup.adopted.into_iter().partition(is_service);
+    let (restart_rate, rate) = watch::channel(desired.config.supervision.restarts);
+    let (permits, budget) = ganger_supervise::budget::start(rate);
+    tasks.spawn(budget);
     let around = Surroundings {
         processes: processes.clone(),
         told: events.told(),
+        permits,
         run_dir: state_dir.join("run"),
         logs: LogReader::new(state_dir.join("logs")),
     };
@@ -120,6 +124,7 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
         pools,
         tasks: work.tasks.clone(),
         schedules: schedules.clone(),
+        restart_rate,
     };
     let parts = Parts { crew, writer: writer.clone(), events: events.clone(), desired, end };
     let foreman = foreman::spawn(parts, &mut tasks);

@@ -156,7 +156,13 @@ impl Rig {
             let started = ganger_pool::start(parts, &mut members).await.unwrap();
             let processes = startup.processes;
             processes.ready().await.unwrap();
-            let around = Surroundings { processes: processes.clone(), told: tell, run_dir, logs };
+            let around = Surroundings {
+                processes: processes.clone(),
+                told: tell,
+                permits: ganger_supervise::Permits::default(),
+                run_dir,
+                logs,
+            };
             let parts = PoolParts {
                 tasks: started.tasks.clone(),
                 claims: started.claims,

@@ -1,5 +1,6 @@
 //! The note each child carries for the next daemon: small JSON, held by the keeper.
 
+use ganger_core::BreakerState;
 use ganger_keeper::wire::{Output, Plan};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -25,6 +26,9 @@ pub(crate) struct Blob {
     /// Failures in a row.
     #[serde(skip_serializing_if = "is_zero")]
     pub(crate) failures: u32,
+    /// It is the breaker's probe.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) half_open: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
@@ -39,6 +43,7 @@ pub(crate) enum Follows {
     Stop,
     Start,
     Fail,
+    Yield,
 }
 
 impl From<Then> for Follows {
@@ -47,6 +52,7 @@ impl From<Then> for Follows {
             Then::Stop => Self::Stop,
             Then::Start => Self::Start,
             Then::Fail => Self::Fail,
+            Then::Yield => Self::Yield,
         }
     }
 }
@@ -57,6 +63,7 @@ impl From<Follows> for Then {
             Follows::Stop => Self::Stop,
             Follows::Start => Self::Start,
             Follows::Fail => Self::Fail,
+            Follows::Yield => Self::Yield,
         }
     }
 }
@@ -75,6 +82,7 @@ impl Blob {
             stopping,
             restarts: machine.restarts(),
             failures: machine.failures(),
+            half_open: machine.breaker() == BreakerState::HalfOpen,
         }
     }
 

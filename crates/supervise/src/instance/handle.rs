@@ -81,6 +81,7 @@ pub(super) enum Command {
     Start(Reply),
     Stop(String, Reply),
     Restart(Reply),
+    Yield(String, Reply),
     /// The new spec holds from the next start; with `true` a living process is replaced.
     Replace(Arc<InstanceSpec>, bool),
     Ready,
@@ -115,6 +116,13 @@ impl InstanceHandle {
     /// Wants a new process in place of the present one. Done when that is ready. A stop under way wins.
     pub async fn restart(&self) -> Ticket {
         self.ask(Command::Restart).await
+    }
+
+    /// Has it make room in a restart of its group, for a reason that is shown: a living process ends, and the instance asks
+    /// for a permit to start again. What a person stopped stays so. Done when there is no process.
+    pub async fn yield_turn(&self, why: impl Into<String>) -> Ticket {
+        let why = why.into();
+        self.ask(|reply| Command::Yield(why, reply)).await
     }
 
     /// Gives it a new spec. With `now` a living process is replaced by one of the new spec, else the next start uses it.

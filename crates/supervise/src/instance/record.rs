@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use ganger_core::{Event, InstanceId, InstanceKind, InstanceState, Stream};
+use ganger_core::{BreakerState, Event, InstanceId, InstanceKind, InstanceState, Stream};
 use ganger_keeper::wire::ExitReport;
 use ganger_logs::read::LogReader;
 use ganger_process::{Child, ExitAck, Processes};
@@ -31,7 +31,7 @@ pub(super) fn view(
     now: Instant,
 ) -> InstanceView {
     let next_try_ms = match machine.state() {
-        State::Backoff { until, .. } => {
+        State::Backoff { until, asked: false, .. } => {
             let left = until.saturating_duration_since(now).as_millis();
             Some(wall_ms().saturating_add(u64::try_from(left).unwrap_or(u64::MAX)))
         }
@@ -45,9 +45,13 @@ pub(super) fn view(
         pid: child.map(Child::pid),
         restarts: machine.restarts(),
         failures: machine.failures(),
+        crashes: machine.crashes(),
+        cause: machine.cause(),
+        breaker: machine.breaker(),
         started_at_ms: child.map(Child::started_at_ms),
         reason: machine.reason().to_owned(),
         next_try_ms,
+        queued: machine.asks(),
         completed: matches!(machine.state(), State::Stopped { completed: true }),
         stuck: machine.stuck().to_vec(),
         degraded: child.map(|child| child.report().degraded.clone()).unwrap_or_default(),
@@ -79,6 +83,14 @@ pub(super) fn state_event(before: InstanceState, view: &Arc<InstanceView>) -> To
         _ => Some(view.resume()),
     };
     Told { event, ack: None, resume }
+}
+
+/// `instance.breaker`: it opened, tries one start, or closed.
+pub(super) fn breaker_event(before: BreakerState, view: &InstanceView) -> Told {
+    let mut event = event("instance.breaker", &view.id, view.reason.clone());
+    event.from = Some(before.to_string());
+    event.to = Some(view.breaker.to_string());
+    Told { event, ack: None, resume: None }
 }
 
 /// `instance.ready`.

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use super::handle::{InstanceHandle, InstanceNotice};
 use super::record::exit_event;
 use super::task::Task;
+use crate::permit::Permits;
 use crate::spec::{InstanceSpec, Stop};
 use crate::view::{SlotResume, Told};
 
@@ -28,6 +29,8 @@ pub struct Surroundings {
     pub told: mpsc::Sender<Told>,
     /// Folder for notify sockets: `<state dir>/run`.
     pub run_dir: PathBuf,
+    /// Whom to ask before a restart after a failure.
+    pub permits: Permits,
     /// For readiness by log line and for last lines of stderr.
     pub logs: LogReader,
 }

@@ -1,15 +1,16 @@
 //! The pure machine of one instance: events in, actions out. No tokio, no I/O, no clock, no randomness of its own.
 
+mod failing;
 mod types;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use ganger_core::{Dur, InstanceState};
+use ganger_core::{BreakerState, Dur, FailureCause, InstanceState};
 
-use crate::policy::{Policy, Restart, StartLimit};
+use crate::policy::{Policy, Restart};
 
-pub use types::{Action, Adopted, BREAKER_OPEN, Event, Phase, State, Then};
+pub use types::{Action, Adopted, BREAKER_OPEN, Event, Phase, State, Then, Waiting};
 
 /// How long the keeper may take to answer that a tree has ended before it is asked again. Ending a tree takes
 /// milliseconds; processes in uninterruptible sleep take as long as their device.
@@ -25,8 +26,12 @@ pub struct Machine {
     stuck: Vec<u32>,
     restarts: u32,
     failures: u32,
-    /// The present start is the breaker's one probe.
-    probing: bool,
+    /// Failures that led to a wait for a restart, ever: tells one crash from the next.
+    crashes: u64,
+    /// Of the last failure; gone when it is forgiven.
+    cause: Option<FailureCause>,
+    /// `HalfOpen`: the present start is the breaker's one probe.
+    breaker: BreakerState,
     /// Times of automatic restarts, oldest first, never more than the limit's `max`.
     recent: VecDeque<Instant>,
 }
@@ -42,7 +47,9 @@ impl Machine {
             stuck: Vec::new(),
             restarts: 0,
             failures: 0,
-            probing: false,
+            crashes: 0,
+            cause: None,
+            breaker: BreakerState::Closed,
             recent: VecDeque::new(),
         }
     }
@@ -75,14 +82,19 @@ impl Machine {
     /// Sets what a former daemon had counted and where it had left an instance without a process.
     pub fn resume(&mut self, state: State, reason: String, restarts: u32, failures: u32) {
         debug_assert!(!self.has_process(), "only an instance without a process is resumed");
-        self.probing = matches!(state, State::Backoff { breaker: true, .. });
+        if matches!(state, State::Backoff { waiting: Waiting::Breaker, .. }) {
+            self.breaker = BreakerState::Open;
+        }
         (self.state, self.reason, self.restarts, self.failures) =
             (state, reason, restarts, failures);
     }
 
-    /// Sets the counters of an adopted child.
-    pub fn set_counts(&mut self, restarts: u32, failures: u32) {
+    /// Sets the counters of an adopted child; `half_open`: it was the breaker's probe.
+    pub fn set_counts(&mut self, restarts: u32, failures: u32, half_open: bool) {
         (self.restarts, self.failures) = (restarts, failures);
+        if half_open {
+            self.breaker = BreakerState::HalfOpen;
+        }
     }
 
     /// New rules; they hold from the next event on.
@@ -133,6 +145,30 @@ impl Machine {
         self.failures
     }
 
+    /// Failures that led to a wait for a restart, ever.
+    #[must_use]
+    pub const fn crashes(&self) -> u64 {
+        self.crashes
+    }
+
+    /// Why the last failure happened; gone when it is forgiven.
+    #[must_use]
+    pub const fn cause(&self) -> Option<FailureCause> {
+        self.cause
+    }
+
+    /// Where the circuit breaker is.
+    #[must_use]
+    pub const fn breaker(&self) -> BreakerState {
+        self.breaker
+    }
+
+    /// A permit is asked for and not yet given.
+    #[must_use]
+    pub const fn asks(&self) -> bool {
+        matches!(self.state, State::Backoff { asked: true, .. })
+    }
+
     /// A process exists, or its start is on the way.
     #[must_use]
     pub const fn has_process(&self) -> bool {
@@ -144,11 +180,14 @@ impl Machine {
 
     /// When [`Event::Deadline`] is due.
     #[must_use]
-    pub const fn deadline(&self) -> Option<Instant> {
+    pub fn deadline(&self) -> Option<Instant> {
         match &self.state {
             State::Starting { deadline, .. } => *deadline,
             State::Stopping { phase: Phase::Asked(at) | Phase::Forced(at), .. } => Some(*at),
-            State::Backoff { until, .. } => Some(*until),
+            State::Backoff { until, asked: false, .. } => Some(*until),
+            State::Running { since, startup } if self.on_trial() => {
+                Some(*since + self.policy.healthy(*startup))
+            }
             _ => None,
         }
     }
@@ -166,9 +205,13 @@ impl Machine {
             Event::Exited { how, stuck, .. } if !stuck.is_empty() => {
                 self.on_stuck_exit(&how, &stuck)
             }
-            Event::Exited { success, how, .. } => {
+            Event::Unhealthy(why) => self.on_unhealthy(why, now),
+            Event::Yield(why) => self.on_yield(why, now),
+            Event::Permitted if self.asks() => self.spawn_again(now),
+            Event::Permitted => vec![],
+            Event::Exited { success, cause, how, .. } => {
                 self.stuck.clear();
-                self.on_exited(success, &how, now, unit)
+                self.on_exited(success.then_some(()).ok_or(cause), &how, now, unit)
             }
             Event::TreeEnded(stuck) => self.on_tree_ended(&stuck),
             Event::Deadline => self.on_deadline(now),
@@ -266,9 +309,10 @@ impl Machine {
                     self.rest(State::Failed, why);
                     return vec![];
                 }
-                self.fail(why, None, now, unit)
+                self.fail(FailureCause::Spawn, why, None, now, unit)
             }
             State::Stopping { then: Then::Start, phase: Phase::Unspawned } => self.spawn_again(now),
+            State::Stopping { then: Then::Yield, phase: Phase::Unspawned } => self.queue_up(now),
             State::Stopping { phase: Phase::Unspawned, .. } => {
                 let why = format!("{} ({why})", self.reason);
                 self.rest(State::Stopped { completed: false }, why);
@@ -291,23 +335,58 @@ impl Machine {
             return vec![];
         }
         self.reason = why;
+        self.cause = Some(FailureCause::StartTimeout);
         self.begin_stop(Then::Fail, true, now)
     }
 
-    fn on_exited(&mut self, success: bool, how: &str, now: Instant, unit: f64) -> Vec<Action> {
+    fn on_unhealthy(&mut self, why: String, now: Instant) -> Vec<Action> {
+        if !matches!(self.state, State::Running { .. }) {
+            return vec![];
+        }
+        self.reason = why;
+        self.cause = Some(FailureCause::Health);
+        self.begin_stop(Then::Fail, true, now)
+    }
+
+    /// Its group restarts. What rests by a person's word or for good stays; what already waits asks anew, so that a permit
+    /// on its way does not count.
+    fn on_yield(&mut self, why: String, now: Instant) -> Vec<Action> {
+        match &self.state {
+            State::Starting { spawned, .. } => {
+                let spawned = *spawned;
+                self.reason = why;
+                self.begin_stop(Then::Yield, spawned, now)
+            }
+            State::Running { .. } => {
+                self.reason = why;
+                self.begin_stop(Then::Yield, true, now)
+            }
+            State::Backoff { asked: true, .. } => vec![Action::Ask],
+            _ => vec![],
+        }
+    }
+
+    fn on_exited(
+        &mut self,
+        end: Result<(), FailureCause>,
+        how: &str,
+        now: Instant,
+        unit: f64,
+    ) -> Vec<Action> {
         match self.state {
             State::Starting { spawned: true, .. } => {
                 let why = format!("{how} before it was ready");
                 let mut actions = vec![Action::EndProbe];
-                actions.extend(self.after_exit(success, why, None, now, unit));
+                actions.extend(self.after_exit(end, why, None, now, unit));
                 actions
             }
             State::Running { since, startup } => {
                 let up = now.saturating_duration_since(since);
-                self.after_exit(success, how.to_owned(), Some((up, startup)), now, unit)
+                self.after_exit(end, how.to_owned(), Some((up, startup)), now, unit)
             }
             State::Stopping { then, .. } => match then {
                 Then::Start => self.spawn_again(now),
+                Then::Yield => self.queue_up(now),
                 Then::Stop => {
                     let why = format!("{}: {how}", self.reason);
                     self.rest(State::Stopped { completed: false }, why);
@@ -315,7 +394,8 @@ impl Machine {
                 }
                 Then::Fail => {
                     let why = self.reason.clone();
-                    self.after_exit(false, why, None, now, unit)
+                    let cause = self.cause.unwrap_or(FailureCause::StartTimeout);
+                    self.after_exit(Err(cause), why, None, now, unit)
                 }
             },
             _ => vec![],
@@ -346,112 +426,23 @@ impl Machine {
             State::Starting { .. } => {
                 let waited = self.policy.ready_timeout.unwrap_or_default();
                 self.reason = format!("not ready after {}", Dur(waited));
+                self.cause = Some(FailureCause::StartTimeout);
                 self.begin_stop(Then::Fail, true, now)
             }
             State::Stopping { phase, .. } => {
                 *phase = Phase::Forced(now + END_AGAIN);
                 vec![Action::EndTree]
             }
-            State::Backoff { .. } => self.spawn_again(now),
-            _ => vec![],
-        }
-    }
-
-    /// After an end nobody asked for.
-    fn after_exit(
-        &mut self,
-        success: bool,
-        why: String,
-        up: Option<(Duration, Duration)>,
-        now: Instant,
-        unit: f64,
-    ) -> Vec<Action> {
-        match self.policy.restart {
-            Restart::Always => self.fail(why, up, now, unit),
-            Restart::OnFailure if !success => self.fail(why, up, now, unit),
-            _ => {
-                let end = if success { State::Stopped { completed: true } } else { State::Failed };
-                self.rest(end, why);
+            State::Backoff { asked, .. } => {
+                *asked = true;
+                vec![Action::Ask]
+            }
+            State::Running { .. } => {
+                self.healthy();
                 vec![]
             }
+            _ => vec![],
         }
-    }
-
-    /// Counts a failure and sets the time of the next start, which may be now.
-    fn fail(
-        &mut self,
-        why: String,
-        up: Option<(Duration, Duration)>,
-        now: Instant,
-        unit: f64,
-    ) -> Vec<Action> {
-        if up.is_some_and(|(up, startup)| up >= Policy::stable_after(startup)) {
-            self.failures = 0;
-            self.probing = false;
-        }
-        self.failures = self.failures.saturating_add(1);
-        if let Some(limit) = self.policy.start_limit
-            && (self.probing || self.limit_reached(&limit, now))
-        {
-            let rule = Policy::limit_text(&limit);
-            self.reason = format!("{BREAKER_OPEN} after {rule}; last: {why}");
-            self.probing = true;
-            self.state = State::Backoff { until: now + limit.breaker, breaker: true };
-            return vec![];
-        }
-        let wait = self.policy.backoff.delay(self.failures, unit);
-        self.reason = why;
-        if wait.is_zero() {
-            return self.spawn_again(now);
-        }
-        self.state = State::Backoff { until: now + wait, breaker: false };
-        vec![]
-    }
-
-    fn limit_reached(&mut self, limit: &StartLimit, now: Instant) -> bool {
-        while self
-            .recent
-            .front()
-            .is_some_and(|at| now.saturating_duration_since(*at) >= limit.within)
-        {
-            self.recent.pop_front();
-        }
-        self.recent.len() >= limit.max.min(StartLimit::MAX_TRACKED) as usize
-    }
-
-    /// Someone wants it up and knows what happened: failures, limit and breaker start anew.
-    fn forgive(&mut self) {
-        self.failures = 0;
-        self.probing = false;
-        self.recent.clear();
-        self.reason.clear();
-    }
-
-    fn spawn_again(&mut self, now: Instant) -> Vec<Action> {
-        self.restarts = self.restarts.saturating_add(1);
-        match self.state {
-            State::Stopping { then: Then::Start, .. } => self.forgive(),
-            _ => self.remember(now),
-        }
-        self.spawn(now)
-    }
-
-    /// Notes an automatic restart for the start limit; the breaker's own probe is not one.
-    fn remember(&mut self, now: Instant) {
-        let max = self.policy.start_limit.map_or(0, |limit| limit.max.min(StartLimit::MAX_TRACKED));
-        if self.probing || max == 0 {
-            return;
-        }
-        while self.recent.len() >= max as usize {
-            self.recent.pop_front();
-        }
-        self.recent.push_back(now);
-    }
-
-    fn spawn(&mut self, now: Instant) -> Vec<Action> {
-        self.stuck.clear();
-        self.state = State::Starting { spawned: false, since: now, deadline: None };
-        vec![Action::Spawn]
     }
 
     fn begin_stop(&mut self, then: Then, spawned: bool, now: Instant) -> Vec<Action> {
@@ -468,7 +459,7 @@ impl Machine {
     fn rest(&mut self, state: State, why: String) {
         self.state = state;
         self.reason = why;
-        self.probing = false;
+        self.breaker = BreakerState::Closed;
     }
 }
 

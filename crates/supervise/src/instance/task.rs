@@ -1,12 +1,13 @@
 //! The owner task of one instance: one wait point, each wake-up becomes one event of the machine.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ganger_core::{InstanceId, InstanceKind, InstanceState};
+use ganger_core::{BreakerState, InstanceId, InstanceKind, InstanceState};
 use ganger_keeper::wire::{ExitReport, Plan};
 use ganger_process::{Child, Ends, KeeperGone, SpawnError};
 use tokio::sync::mpsc;
@@ -15,9 +16,9 @@ use tokio::time::Instant;
 use super::blob::{Blob, fingerprint};
 use super::handle::{Command, InstanceNotice, Reply};
 use super::outbox::{Item, Outbox};
-use super::record::{exit_event, how, ready_event, state_event, view, wall_ms};
+use super::record::{breaker_event, exit_event, how, ready_event, state_event, view, wall_ms};
 use super::start::{Begin, Surroundings};
-use super::state::{Action, Adopted, Event, Machine, State};
+use super::state::{Action, Adopted, Event, Machine, State, Waiting};
 use crate::ready::{Found, NotifySocket, Probe};
 use crate::spec::{InstanceSpec, ReadyBy, Stop};
 use crate::view::InstanceView;
@@ -28,6 +29,8 @@ type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 enum Goal {
     Up,
     Down,
+    /// No process, whatever is to follow.
+    Gone,
 }
 
 /// What woke the task.
@@ -38,6 +41,7 @@ enum Wake {
     Command(Option<Command>),
     Found(Found),
     Deadline,
+    Permitted,
     Sent,
 }
 
@@ -50,6 +54,8 @@ pub(super) struct Task {
     stop: Stop,
     spawning: Option<Later<Result<Child, SpawnError>>>,
     ending: Option<Later<Result<Vec<u32>, KeeperGone>>>,
+    /// The permit that is asked for; dropped when the machine no longer waits for it.
+    asking: Option<Later<()>>,
     probe: Option<Probe>,
     notify: Option<NotifySocket>,
     held_notify: Option<OwnedFd>,
@@ -77,6 +83,7 @@ impl Task {
             child: None,
             spawning: None,
             ending: None,
+            asking: None,
             probe: None,
             notify: None,
             held_notify,
@@ -115,8 +122,12 @@ impl Task {
                     InstanceState::Backoff => {
                         let left = resume.next_try_ms.unwrap_or(0).saturating_sub(wall_ms());
                         let until = Instant::now() + Duration::from_millis(left);
-                        let breaker = resume.reason.starts_with(super::state::BREAKER_OPEN);
-                        State::Backoff { until: until.into_std(), breaker }
+                        let open = match resume.breaker {
+                            Some(breaker) => breaker == BreakerState::Open,
+                            None => resume.reason.starts_with(super::state::BREAKER_OPEN),
+                        };
+                        let waiting = if open { Waiting::Breaker } else { Waiting::Retry };
+                        State::Backoff { until: until.into_std(), waiting, asked: false }
                     }
                     InstanceState::Failed => State::Failed,
                     _ => State::Stopped { completed: resume.completed },
@@ -148,7 +159,7 @@ impl Task {
         let now = Instant::now().into_std();
         let (machine, actions) = Machine::adopt(self.spec.policy(), seen, now);
         self.machine = machine;
-        self.machine.set_counts(blob.restarts, blob.failures);
+        self.machine.set_counts(blob.restarts, blob.failures, blob.half_open);
         self.take_ends(&mut child, true);
         self.child = Some(child);
         if self.readiness() == Some(&ReadyBy::Notify) && self.open_notify().await.is_ok() {
@@ -162,7 +173,7 @@ impl Task {
     /// The one wait point. Order matters where several are due at once: an exit is seen before a command acts on it.
     async fn wait(&mut self) -> Wake {
         let deadline = self.machine.deadline().map(Instant::from_std);
-        let Self { child, spawning, ending, probe, commands, outbox, .. } = self;
+        let Self { child, spawning, ending, asking, probe, commands, outbox, .. } = self;
         tokio::select! {
             biased;
             exit = async { child.as_mut().expect("the branch asks for a child").exit().await },
@@ -172,6 +183,7 @@ impl Task {
             command = commands.recv() => Wake::Command(command),
             found = async { probe.as_mut().expect("the branch asks for a probe").next().await },
                 if probe.is_some() => Wake::Found(found),
+            () = optional(asking) => Wake::Permitted,
             () = at(deadline) => Wake::Deadline,
             () = outbox.pump() => Wake::Sent,
         }
@@ -192,6 +204,10 @@ impl Task {
                 self.step(Event::NeverReady(why)).await
             }
             Wake::Deadline => self.step(Event::Deadline).await,
+            Wake::Permitted => {
+                self.asking = None;
+                self.step(Event::Permitted).await
+            }
             Wake::Sent => Ok(()),
         }
     }
@@ -215,7 +231,8 @@ impl Task {
         self.ending = None;
         let asked = matches!(self.machine.state(), State::Stopping { .. });
         let success = report.end.is_success();
-        let event = Event::Exited { success, how: how(&report), stuck: report.stuck.clone() };
+        let (cause, stuck) = (report.end.failure_cause(), report.stuck.clone());
+        let event = Event::Exited { success, cause, how: how(&report), stuck };
         let actions = self.machine.step(event, Instant::now().into_std(), fastrand::f64());
         self.probe = None;
         self.perform(actions).await?;
@@ -242,6 +259,10 @@ impl Task {
                 self.tickets.push((Goal::Up, reply));
                 self.step(Event::Restart).await
             }
+            Command::Yield(why, reply) => {
+                self.tickets.push((Goal::Gone, reply));
+                self.step(Event::Yield(why)).await
+            }
             Command::Replace(spec, now) => {
                 self.fingerprint = fingerprint(&spec);
                 self.machine.set_policy(spec.policy());
@@ -261,9 +282,15 @@ impl Task {
     }
 
     async fn perform(&mut self, actions: Vec<Action>) -> Result<(), KeeperGone> {
-        for action in actions {
+        let mut actions = VecDeque::from(actions);
+        while let Some(action) = actions.pop_front() {
             match action {
                 Action::Spawn => self.spawn().await?,
+                Action::Ask if self.around.permits.is_free() => {
+                    let now = Instant::now().into_std();
+                    actions.extend(self.machine.step(Event::Permitted, now, 0.0));
+                }
+                Action::Ask => self.ask(),
                 Action::Probe => self.open_probe(),
                 Action::EndProbe => {
                     self.probe = self.probe.take().and_then(Probe::after_ready);
@@ -281,7 +308,17 @@ impl Task {
                 }
             }
         }
+        if !self.machine.asks() {
+            self.asking = None;
+        }
         self.leave_note().await
+    }
+
+    fn ask(&mut self) {
+        let (permits, id) = (self.around.permits.clone(), self.spec.id().clone());
+        let gave_up = self.machine.breaker() == BreakerState::Open;
+        let ask = permits.ask(id, self.spec.priority, self.machine.crashes(), gave_up);
+        self.asking = Some(Box::pin(ask));
     }
 
     async fn spawn(&mut self) -> Result<(), KeeperGone> {
@@ -399,6 +436,10 @@ impl Task {
             if moved {
                 self.outbox.tell(Item::Now(Box::new(state_event(before, &new))));
             }
+            let breaker = old.as_ref().map_or(BreakerState::Closed, |old| old.breaker);
+            if new.breaker != breaker && old.is_some() {
+                self.outbox.tell(Item::Now(Box::new(breaker_event(breaker, &new))));
+            }
             if new.ready && before != new.state && self.spec.ready.is_some() {
                 self.outbox.tell(Item::Now(Box::new(ready_event(spec.id()))));
             }
@@ -424,7 +465,8 @@ fn outcome(goal: &Goal, state: &State, view: &InstanceView) -> Option<Result<(),
             Some(Err(view.reason.clone()))
         }
         (Goal::Down, State::Stopped { .. } | State::Failed) => Some(Ok(())),
-        (Goal::Down, State::Starting { .. } | State::Running { .. }) => {
+        (Goal::Gone, State::Stopped { .. } | State::Failed | State::Backoff { .. }) => Some(Ok(())),
+        (Goal::Down | Goal::Gone, State::Starting { .. } | State::Running { .. }) => {
             Some(Err("it was started again meanwhile".into()))
         }
         _ => None,

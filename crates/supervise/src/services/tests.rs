@@ -204,6 +204,7 @@ async fn a_later_daemon_goes_on_where_the_former_stopped() {
         next_try_ms,
         restarts: 7,
         failures: 3,
+        breaker: None,
         completed: false,
     };
     let given = vec![

@@ -46,6 +46,7 @@ async fn serve(keeper: std::os::fd::OwnedFd, inherited: Inherited) {
     let around = Surroundings {
         processes: started.processes.clone(),
         told: tell,
+        permits: ganger_supervise::Permits::default(),
         run_dir: dir.join("run"),
         logs: LogReader::new(dir.join("logs")),
     };

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use ganger_core::FailureCause;
+
 /// How the reason of a `backoff` begins that waits for the breaker.
 pub const BREAKER_OPEN: &str = "breaker open";
 
@@ -40,11 +42,24 @@ pub enum State {
     Backoff {
         /// The time.
         until: Instant,
-        /// It waits for the breaker, not for an ordinary retry.
-        breaker: bool,
+        /// What it waits for.
+        waiting: Waiting,
+        /// The time has come and a permit is asked for: it has no deadline of its own any more.
+        asked: bool,
     },
     /// No process; only a person starts it again.
     Failed,
+}
+
+/// What an instance without a process waits for before its next start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waiting {
+    /// The wait after a failure.
+    Retry,
+    /// The breaker's time.
+    Breaker,
+    /// Its turn in the restart of its group. It did not fail.
+    Group,
 }
 
 /// What follows the end of a stop.
@@ -54,8 +69,10 @@ pub enum Then {
     Stop,
     /// A new start, asked for by a person or by a changed configuration.
     Start,
-    /// The end counts as a failure: readiness never came.
+    /// The end counts as a failure: readiness never came, or health was lost.
     Fail,
+    /// A new start when its group says so. The end counts as nothing.
+    Yield,
 }
 
 /// How far a stop has come.
@@ -86,10 +103,18 @@ pub enum Event {
     Ready,
     /// Readiness will never come: the text says why.
     NeverReady(String),
+    /// It ran and its health check failed: the text says how.
+    Unhealthy(String),
+    /// Its group restarts: the text says why. What has a process makes room and waits for its turn.
+    Yield(String),
+    /// The permit that was asked for.
+    Permitted,
     /// Its main process ended and its tree is empty.
     Exited {
         /// Exit code 0.
         success: bool,
+        /// What it counts as if it is a failure.
+        cause: FailureCause,
         /// How, as a person would say it.
         how: String,
         /// Processes of its tree that could not be proven dead.
@@ -106,6 +131,8 @@ pub enum Event {
 pub enum Action {
     /// Ask the keeper for a start.
     Spawn,
+    /// Ask for a permit to restart; one asked for before is void.
+    Ask,
     /// Look for readiness.
     Probe,
     /// Stop looking.

@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use ganger_core::{Backoff, InstanceState};
+use ganger_core::{Backoff, BreakerState, CauseBackoffs, FailureCause, InstanceState};
 use proptest::prelude::*;
 
-use super::super::state::{Action, Event, Machine, State, Then};
+use super::super::state::{Action, Event, Machine, State, Then, Waiting};
 use crate::policy::{Policy, Restart, StartLimit};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -25,6 +25,12 @@ enum Move {
     End {
         success: bool,
     },
+    /// Its health check fails.
+    Unhealthy,
+    /// Its group restarts.
+    Yield,
+    /// The permit that is asked for is given; one that is not asked for is none.
+    Permit,
     Ready,
     /// Time passes; every deadline on the way is met.
     Wait(Duration),
@@ -42,6 +48,9 @@ fn moves() -> impl Strategy<Value = Move> {
         2 => Just(Move::Restart),
         8 => prop::bool::weighted(0.8).prop_map(|well| Move::Answer { well }),
         6 => prop::bool::weighted(0.2).prop_map(|success| Move::End { success }),
+        1 => Just(Move::Unhealthy),
+        2 => Just(Move::Yield),
+        8 => Just(Move::Permit),
         3 => Just(Move::Ready),
         6 => (0u64..40_000).prop_map(|ms| Move::Wait(Duration::from_millis(ms))),
         1 => Just(Move::Early),
@@ -70,6 +79,8 @@ fn policies() -> impl Strategy<Value = Policy> {
             } else {
                 Backoff::SERVICE
             },
+            backoff_by: CauseBackoffs { oom: Some(Backoff::TASK), ..CauseBackoffs::default() },
+            healthy_after: None,
             start_limit,
             stop_timeout: SECOND * 10,
             ready_timeout: ready.map(|s| SECOND * s),
@@ -90,6 +101,8 @@ struct World {
     /// Automatic restarts that were no breaker probe.
     automatic: VecDeque<Instant>,
     signalled: bool,
+    /// When the running child became so, and how long its start-up took.
+    up: Option<(Instant, Duration)>,
 }
 
 impl World {
@@ -103,16 +116,22 @@ impl World {
             stopped: true,
             automatic: VecDeque::new(),
             signalled: false,
+            up: None,
         }
     }
 
     fn send(&mut self, event: Event) -> Result<(), TestCaseError> {
-        let probe = matches!(self.machine.state(), State::Backoff { breaker: true, .. });
+        let (before, state) = (self.machine.restarts(), self.machine.state().clone());
+        let (breaker, crashes) = (self.machine.breaker(), self.machine.crashes());
+        let waiting = match state {
+            State::Backoff { waiting, .. } => Some(waiting),
+            _ => None,
+        };
         let by_person = matches!(event, Event::Start | Event::Restart)
-            || matches!(self.machine.state(), State::Stopping { then: Then::Start, .. });
-        let before = self.machine.restarts();
+            || matches!(state, State::Stopping { then: Then::Start, .. });
         let unit = 0.5;
-        for action in self.machine.step(event, self.now, unit) {
+        let actions = self.machine.step(event.clone(), self.now, unit);
+        for action in actions {
             match action {
                 Action::Spawn => {
                     prop_assert!(!self.asked && !self.alive, "a second copy");
@@ -121,12 +140,16 @@ impl World {
                     self.signalled = false;
                     if by_person {
                         self.automatic.clear();
-                    } else if !probe {
-                        self.automatic.push_back(self.now);
+                    } else {
+                        prop_assert_eq!(&event, &Event::Permitted, "without a permit");
                         prop_assert!(self.machine.restarts() > before);
+                    }
+                    if !by_person && waiting == Some(Waiting::Retry) {
+                        self.automatic.push_back(self.now);
                         self.check_limit()?;
                     }
                 }
+                Action::Ask => prop_assert!(self.machine.asks()),
                 Action::Signal => {
                     prop_assert!(self.alive, "a signal to nobody");
                     prop_assert!(!self.signalled, "asked politely twice");
@@ -139,7 +162,58 @@ impl World {
                 Action::EndProbe => {}
             }
         }
+        self.check_breaker(&event, &state, breaker, self.machine.crashes() > crashes)?;
+        self.up = match self.machine.state() {
+            State::Running { since, startup } => Some((*since, *startup)),
+            _ => None,
+        };
         self.agree()
+    }
+
+    /// The breaker moves exactly as its drawing says.
+    fn check_breaker(
+        &mut self,
+        event: &Event,
+        before: &State,
+        was: BreakerState,
+        failed: bool,
+    ) -> Result<(), TestCaseError> {
+        use BreakerState::{Closed, HalfOpen, Open};
+        let is = self.machine.breaker();
+        let healthy = self.up.is_some_and(|(since, startup)| {
+            self.now.duration_since(since) >= Policy::stable_after(startup)
+        });
+        if healthy && was != Closed {
+            self.automatic.clear();
+        }
+        if failed {
+            let trial = was != Closed && !healthy;
+            let full = self.policy.start_limit.is_some_and(|limit| {
+                let now = self.now;
+                self.automatic.retain(|at| now.duration_since(*at) < limit.within);
+                self.automatic.len() >= limit.max as usize
+            });
+            let opens = self.policy.start_limit.is_some() && (trial || full);
+            prop_assert_eq!(is, if opens { Open } else { Closed }, "after a failure");
+            let open_wait =
+                matches!(self.machine.state(), State::Backoff { waiting: Waiting::Breaker, .. });
+            prop_assert_eq!(opens, open_wait);
+            return Ok(());
+        }
+        let by_hand = matches!(event, Event::Start | Event::Restart | Event::Stop(_))
+            || matches!(before, State::Stopping { then: Then::Start | Then::Stop, .. });
+        let rests = matches!(self.machine.state(), State::Stopped { .. } | State::Failed);
+        match (was, is) {
+            (Closed, Closed) | (Open, Open) => {}
+            (HalfOpen, HalfOpen) => prop_assert!(!healthy || *event != Event::Deadline),
+            (Open, HalfOpen) => prop_assert_eq!(event, &Event::Permitted),
+            (HalfOpen, Closed) => prop_assert!(by_hand || rests || healthy),
+            (Open, Closed) => prop_assert!(by_hand),
+            (Closed, Open | HalfOpen) | (HalfOpen, Open) => {
+                return Err(TestCaseError::fail(format!("{was} to {is} by {event:?}")));
+            }
+        }
+        Ok(())
     }
 
     fn check_limit(&mut self) -> Result<(), TestCaseError> {
@@ -158,7 +232,8 @@ impl World {
             prop_assert!(self.alive);
         }
         if matches!(word, InstanceState::Backoff | InstanceState::Stopping) {
-            prop_assert!(self.machine.deadline().is_some() || self.asked, "a wait without an end");
+            let ends = self.machine.deadline().is_some() || self.machine.asks();
+            prop_assert!(ends || self.asked, "a wait without an end");
         }
         if self.stopped {
             let over = matches!(
@@ -195,8 +270,12 @@ impl World {
             Move::End { success } if self.alive => {
                 self.alive = false;
                 let how = format!("exited with code {}", i32::from(!success));
-                self.send(Event::Exited { success, how, stuck: vec![] })
+                let cause = FailureCause::ExitCode;
+                self.send(Event::Exited { success, cause, how, stuck: vec![] })
             }
+            Move::Unhealthy => self.send(Event::Unhealthy("no answer".into())),
+            Move::Yield => self.send(Event::Yield("its group restarts".into())),
+            Move::Permit if self.machine.asks() => self.send(Event::Permitted),
             Move::Ready => self.send(Event::Ready),
             Move::Wait(time) => self.wait(time),
             Move::Early => {
@@ -210,7 +289,9 @@ impl World {
             Move::TreeEnded { stuck } if self.alive => {
                 self.send(Event::TreeEnded(if stuck { vec![7] } else { vec![] }))
             }
-            Move::Answer { .. } | Move::End { .. } | Move::TreeEnded { .. } => Ok(()),
+            Move::Answer { .. } | Move::End { .. } | Move::TreeEnded { .. } | Move::Permit => {
+                Ok(())
+            }
         }
     }
 
@@ -267,6 +348,7 @@ fn crash(world: &mut World) -> Duration {
     world.play(Move::End { success: false }).unwrap();
     let wait = world.machine.deadline().map_or(Duration::ZERO, |at| at - world.now);
     world.wait(wait).unwrap();
+    world.play(Move::Permit).unwrap();
     world.play(Move::Answer { well: true }).unwrap();
     wait
 }
@@ -319,8 +401,13 @@ fn the_breaker_opens_probes_once_and_closes_by_a_long_life() {
     assert!(reason.starts_with("breaker open after 10 restarts in 1m"), "{reason}");
     assert!(reason.ends_with("exited with code 1"), "{reason}");
     world.wait(SECOND * 60).unwrap();
+    world.play(Move::Permit).unwrap();
+    assert_eq!(world.machine.breaker(), BreakerState::HalfOpen);
     world.play(Move::Answer { well: true }).unwrap();
-    world.wait(SECOND * 10).unwrap();
+    world.wait(SECOND * 10 - Duration::from_nanos(1)).unwrap();
+    assert_eq!(world.machine.breaker(), BreakerState::HalfOpen);
+    world.wait(Duration::from_nanos(1)).unwrap();
+    assert_eq!(world.machine.breaker(), BreakerState::Closed, "at the moment, not at the next end");
     assert_eq!(crash(&mut world), Duration::ZERO, "closed");
 }
 
@@ -328,8 +415,59 @@ fn the_breaker_opens_probes_once_and_closes_by_a_long_life() {
 fn what_may_live_on_is_not_started_again() {
     let mut world = failing(Policy { restart: Restart::Always, ..Policy::default() });
     world.alive = false;
-    let event = Event::Exited { success: false, how: "killed".into(), stuck: vec![41, 42] };
+    let (how, cause) = ("killed".into(), FailureCause::Signal);
+    let event = Event::Exited { success: false, cause, how, stuck: vec![41, 42] };
     world.send(event).unwrap();
     assert_eq!(world.machine.word(), InstanceState::Failed);
     assert!(world.machine.reason().contains("pid 41, 42"));
+}
+
+/// One long story without shrinking: 20,000 moves, or as many as `GANGER_STEPS` says (a million takes seconds in release).
+#[test]
+fn a_long_life_of_random_crashes() {
+    let steps = std::env::var("GANGER_STEPS").ok().and_then(|n| n.parse().ok()).unwrap_or(20_000);
+    let seed = fastrand::u64(..);
+    let mut random = fastrand::Rng::with_seed(seed);
+    let limit = StartLimit { max: 4, within: SECOND * 60, breaker: SECOND * 60 };
+    let mut world = World::new(Policy {
+        start_limit: Some(limit),
+        ready_timeout: Some(SECOND * 30),
+        ..Policy::default()
+    });
+    for step in 0..steps {
+        let next = match random.u32(..40) {
+            0 => Move::Start,
+            1 => Move::Stop,
+            2 => Move::Restart,
+            3 => Move::Unhealthy,
+            4 => Move::Yield,
+            5..=11 => Move::Answer { well: random.u32(..10) > 0 },
+            12..=17 => Move::End { success: random.u32(..10) == 0 },
+            18..=24 => Move::Permit,
+            25..=30 => Move::Ready,
+            31 => Move::Early,
+            32 => Move::TreeEnded { stuck: random.bool() },
+            _ => Move::Wait(Duration::from_millis(random.u64(..20_000))),
+        };
+        let done = world.play(next.clone());
+        assert!(done.is_ok(), "step {step} of seed {seed}, {next:?}: {done:?}");
+    }
+}
+
+#[test]
+fn each_cause_has_its_wait() {
+    let oom = Backoff { base: SECOND * 8, ..Backoff::SERVICE };
+    let backoff_by = CauseBackoffs { oom: Some(oom), ..CauseBackoffs::default() };
+    let mut world = failing(Policy { backoff_by, ..Policy::default() });
+    let wait = |world: &World| world.machine.deadline().unwrap() - world.now;
+    world.play(Move::End { success: false }).unwrap();
+    assert_eq!(wait(&world), Duration::from_millis(100));
+    assert_eq!(world.machine.cause(), Some(FailureCause::ExitCode));
+    world.wait(SECOND).unwrap();
+    world.play(Move::Permit).unwrap();
+    world.play(Move::Answer { well: true }).unwrap();
+    world.alive = false;
+    let (how, cause) = ("out of memory".into(), FailureCause::Oom);
+    world.send(Event::Exited { success: false, cause, how, stuck: vec![] }).unwrap();
+    assert_eq!(wait(&world), SECOND * 8, "the second in a row, by its cause's rule: half of 16 s");
 }
