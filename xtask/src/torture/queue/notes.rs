@@ -137,14 +137,17 @@ pub(crate) fn work(ledger: &Path, guard: &str) -> Result<()> {
         std::thread::sleep(Duration::from_millis(payload.ms));
         note(&mut ledger, 'E', &envelope)?;
         drop(alone);
-        let (n, token, pid) = (payload.n, &envelope.token, std::process::id());
-        let result = format!("{{\"n\":{n},\"token\":\"{token}\",\"pid\":{pid}}}");
-        writeln!(out, "{{\"id\":\"{id}\",\"result\":{result}}}")?;
+        let result = |of: &Envelope, n: u64, zombie: bool| {
+            let (token, pid) = (&of.token, std::process::id());
+            format!("{{\"n\":{n},\"token\":\"{token}\",\"pid\":{pid},\"zombie\":{zombie}}}")
+        };
+        writeln!(out, "{{\"id\":\"{id}\",\"result\":{}}}", result(&envelope, payload.n, false))?;
         if at % ZOMBIE_EACH == 0
-            && let Some(id) = before.as_ref().and_then(|before| before.id.as_ref())
+            && let Some(before) = &before
+            && let (Some(id), Some(payload)) = (&before.id, &before.payload)
         {
-            writeln!(out, "{{\"id\":\"{id}\",\"result\":{{\"zombie\":true}}}}")?;
-            note(&mut ledger, 'Z', before.as_ref().unwrap_or(&envelope))?;
+            writeln!(out, "{{\"id\":\"{id}\",\"result\":{}}}", result(before, payload.n, true))?;
+            note(&mut ledger, 'Z', before)?;
         }
         out.flush()?;
         before = Some(envelope);

@@ -36,6 +36,9 @@ struct Answer {
     n: u64,
     token: String,
     pid: i32,
+    /// A second answer of the attempt, given when others had been worked on since.
+    #[serde(default)]
+    zombie: bool,
 }
 
 /// Everything that is known of one run.
@@ -197,7 +200,8 @@ impl<'a> Case<'a> {
         kills.chain(self.story.crashed.iter().map(|(_, ns)| (*ns, *ns))).collect()
     }
 
-    /// The result must be that of the last attempt which began, as its fence says, and no zombie's.
+    /// The result must be that of the last attempt which began, as its fence says. A second answer of that same attempt counts only if the
+    /// first was lost with a daemon: the attempt held its claim, and only it can tell one answer of its own from another.
     fn stale(&self, task: &Acknowledged, told: &Told) -> Option<String> {
         let say = |why: &str| Some(format!("{} (n={}): {why}: {}", task.id, task.n, told.result));
         let Ok(answer) = serde_json::from_value::<Answer>(told.result.clone()) else {
@@ -210,7 +214,11 @@ impl<'a> Case<'a> {
         if token_of(&answer.token).ok() != Some(last.token) || answer.pid != last.pid {
             return say(&format!("the last attempt was {:?} of pid {}", last.token, last.pid));
         }
-        last.end_ns.is_none().then(|| say("its attempt never ended")).flatten()
+        let Some(end) = last.end_ns else { return say("its attempt never ended") };
+        let lost =
+            |(from, to): &(u64, u64)| *to >= end && from.saturating_sub(end) <= self.flight();
+        let twice = answer.zombie && !self.ends().iter().any(lost);
+        twice.then(|| say("the first answer was there")).flatten()
     }
 
     /// Second attempts: how many, which no kill explains, and which came after a completion was seen.
@@ -305,15 +313,19 @@ mod tests {
 
     const S: u64 = 1_000_000_000;
 
-    /// A story with one kill from 10 s to 11 s, and what workers wrote.
-    fn doubles(lines: &[&str]) -> (usize, usize) {
-        let kill = Kill { kind: Kind::Daemon, from_ns: 10 * S, to_ns: 11 * S, running: 1 };
-        let story = Story {
-            kills: vec![kill],
+    /// A story with one kill.
+    fn story(from_ns: u64, to_ns: u64) -> Story {
+        Story {
+            kills: vec![Kill { kind: Kind::Daemon, from_ns, to_ns, running: 1 }],
             crashed: Vec::new(),
             known: Knowledge::default(),
             may_forget: None,
-        };
+        }
+    }
+
+    /// One kill from 10 s to 11 s, and what workers wrote.
+    fn doubles(lines: &[&str]) -> (usize, usize) {
+        let story = story(10 * S, 11 * S);
         let notes: Vec<Note> = lines.iter().map(|line| notes::parse(line).unwrap()).collect();
         let (count, wrong, _) = Case::new(&story, &notes).doubles();
         (count, wrong.len())
@@ -338,14 +350,25 @@ mod tests {
     }
 
     #[test]
-    fn overlaps_and_fences_are_seen() {
-        let kill = Kill { kind: Kind::Daemon, from_ns: 1, to_ns: 2, running: 1 };
-        let story = Story {
-            kills: vec![kill],
-            crashed: Vec::new(),
-            known: Knowledge::default(),
-            may_forget: None,
+    fn a_second_answer_counts_only_where_the_first_was_lost() {
+        let story = story(10 * S, 11 * S);
+        let stale = |end: u64, token: &str| {
+            let lines = [format!("S 1 1 1.1 7 {}", end - 1), format!("E 1 1 1.1 7 {end}")];
+            let notes: Vec<Note> = lines.iter().map(|line| notes::parse(line).unwrap()).collect();
+            let task = Acknowledged { id: "t".into(), n: 1, at_ns: 1 };
+            let result = serde_json::json!({"n": 1, "token": token, "pid": 7, "zombie": true});
+            let told = Told { state: "completed".into(), result };
+            Case::new(&story, &notes).stale(&task, &told).is_some()
         };
+        assert!(!stale(10 * S - 1, "1.1"), "its daemon died over the first");
+        assert!(stale(5 * S, "1.1"), "the first was there long before");
+        assert!(stale(12 * S, "1.1"), "no kill since");
+        assert!(stale(10 * S - 1, "1.0"), "an earlier attempt's");
+    }
+
+    #[test]
+    fn overlaps_and_fences_are_seen() {
+        let story = story(1, 2);
         let lines = ["S 1 1 1.5 7 10", "S 1 2 1.4 8 15", "O 1 2 1.4 8 15", "E 1 1 1.5 7 20"];
         let notes: Vec<Note> = lines.iter().map(|line| notes::parse(line).unwrap()).collect();
         let case = Case::new(&story, &notes);
