@@ -13,6 +13,10 @@ case $payload in
     [ -e repaired ] || { echo "the printer is on fire" >&2; exit 1; }
     echo '{"printed":true}'
     ;;
+*report*)
+    echo "$GANGER_TASK_ID" >> reports.txt
+    echo "{\"run\":$(wc -l < reports.txt)}"
+    ;;
 *tick*)
     echo "$GANGER_TASK_ID" >> ticks.txt
     echo '{"ticked":true}'

@@ -42,6 +42,9 @@ pub trait Store: Send + 'static {
         0
     }
 
+    /// Dead letters that [`Store::tend`] dropped for the bounds of histories, since this opening.
+    fn letters_pruned(&self) -> u64;
+
     /// A new read side.
     ///
     /// # Errors

@@ -57,6 +57,8 @@ pub struct WriterStats {
     pub commit_total_us: u64,
     /// Bytes in the write-ahead log after the last commit.
     pub log_bytes: u64,
+    /// Dead letters dropped for the bounds of histories.
+    pub letters_pruned: u64,
 }
 
 /// Bounds of the commit latency histogram in microseconds: from a fast NVMe drive's fdatasync to a disk in trouble.
@@ -74,6 +76,7 @@ struct Meter {
     last_commit_us: AtomicU64,
     refused: AtomicU64,
     log_bytes: AtomicU64,
+    letters_pruned: AtomicU64,
 }
 
 /// Handle to the writer thread. Cheap to clone.
@@ -167,6 +170,7 @@ impl Writer {
             commit_buckets: self.meter.commit_buckets.each_ref().map(get),
             commit_total_us: get(&self.meter.commit_total_us),
             log_bytes: get(&self.meter.log_bytes),
+            letters_pruned: get(&self.meter.letters_pruned),
         }
     }
 }
@@ -269,7 +273,9 @@ impl<S: Store> Loop<S> {
         if self.poison.is_some() {
             return false;
         }
-        self.store.tend(idle).inspect_err(|error| self.failed(error)).is_ok()
+        let tended = self.store.tend(idle).inspect_err(|error| self.failed(error)).is_ok();
+        self.meter.letters_pruned.store(self.store.letters_pruned(), Ordering::Relaxed);
+        tended
     }
 
     fn failed(&mut self, error: &StoreError) {

@@ -40,6 +40,9 @@ impl Store for Told {
     fn wants_tending(&self) -> bool {
         false
     }
+    fn letters_pruned(&self) -> u64 {
+        0
+    }
     fn reader(&self) -> Result<SqliteReader, StoreError> {
         Err(StoreError::Closed)
     }

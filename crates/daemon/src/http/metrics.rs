@@ -144,6 +144,18 @@ async fn tasks(full: &Full, registry: &mut Registry) -> Result<(), Fault> {
     count(registry, "tasks_discarded", "Tasks that became dead letters", engine.discarded);
     count(
         registry,
+        "tasks_quarantined",
+        "Of these, tasks that crashed or timed out too often",
+        engine.quarantined,
+    );
+    count(
+        registry,
+        "dead_letters_pruned",
+        "Dead letters dropped for the bounds of their queue or of the history",
+        engine.letters_pruned + full.writer.stats().letters_pruned,
+    );
+    count(
+        registry,
         "tasks_retried",
         "Attempts that failed and will be tried again",
         engine.retried,

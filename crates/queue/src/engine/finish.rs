@@ -187,7 +187,9 @@ impl Engine {
             attempt: row.attempt,
         };
         let ended_at_ms = now.wall_ms;
-        queue.remember_done(DoneTask { row, history, state, result, error, reason, ended_at_ms });
+        let done = DoneTask { row, history, state, result, error, reason, ended_at_ms };
+        let pruned = queue.remember_done(done);
+        self.stats.letters_pruned += pruned;
         self.actions.finished.push(finished);
     }
 }

@@ -420,7 +420,9 @@ impl QueueState {
         }
     }
 
-    pub(crate) fn remember_done(&mut self, task: DoneTask) {
+    /// Keeps a finished task in mind. Returns how many dead letters were forgotten for it.
+    pub(crate) fn remember_done(&mut self, task: DoneTask) -> u64 {
+        let mut letters = 0;
         self.done_bytes += task.bytes();
         self.done_order.push_back(task.row.id);
         self.done.insert(task.row.id, task);
@@ -429,8 +431,14 @@ impl QueueState {
             // A task that was brought back is in the order but not in the map.
             if let Some(task) = self.done.remove(&oldest) {
                 self.done_bytes -= task.bytes();
+                if task.state == TaskState::Discarded {
+                    // Other counts are of all that ever were; dead letters are those that are there.
+                    self.moved(Some(TaskState::Discarded), None);
+                    letters += 1;
+                }
             }
         }
+        letters
     }
 
     pub(crate) fn done(&self, id: TaskId) -> Option<&DoneTask> {

@@ -175,6 +175,8 @@ pub struct EngineStats {
     pub discarded: u64,
     /// Of these, tasks that crashed too often.
     pub quarantined: u64,
+    /// Dead letters of memory queues that were forgotten for later ones.
+    pub letters_pruned: u64,
     /// Attempts that failed and will be tried again.
     pub retried: u64,
     /// Attempts that ended by crash or timeout.

@@ -190,6 +190,7 @@ pub(crate) fn queues_have_bounds_of_their_own<S: Store>(open: &dyn Fn() -> S) {
     assert_eq!(found(&store, &completed), [8, 7]);
     // They ended an hour ago.
     assert_eq!(found(&store, &dead), [0_i64; 0]);
+    assert_eq!(store.letters_pruned(), 6, "completed tasks that went are no dead letters");
     let counts = store.reader().unwrap().queue("q").unwrap().unwrap().counts;
     assert_eq!((counts.get(TaskState::Discarded), counts.get(TaskState::Completed)), (0, 8));
     // One that is brought back is not counted as kept any more.

@@ -331,6 +331,7 @@ impl SqliteStore {
         }
         // Other counts are of all that ever were; dead letters are those that are there.
         for (queue, n) in dead_letters {
+            self.tending.letters_pruned += n.unsigned_abs();
             self.conn
                 .prepare_cached("UPDATE counter SET n = n - ?2 WHERE queue = ?1 AND state = 6")?
                 .execute([queue, n])?;

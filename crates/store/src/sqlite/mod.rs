@@ -199,6 +199,10 @@ impl Store for SqliteStore {
         u64::from(pages) * u64::from(log::PAGE_BYTES)
     }
 
+    fn letters_pruned(&self) -> u64 {
+        self.tending.letters_pruned
+    }
+
     fn tend(&mut self, idle: bool) -> Result<(), StoreError> {
         let rest = if idle { self.sync_rest() } else { Ok(()) };
         rest.and_then(|()| self.tend_now(idle)).map_err(|e| {

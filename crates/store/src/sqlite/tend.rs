@@ -43,6 +43,8 @@ pub(super) struct Tending {
     more: bool,
     /// The same of queues with bounds or search of their own.
     more_history: bool,
+    /// Dead letters dropped since the store was opened.
+    pub(super) letters_pruned: u64,
 }
 
 impl Tending {
