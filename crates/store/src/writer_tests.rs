@@ -13,6 +13,7 @@ use crate::writer::{Settled, WAITING_MAX, Writer};
 struct Told {
     gate: mpsc::Receiver<()>,
     groups: mpsc::Sender<Vec<u64>>,
+    tended: u64,
 }
 
 const FULL: u64 = 666;
@@ -35,13 +36,14 @@ impl Store for Told {
         }
     }
     fn tend(&mut self, _idle: bool) -> Result<(), StoreError> {
+        self.tended += 1;
         Ok(())
     }
     fn wants_tending(&self) -> bool {
         false
     }
     fn letters_pruned(&self) -> u64 {
-        0
+        self.tended
     }
     fn reader(&self) -> Result<SqliteReader, StoreError> {
         Err(StoreError::Closed)
@@ -60,7 +62,7 @@ fn scene() -> Scene {
     let (gate, let_go) = mpsc::channel();
     let (groups_in, groups) = mpsc::channel();
     let (tell, told) = mpsc::channel();
-    let (writer, _) = Writer::start(Told { gate: let_go, groups: groups_in }).unwrap();
+    let (writer, _) = Writer::start(Told { gate: let_go, groups: groups_in, tended: 0 }).unwrap();
     Scene { writer, gate, groups, tell, told }
 }
 
@@ -123,6 +125,17 @@ fn an_io_error_is_the_end() {
     );
     assert_eq!(scene.groups.iter().take(1).count(), 1);
     assert_eq!(scene.writer.stats().failures, 1);
+}
+
+#[test]
+fn what_tending_dropped_is_told() {
+    let scene = scene();
+    scene.submit(1);
+    assert_eq!(scene.groups.recv().unwrap(), [1]);
+    scene.submit(2);
+    scene.gate.send(()).unwrap();
+    assert_eq!(scene.groups.recv().unwrap(), [2]);
+    assert_eq!(scene.writer.stats().letters_pruned, 1, "tended between the two");
 }
 
 #[test]

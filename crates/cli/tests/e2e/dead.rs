@@ -9,7 +9,7 @@ const WORDS: &str = r#"
 version = 1
 [queue.words]
 retry = { max = 5, curve = "fixed", backoff = "10ms", jitter = "none", crash_limit = 2 }
-dead = { max = 500 }
+dead = { max_count = 500 }
 [pool.words]
 command = ["sh", "-c", "case $(cat) in *kill*) echo falling >&2; kill -9 $$;; *bad*) exit 3;; *) echo 7;; esac"]
 queues = ["words"]
@@ -27,6 +27,12 @@ fn dead(it: &TempDaemon, filter: &[&str]) -> Vec<serde_json::Value> {
     page["letters"].as_array().expect("a page has letters").clone()
 }
 
+fn metrics(it: &TempDaemon) -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let figures = ganger_api::Client::new(it.state_dir());
+    runtime.expect("a runtime").block_on(figures.metrics()).expect("the daemon tells its figures")
+}
+
 #[test]
 fn they_are_told_apart_brought_back_edited_and_purged() {
     let it = up(WORDS);
@@ -40,6 +46,10 @@ fn they_are_told_apart_brought_back_edited_and_purged() {
         (poison.len(), &poison[0]["attempts"], &poison[0]["kind"]),
         (1, &2.into(), &"poison".into())
     );
+    for figure in ["ganger_tasks_discarded_total 2", "ganger_tasks_quarantined_total 1"] {
+        let text = metrics(&it);
+        assert!(text.lines().any(|line| line == figure), "{figure} is not in\n{text}");
+    }
     let id = poison[0]["id"].as_str().unwrap();
     let task = it.ganger(&["dead", "show", id, "--json"]).with_code(0).json();
     assert_eq!(task["attempts"][1]["outcome"], "crash");

@@ -205,11 +205,11 @@ fn is_default(lanes: &ganger_queue::Lanes) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dead {
     /// So many.
-    pub max: u64,
+    pub max_count: u64,
     /// So long.
     pub max_age: Dur,
     /// So many bytes of payloads and errors.
-    pub max_bytes: Size,
+    pub max_size: Size,
 }
 
 /// `retry`.

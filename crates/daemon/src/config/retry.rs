@@ -73,18 +73,18 @@ section! {
     /// How many dead letters are kept; the oldest leave first.
     struct RawDead in "`dead`" {
         /// So many. Default: 100000.
-        max: u64,
+        max_count: u64,
         /// So long. Default: "180d".
         max_age: Time,
         /// So many bytes of payloads and errors. Default: "256M".
-        max_bytes: Bytes,
+        max_size: Bytes,
     }
 }
 
 /// Dead letters of a queue where nothing else is said: Sidekiq keeps 10,000 for 180 days; a disk holds more.
-const DEAD_MAX: u64 = 100_000;
+const DEAD_COUNT: u64 = 100_000;
 const DEAD_AGE: Dur = Dur(Duration::from_secs(180 * 86_400));
-const DEAD_BYTES: Size = Size(256 << 20);
+const DEAD_SIZE: Size = Size(256 << 20);
 
 /// The bounds of a queue's dead letters.
 pub(super) fn dead(raw: Option<&RawDead>, walk: &mut Walk<'_>) -> Dead {
@@ -92,15 +92,15 @@ pub(super) fn dead(raw: Option<&RawDead>, walk: &mut Walk<'_>) -> Dead {
     let max_age = raw.max_age.get().map_or(DEAD_AGE, |time| time.0);
     not_zero(&raw.max_age.span(), max_age, walk);
     Dead {
-        max: raw.max.or(DEAD_MAX),
+        max_count: raw.max_count.or(DEAD_COUNT),
         max_age,
-        max_bytes: raw.max_bytes.get().map_or(DEAD_BYTES, |size| size.0),
+        max_size: raw.max_size.get().map_or(DEAD_SIZE, |size| size.0),
     }
 }
 
 impl Default for Dead {
     fn default() -> Self {
-        Self { max: DEAD_MAX, max_age: DEAD_AGE, max_bytes: DEAD_BYTES }
+        Self { max_count: DEAD_COUNT, max_age: DEAD_AGE, max_size: DEAD_SIZE }
     }
 }
 

@@ -34,9 +34,9 @@ pub(crate) fn queue_config(queue: &Queue) -> QueueConfig {
         durability: queue.durability,
         retry: retry_rules(&queue.retry),
         dead: KeepBounds {
-            rows: Some(queue.dead.max),
+            rows: Some(queue.dead.max_count),
             age: Some(queue.dead.max_age.0),
-            bytes: Some(queue.dead.max_bytes.0),
+            bytes: Some(queue.dead.max_size.0),
         },
         timeout: queue.timeout.0,
         payload_max: usize::try_from(queue.max_payload.0).unwrap_or(usize::MAX),

@@ -153,6 +153,8 @@ async fn figures_are_prometheus_text() {
         "ganger_instances{name=\"web\",kind=\"service\",state=\"running\"} 2",
         "ganger_queue_tasks{queue=\"q\",state=\"available\"} 1",
         "ganger_tasks_pushed_total 1",
+        "ganger_tasks_quarantined_total 0",
+        "ganger_dead_letters_pruned_total 0",
         "ganger_api_only 0",
     ] {
         assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");

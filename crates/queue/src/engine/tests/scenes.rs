@@ -315,3 +315,20 @@ fn scheduled_tasks_are_found_again() {
     let counts = ganger_store::StoreRead::queue(reader, "a").unwrap().unwrap().counts;
     assert_eq!(counts.get(TaskState::Completed), 9);
 }
+
+#[test]
+fn dead_letters_of_a_memory_queue_that_go_for_later_ones_are_counted() {
+    let (mut engine, ix, now) = engine(QueueConfig { payload_max: 9 << 20, ..memory() });
+    let large = || vec![NewTask::json(format!("\"{}\"", "x".repeat(5 << 20)))];
+    for n in 1..=4 {
+        engine.push(n, ix, None, large(), now).unwrap();
+        engine.take(&worker(), &[ix], 1, 1, now);
+        let attempt = engine.actions().send.remove(0);
+        let how = How::Error { error: error(), retryable: false, retry_after: None };
+        engine.finish(Finish::new(attempt.id, attempt.token, how), now).unwrap();
+    }
+    assert_eq!(engine.memory_list(ix, Some(TaskState::Discarded), 9).tasks.len(), 3);
+    assert_eq!(engine.counts(ix).get(TaskState::Discarded), 3, "those that are there");
+    let stats = engine.stats();
+    assert_eq!((stats.discarded, stats.letters_pruned), (4, 1));
+}
