@@ -14,8 +14,10 @@ export interface Task {
   readonly token: string;
   /** Aborted when the task is cancelled or timed out, or when ganger is gone. Pass it on to `fetch` and friends. */
   readonly signal: AbortSignal;
-  /** Tells how far the task is, in your own words. Only the newest is kept. */
-  progress(value: unknown): void;
+  /** Tells how far the task is: a number from 0 to 100, or any small JSON, and what it is at. Only the newest is kept. */
+  progress(value: unknown, message?: string): void;
+  /** Adds a line (or several) to the attempt's log; parts as for `console.log`. The newest 500 lines are kept. */
+  log(...parts: unknown[]): void;
 }
 
 /** Does one task. What it returns (or its promise gives) is the result and must be JSON; `undefined` counts as `null`. */

@@ -166,6 +166,9 @@ fn task_get_and_list() {
         outcome: None,
         error: None,
         usage: None,
+        progress: None,
+        log_lines: None,
+        log_dropped: None,
     };
     let task = Task {
         v: V1,
@@ -182,6 +185,8 @@ fn task_get_and_list() {
         tags: vec!["blue".into()],
         cached: false,
         result_expired: false,
+        progress: None,
+        log: Vec::new(),
         attempts: vec![attempt],
         created_at: Some(AT),
         due_at: None,
@@ -213,6 +218,7 @@ fn task_get_and_list() {
         attempts: 5,
         error: Some("boom".into()),
         created_at: AT,
+        progress: None,
     };
     let page = TaskPage { v: V1, tasks: vec![summary], next: Some("f12".into()) };
     shape("task_list", &page);

@@ -17,10 +17,11 @@
 //! {"$sync":{"n":1}}  a new daemon holds the channel: a new session begins
 //! ```
 //!
-//! From the worker: `{"id","result"}`, `{"id","error":{"message","class"?,"stack"?,"retryable"?,"retry_after_s"?}}`, `{"id","started":true}`, `{"id","progress":…}`,
+//! From the worker: `{"id","result"}`, `{"id","error":{"message","class"?,"stack"?,"retryable"?,"retry_after_s"?}}`, `{"id","started":true}`, `{"id","token"?,"progress":…,"message"?}`, `{"id","token"?,"log":"…"}`,
 //! `{"$hello":{"sdk","version","concurrency"?,"batch"?}}`, and as the answer to `$sync`
 //! `{"$sync":{"running":[ids],"done":[{"id","result"|"error"}]}}`.
 //! `running` lists every task received and not answered, the started ones first; `done` every answer not yet acknowledged, oldest first.
+//! `token` is the task's own: a word with another one is about an attempt that is over, and dropped.
 //! **Session**: `$ack` counts results from the start of the session. After `$sync` the count starts at 0 again, and the entries of
 //! `done` are its first results. Both sides may put several messages into one line as a JSON array once the worker said `"batch":true`.
 //!

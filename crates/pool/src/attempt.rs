@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ganger_core::{TaskId, Token};
-use ganger_queue::{Attempt, How, Now};
+use ganger_queue::{Attempt, How, Now, Saying};
 use tokio::sync::mpsc;
 
 use crate::pace::Room;
@@ -18,6 +18,8 @@ pub(crate) struct Report {
     pub began: Option<Now>,
     /// The process that ran it, where there was one.
     pub pid: Option<u32>,
+    /// What it said that was not told yet.
+    pub said: Option<Box<Saying>>,
     pub how: How,
 }
 
@@ -63,6 +65,8 @@ pub(crate) struct FromWorker {
     pub reports: Vec<Report>,
     /// Attempts that began some time ago and go on: worth a row.
     pub began: Vec<(TaskId, Token, Option<u32>, Now)>,
+    /// What attempts that go on said since the last time.
+    pub said: Vec<(TaskId, Token, Saying)>,
     /// All answers so far, those of `reports` included.
     pub answers: Answers,
     /// What it can have now; nothing when it takes nothing.

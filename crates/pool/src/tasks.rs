@@ -168,7 +168,8 @@ impl Tasks {
         if let Some(row) = answer.await.map_err(|_| TaskError::ShuttingDown)? {
             return Ok(*row);
         }
-        self.readers.run(move |r| r.task(id)).await?.ok_or(TaskError::NoTask(id))
+        let row = self.readers.run(move |r| r.task(id)).await?.ok_or(TaskError::NoTask(id))?;
+        self.with_words(row).await
     }
 
     /// Why a task does not run, as far as queues and workers know; [`crate::why::causes`] adds the pools.

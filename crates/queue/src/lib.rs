@@ -51,6 +51,7 @@ pub mod control;
 pub mod engine;
 pub mod limits;
 pub mod retry;
+pub mod said;
 pub mod schedule;
 pub mod shares;
 pub mod why;
@@ -65,6 +66,7 @@ pub use engine::{
 };
 pub use limits::{Limit, LimitRules, Rate};
 pub use retry::{ClassRule, OnClass, RetryRules};
+pub use said::Saying;
 pub use shares::Lanes;
 
 /// Batches that may be with the writer at a time: one commits while the next is filled.

@@ -25,6 +25,8 @@ pub enum Cause {
         timeout: Duration,
         /// It was asked to stop: by request, or because its time is over.
         stopping: bool,
+        /// How far it says that it is.
+        progress: Option<ganger_store::Progress>,
     },
     /// It is not time.
     Scheduled {

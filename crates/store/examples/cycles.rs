@@ -78,6 +78,7 @@ impl Load {
                     pid: None,
                     word: AttemptWord::Completed,
                     error: None,
+                    said: None,
                     next: Next::Completed { result: self.result.clone() },
                 }))
             }));

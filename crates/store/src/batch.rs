@@ -67,6 +67,15 @@ pub enum Op {
         /// The process that runs it, where it differs from the claim's.
         pid: Option<u32>,
     },
+    /// What an attempt has said so far, in place of what was stored of it. Fenced; a stale one is dropped.
+    Said {
+        /// The task.
+        id: TaskId,
+        /// Its claim.
+        token: Token,
+        /// All of it.
+        said: Box<crate::said::Said>,
+    },
     /// An attempt ended or was given back. Fenced: refused unless the task is `running` under this very token.
     Outcome(Box<Outcome>),
     /// A `scheduled` or `retryable` task became available, with its place in the lane.
@@ -299,6 +308,8 @@ pub struct Outcome {
     pub word: AttemptWord,
     /// Why, for everything but success.
     pub error: Option<Box<AttemptError>>,
+    /// All that it said. Forgotten with an attempt that was [`AttemptWord::Released`].
+    pub said: Option<Box<crate::said::Said>>,
     /// What becomes of the task.
     pub next: Next,
 }

@@ -27,6 +27,7 @@ pub mod dead;
 pub mod error;
 pub mod readers;
 pub mod rows;
+pub mod said;
 pub mod schedule;
 pub mod sqlite;
 pub mod store;
@@ -49,6 +50,7 @@ pub use rows::{
     AttemptRow, Counts, Cursor, Due, DueRow, Gate, Page, QueueRow, ReadyRow, RunningRow, StoreSize,
     TaskQuery, TaskRow,
 };
+pub use said::{Progress, Said, SaidLine};
 pub use schedule::{Fire, FireRow, ScheduleMark, ScheduleRow};
 pub use sqlite::upkeep;
 pub use sqlite::{SqliteOptions, SqliteReader, SqliteStore};

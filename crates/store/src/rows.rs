@@ -8,6 +8,7 @@ use bytes::Bytes;
 use ganger_core::{Priority, TaskId, TaskState, Token};
 
 use crate::batch::{AttemptError, AttemptWord, DeadReason, TaskOptions};
+use crate::said::Said;
 
 /// A task that can be claimed, with all a worker needs.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,6 +70,8 @@ pub struct RunningRow {
     pub claimed_at_ms: u64,
     /// When it began; `None` while it waited in the worker's buffer.
     pub started_at_ms: Option<u64>,
+    /// What it had said when that was stored last.
+    pub said: Option<Box<Said>>,
 }
 
 /// A task as users see it, unfinished or finished.
@@ -125,6 +128,8 @@ pub struct AttemptRow {
     pub outcome: Option<AttemptWord>,
     /// Why, for everything but success.
     pub error: Option<AttemptError>,
+    /// What it said; `None`: nothing. Of a running one as it was stored last.
+    pub said: Option<Box<Said>>,
 }
 
 /// Whether a queue takes tasks and hands them out.

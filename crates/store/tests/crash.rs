@@ -65,6 +65,7 @@ fn round(n: i64, epoch: u32, first: bool) -> Batch {
                 pid: None,
                 word: AttemptWord::Completed,
                 error: None,
+                said: None,
                 next: Next::Completed { result: Bytes::from(format!("{}", id.raw() * 2)) },
             }))
         }));

@@ -6,11 +6,14 @@
 //
 // An answer is remembered until ganger says that it is committed, so that a new daemon ($sync) can be told it again.
 
+const { format } = require('node:util');
 const { Cancelled, NonRetryableError, describe } = require('./errors');
 const { version } = require('../package.json');
 
 /** Answers are sent at the latest when handlers have held the thread for so long, and other messages are looked at. */
 const SLICE_MS = 1;
+/** A progress waits at most so long for the end of a turn. */
+const PROGRESS_MS = 50;
 /** Answers remembered at most. Ganger acknowledges at every commit, so this many are never open unless it went wrong. */
 const UNACKED_MAX = 100_000;
 /** When the channel is closed, running tasks get so long to notice their signal. */
@@ -39,8 +42,20 @@ class Task {
     return this.#abort.signal;
   }
 
-  progress(value) {
-    this.#worker.tell({ id: this.id, progress: value ?? null });
+  progress(value, message) {
+    if (!this.#worker.isRunning(this)) return;
+    const { id, token } = this;
+    const said = { id, token, progress: value ?? null };
+    if (message !== undefined && message !== null) said.message = String(message);
+    this.#worker.tellProgress(this, said);
+  }
+
+  log(...parts) {
+    if (!this.#worker.isRunning(this)) return;
+    const { id, token } = this;
+    this.#worker.tell({ id, token, log: format(...parts) });
+    // Out before anything else happens: the lines before a crash are those that are wanted.
+    this.#worker.flush();
   }
 
   /** Not for handlers. */
@@ -66,6 +81,9 @@ class Worker {
     this.outbox = [];
     this.flushAsked = false;
     this.pumpAsked = false;
+    /** Progress that waits in the outbox, by task: a newer one takes its place. */
+    this.waitingProgress = new Map();
+    this.flushedAt = 0;
     /** Answers of this session that are not acknowledged; the first is number `acked`. */
     this.unacked = [];
     this.acked = 0;
@@ -166,8 +184,27 @@ class Worker {
     }
   }
 
+  isRunning(task) {
+    return this.running.get(task.id) === task;
+  }
+
+  /** Only the newest counts; a handler that holds the thread is heard now and then. */
+  tellProgress(task, said) {
+    const before = this.waitingProgress.get(task.id);
+    if (before === undefined) {
+      this.waitingProgress.set(task.id, said);
+      this.tell(said);
+    } else {
+      delete before.message;
+      Object.assign(before, said);
+    }
+    if (performance.now() - this.flushedAt > PROGRESS_MS) this.flush();
+  }
+
   flush(done) {
     this.flushAsked = false;
+    this.flushedAt = performance.now();
+    this.waitingProgress.clear();
     const all = this.outbox;
     this.outbox = [];
     if (all.length === 0) {

@@ -26,9 +26,36 @@ test('results of every shape come back, and the process ends well when the chann
   assert.deepEqual((await parent.ask('later', 7)).result, { payload: 7, attempt: 1, queue: 'q', token: '1.1' });
   // Its own children must not think that they have a channel.
   assert.equal((await parent.ask('prints')).result, 'unset');
-  assert.deepEqual(await parent.ask('progress'), { id: 'id-progress', progress: { done: 0.5 } });
+  assert.deepEqual(await parent.ask('progress'), { id: 'id-progress', token: '1.1', progress: { done: 0.5 } });
   assert.deepEqual(await parent.next(), { id: 'id-progress', result: 1 });
   assert.equal(await parent.end(), 0);
+});
+
+test('progress and log lines carry the token, the newest progress of a turn counts, and nothing comes after the answer', async () => {
+  const parent = await started();
+  const said = { id: 'id-words', token: '1.1' };
+  assert.deepEqual(await parent.ask('words'), { ...said, log: 'first { n: 1 }' });
+  assert.deepEqual(await parent.next(), { ...said, progress: 20 });
+  assert.deepEqual(await parent.next(), { ...said, log: 'second' });
+  assert.deepEqual(await parent.next(), { id: 'id-words', result: 1 });
+  assert.deepEqual(await parent.ask('echo', 2), { id: 'id-echo', result: 2 });
+  parent.send(parent.task('f', 'flood', 100_000));
+  let heard = 0;
+  for (let message = await parent.next(); message.result === undefined; message = await parent.next()) heard += 1;
+  assert.ok(heard < 1000, `${heard} messages for 100,000 calls`);
+  assert.equal(await parent.end(), 0);
+});
+
+test('a handler that holds the thread is heard, and so are the lines before a crash', async () => {
+  const busy = await started();
+  assert.deepEqual(await busy.ask('busy'), { id: 'id-busy', token: '1.1', progress: 1 });
+  assert.deepEqual(await busy.next(), { id: 'id-busy', token: '1.1', progress: 2 });
+  busy.child.kill('SIGKILL');
+  await busy.exit;
+  const parent = await started();
+  assert.equal((await parent.ask('crash')).log, 'a');
+  assert.equal((await parent.next()).log, 'b\nc');
+  assert.deepEqual((await parent.exit)[1], 'SIGABRT');
 });
 
 test('errors tell class, message, stack and whether to try again', async () => {

@@ -61,7 +61,7 @@ class Ledger:
 
     def _start(self, announce: bool) -> Tuple[Task, Any]:
         message = self.waiting.popleft()
-        task = Task(message, self.progress)
+        task = Task(message, self.say)
         self.running[task.id] = task
         if announce:
             self.outbox.append('{"id":%s,"started":true}' % encode(task.id))
@@ -83,9 +83,12 @@ class Ledger:
             self.unacked.popleft()
             self.acked += 1
 
-    def progress(self, task_id: str, value: Any) -> None:
-        message = '{"id":%s,"progress":%s}' % (encode(task_id), encode(value))
+    def say(self, task: Task, said: Dict[str, Any]) -> None:
+        """Tells something of a task that runs, at once: the words before a crash are those that are wanted."""
+        message = encode(said)
         with self.lock:
+            if self.running.get(task.id) is not task:
+                return
             self.outbox.append(message)
         self.flush()
 

@@ -24,7 +24,7 @@ class Task:
     cancelled: bool
     """Becomes true when the task is cancelled or timed out, or when ganger is gone. Look at it now and then."""
 
-    def __init__(self, message: dict[str, Any], tell: Callable[[str, Any], None]) -> None:
+    def __init__(self, message: dict[str, Any], tell: Callable[[Task, dict[str, Any]], None]) -> None:
         self.id = message["id"]
         get = message.get
         self.kind = get("kind", "")
@@ -40,9 +40,19 @@ class Task:
         if self.cancelled:
             raise Cancelled("cancelled")
 
-    def progress(self, value: Any) -> None:
-        """Tells how far the task is, in your own words (JSON). Only the newest is kept."""
-        self._tell(self.id, value)
+    def progress(self, value: Any, message: Optional[str] = None) -> None:
+        """Tells how far the task is: a number from 0 to 100, or any small JSON, and what it is at.
+
+        Only the newest is kept.
+        """
+        said = {"id": self.id, "token": self.token, "progress": value}
+        if message is not None:
+            said["message"] = str(message)
+        self._tell(self, said)
+
+    def log(self, line: object) -> None:
+        """Adds a line (or several) to the attempt's log. The newest 500 are kept."""
+        self._tell(self, {"id": self.id, "token": self.token, "log": str(line)})
 
     def _cancel(self) -> None:
         self.cancelled = True

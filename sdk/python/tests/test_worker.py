@@ -83,6 +83,18 @@ class ChannelTest(unittest.TestCase):
         self.assertEqual(parent.child.stdout.readline(), b"a log line\n")
         self.assertEqual(parent.end(), 0)
 
+    def test_words_carry_the_token_and_stop_with_the_answer(self):
+        parent = self.parent()
+        said = {"id": "words", "token": "1.7"}
+        self.assertEqual(parent.ask("words"), {**said, "log": "first"})
+        self.assertEqual(parent.next(), {**said, "progress": 10, "message": "begun"})
+        self.assertEqual(parent.next(), {**said, "log": "{'n': 1}"})
+        self.assertEqual(parent.next(), {"id": "words", "result": 1})
+        self.assertEqual(parent.ask("late"), {"id": "late", "result": 2})
+        self.assertEqual(parent.ask("crash"), {"id": "crash", "token": "1.7", "log": "a"})
+        self.assertEqual(parent.next()["log"], "b\nc")
+        self.assertEqual(parent.leave(), -9)
+
     def test_errors_tell_class_message_stack_and_whether_to_try_again(self):
         parent = self.parent()
         error = parent.ask("throws")["error"]
@@ -117,7 +129,7 @@ class ChannelTest(unittest.TestCase):
             parent.send(task(f"done{n}", "echo", n))
             self.assertEqual(parent.next()["result"], n)
         parent.send([{"$ack": 1}, task("a", "until-cancelled"), task("b", "echo"), task("c", "echo")])
-        self.assertEqual(parent.next(), {"id": "a", "progress": "begun"})
+        self.assertEqual(parent.next(), {"id": "a", "token": "1.7", "progress": "begun"})
         parent.send({"$sync": {"n": 9}})
         done = [{"id": "done2", "result": 2}, {"id": "done3", "result": 3}]
         answer = {"n": 9, "running": ["a", "b", "c"], "done": done}

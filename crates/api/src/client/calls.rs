@@ -12,8 +12,8 @@ use crate::{
     ApiError, Applied, ApplyRequest, DeadDone, DeadEdit, DeadPage, DeadQuery, DeadRequest,
     ErrorKind, EventLine, Instances, LogLine, NDJSON, NewTask, NextFires, NextQuery, OnError,
     PriorityRequest, PushQuery, Pushed, Queue, Queues, RunAnswer, ScaleRequest, Schedule,
-    Schedules, Service, Status, Task, TaskExport, TaskPage, TaskQuery, VerbAnswer, WaitRequest,
-    Waited, Why,
+    Schedules, Service, Status, Task, TaskExport, TaskLogQuery, TaskPage, TaskQuery, TaskWord,
+    VerbAnswer, WaitRequest, Waited, Why,
 };
 use ganger_core::{Priority, TaskId};
 
@@ -293,6 +293,15 @@ impl Client {
     /// `GET /logs/{name}` as a stream.
     pub async fn logs(&self, name: &str, query: &LogQuery) -> Result<Sse<LogLine>, ApiError> {
         self.sse(format!("/logs/{}{}", escape(name), query_text(query)?)).await
+    }
+
+    /// `GET /tasks/{id}/log` as a stream.
+    pub async fn task_log(
+        &self,
+        id: TaskId,
+        query: &TaskLogQuery,
+    ) -> Result<Sse<TaskWord>, ApiError> {
+        self.sse(format!("/tasks/{id}/log{}", query_text(query)?)).await
     }
 
     async fn sse<T: DeserializeOwned>(&self, path: String) -> Result<Sse<T>, ApiError> {

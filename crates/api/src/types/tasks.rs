@@ -105,6 +105,12 @@ pub struct Task {
     /// Its result was kept for so long only, and is gone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub result_expired: bool,
+    /// How far the last try said that it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<super::Progress>,
+    /// The last log lines of the last try.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<super::TaskWord>,
     /// Every try, oldest first.
     pub attempts: Vec<Attempt>,
     /// When it was pushed.
@@ -135,6 +141,15 @@ pub struct Attempt {
     /// What its process had used, where the try ended with its process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<AttemptUsage>,
+    /// How far it said that it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<super::Progress>,
+    /// Log lines it said in all; left out when 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_lines: Option<u64>,
+    /// Of these, lines that were dropped because the attempt said too many; left out when 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_dropped: Option<u64>,
 }
 
 /// What a process had used in all when it ended.
@@ -221,6 +236,9 @@ pub struct TaskSummary {
     pub error: Option<String>,
     /// When it was pushed.
     pub created_at: Timestamp,
+    /// How far it is, where it runs and says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<super::Progress>,
 }
 
 /// Query of `GET /tasks`.

@@ -47,6 +47,9 @@ pub enum Cause {
         timeout_s: Seconds,
         /// It was asked to stop.
         stopping: bool,
+        /// How far it says that it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        progress: Option<super::Progress>,
     },
     /// It is not time.
     Scheduled {

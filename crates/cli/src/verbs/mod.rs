@@ -23,6 +23,7 @@ mod schedule;
 mod status;
 mod store;
 mod task;
+mod task_log;
 mod up;
 mod validate;
 mod version;

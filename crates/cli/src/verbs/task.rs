@@ -1,4 +1,4 @@
-//! `ganger task list|get|retry|cancel|wait`.
+//! `ganger task list|get|logs|retry|cancel|wait`.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use ganger_core::{Dur, Priority, TaskId, TaskState};
 
 use super::control::all_or_part;
 use super::wait::{FOREVER, GRACE};
-use super::{Json, Page};
+use super::{Json, Page, task_log};
 use crate::error::{CliError, Kind};
 use crate::link;
 use crate::table::{Table, Tone, left, right};
@@ -43,6 +43,8 @@ enum TaskVerb {
         #[command(flatten)]
         out: Json,
     },
+    /// Show what its attempts logged: the lines of its workers, or the stderr of its commands
+    Logs(task_log::Args),
     /// Write tasks as lines of JSON, whole and in any number; each line says where to go on
     Export(Export),
     /// Make ended tasks available again
@@ -159,6 +161,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<ExitCode, CliError> {
             show(&task, out.json, ui)?;
             Ok(ExitCode::SUCCESS)
         }
+        TaskVerb::Logs(args) => task_log::run(args, ui),
         TaskVerb::Export(export) => run_export(export, ui),
         TaskVerb::Retry(ids) => on_each(ids, ui, "retried", async |client, id| {
             client.retry(id).await.map(drop).map_err(Into::into)
@@ -283,30 +286,28 @@ fn run_export(export: &Export, ui: &Ui) -> Result<ExitCode, CliError> {
 }
 
 fn table(tasks: &[TaskSummary], now_ms: u64) -> Table {
-    let mut table = Table::new(&[
-        left("ID", 0),
-        left("QUEUE", 3),
-        left("KIND", 4),
-        left("STATE", 0),
-        left("PRIORITY", 5),
-        right("ATTEMPTS", 4),
-        right("AGE", 2),
-        left("ERROR", 1),
-    ]);
+    // Only where one of them says how far it is.
+    let any = tasks.iter().any(|task| task.progress.is_some());
+    let progress = any.then(|| right("PROGRESS", 0));
+    let mut columns = vec![left("ID", 0), left("QUEUE", 3), left("KIND", 4), left("STATE", 0)];
+    columns.extend(progress);
+    columns.extend([left("PRIORITY", 5), right("ATTEMPTS", 4), right("AGE", 2), left("ERROR", 1)]);
+    let mut table = Table::new(&columns);
     for task in tasks {
-        table.row(
-            tone(task.state),
-            vec![
-                task.id.to_string(),
-                task.queue.clone(),
-                task.kind.clone(),
-                task.state.to_string(),
-                task.priority.to_string(),
-                task.attempts.to_string(),
-                text::age(Duration::from_millis(now_ms.saturating_sub(task.created_at.0))),
-                task.error.clone().unwrap_or_default(),
-            ],
-        );
+        let mut cells = vec![
+            task.id.to_string(),
+            task.queue.clone(),
+            task.kind.clone(),
+            task.state.to_string(),
+        ];
+        cells.extend(any.then(|| task_log::cell(task.progress.as_ref())));
+        cells.extend([
+            task.priority.to_string(),
+            task.attempts.to_string(),
+            text::age(Duration::from_millis(now_ms.saturating_sub(task.created_at.0))),
+            task.error.clone().unwrap_or_default(),
+        ]);
+        table.row(tone(task.state), cells);
     }
     table
 }
@@ -364,7 +365,11 @@ pub(super) fn show(task: &Task, json: bool, ui: &Ui) -> Result<(), CliError> {
     }
     if !task.attempts.is_empty() {
         out.line("")?;
-        out.line(&attempts(task).render(ui.width(), ui.data_is_coloured()))?;
+        out.line(&task_log::attempts(task).render(ui.width(), ui.data_is_coloured()))?;
+    }
+    if !task.log.is_empty() {
+        out.line("")?;
+        task_log::last_lines(task).iter().try_for_each(|line| out.line(line))?;
     }
     out.done()
 }
@@ -376,6 +381,7 @@ fn facts(task: &Task) -> Vec<(&'static str, String)> {
         ("kind", task.kind.clone()),
         ("tags", task.tags.join(" ")),
         ("state", task.state.to_string()),
+        ("progress", task.progress.as_ref().map(task_log::with_bar).unwrap_or_default()),
         ("priority", task.priority.to_string()),
         ("pushed", task.created_at.map(|at| at.to_string()).unwrap_or_default()),
         ("due", task.due_at.map(|at| at.to_string()).unwrap_or_default()),
@@ -398,39 +404,6 @@ fn result(task: &Task) -> String {
     }
 }
 
-fn attempts(task: &Task) -> Table {
-    let mut table = Table::new(&[
-        right("ATTEMPT", 0),
-        left("OUTCOME", 0),
-        left("WORKER", 1),
-        right("PID", 4),
-        left("STARTED", 3),
-        right("TOOK", 2),
-        left("ERROR", 0),
-    ]);
-    for attempt in &task.attempts {
-        let took = attempt
-            .started_at
-            .zip(attempt.ended_at)
-            .map(|(from, to)| text::age(Duration::from_millis(to.0.saturating_sub(from.0))));
-        let outcome = attempt.outcome.clone().unwrap_or_else(|| "running".to_owned());
-        let tone = if attempt.error.is_some() { Tone::Warn } else { Tone::Plain };
-        table.row(
-            tone,
-            vec![
-                attempt.n.to_string(),
-                outcome,
-                attempt.worker.clone().unwrap_or_default(),
-                attempt.pid.map(|pid| pid.to_string()).unwrap_or_default(),
-                attempt.started_at.map(|at| text::clock(at.0)).unwrap_or_default(),
-                took.unwrap_or_default(),
-                attempt.error.clone().unwrap_or_default(),
-            ],
-        );
-    }
-    table
-}
-
 #[cfg(test)]
 mod tests {
     use ganger_api::{Timestamp, V1};
@@ -448,6 +421,7 @@ mod tests {
             attempts: 2,
             error: error.map(str::to_owned),
             created_at: Timestamp(1_000),
+            progress: None,
         };
         let table = table(
             &[

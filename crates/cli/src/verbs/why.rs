@@ -51,11 +51,13 @@ fn lines(why: &Why) -> Vec<String> {
 fn sentence(cause: &Cause, queue: &str) -> String {
     match cause {
         Cause::Finished { state, at, error } => finished(*state, *at, error.as_deref()),
-        Cause::Running { worker, since, timeout_s, stopping } => {
+        Cause::Running { worker, since, timeout_s, stopping, progress } => {
             let stop = if *stopping { "; it was asked to stop" } else { "" };
+            let far = progress.as_ref().map(|far| format!(" (at {})", super::task_log::shown(far)));
+            let far = far.unwrap_or_default();
             match since {
                 Some(since) => format!(
-                    "it runs on {worker} since {}, and may take {}{stop}",
+                    "it runs on {worker} since {}, and may take {}{far}{stop}",
                     text::clock(since.0),
                     span(*timeout_s)
                 ),
@@ -209,6 +211,7 @@ mod tests {
                 since: None,
                 timeout_s: Seconds(600.0),
                 stopping: true,
+                progress: None,
             },
             Cause::Finished {
                 state: TaskState::Discarded,

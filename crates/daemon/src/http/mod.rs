@@ -21,6 +21,7 @@ mod serve;
 mod sse;
 mod status;
 mod stream;
+mod task_log;
 mod tasks;
 mod wait;
 mod why;
@@ -66,6 +67,7 @@ pub(crate) fn routes(app: App) -> Router {
         .route("/tasks", get(tasks::list))
         .route("/tasks/export", get(tasks::export))
         .route("/tasks/{id}", get(tasks::one))
+        .route("/tasks/{id}/log", get(task_log::log))
         .route("/tasks/{id}/why", get(why::why))
         .route("/tasks/{id}/retry", post(tasks::retry))
         .route("/tasks/{id}/priority", post(tasks::priority))

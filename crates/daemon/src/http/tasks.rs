@@ -1,24 +1,29 @@
 //! Tasks: looking, retrying, cancelling.
 
+use std::collections::HashMap;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use bytes::Bytes;
 use ganger_api::{
     Attempt, AttemptUsage, ExportedTask, PriorityRequest, Seconds, Task, TaskExport, TaskPage,
-    TaskQuery, TaskSummary, Timestamp, V1, VerbAnswer,
+    TaskQuery, TaskSummary, TaskWord, Timestamp, V1, VerbAnswer,
 };
 use ganger_core::{TaskId, TaskState};
 use ganger_pool::TaskError;
 use ganger_queue::Failure;
-use ganger_store::{AttemptError, AttemptRow, Cursor, TaskRow};
+use ganger_store::{AttemptError, AttemptRow, Cursor, Said, TaskRow};
 use serde_json::value::RawValue;
 
 use super::error::{Answer, Fault, usage};
 use super::extract::{Body, Params};
+use super::task_log::progress;
 use crate::app::App;
 
 /// Tasks of a page when nothing is asked for: one screen.
 const PAGE: u32 = 50;
+/// Log lines shown with a task; `/tasks/{id}/log` has them all.
+const LOG_SHOWN: usize = 10;
 /// Most tasks of a page.
 const PAGE_MAX: u32 = 1_000;
 
@@ -26,7 +31,15 @@ pub(crate) async fn list(
     State(app): State<App>,
     Params(query): Params<TaskQuery>,
 ) -> Answer<TaskPage> {
-    let page = app.full()?.tasks.list(asked(query)?).await?;
+    let full = app.full()?;
+    let page = full.tasks.list(asked(query)?).await?;
+    let running = page.tasks.iter().filter(|row| row.state == TaskState::Running);
+    let said = full.tasks.progress(running.map(|row| row.id).collect()).await?;
+    let said: HashMap<TaskId, ganger_store::Progress> = said.into_iter().collect();
+    let summary = |row: TaskRow| {
+        let progress = said.get(&row.id).map(progress);
+        TaskSummary { progress, ..summary(row) }
+    };
     let tasks = page.tasks.into_iter().map(summary).collect();
     Ok(Json(TaskPage { v: V1, tasks, next: page.next.map(|next| next.to_string()) }))
 }
@@ -139,6 +152,7 @@ fn summary(row: TaskRow) -> TaskSummary {
         attempts: row.attempt,
         error: row.error.as_ref().map(error_text),
         created_at: created_at(row.id),
+        progress: None,
     }
 }
 
@@ -166,6 +180,7 @@ fn tags(row: &TaskRow) -> Vec<String> {
 }
 
 fn task(row: TaskRow) -> Task {
+    let said = row.attempts.last().and_then(|attempt| attempt.said.clone());
     Task {
         v: V1,
         id: row.id,
@@ -181,13 +196,34 @@ fn task(row: TaskRow) -> Task {
         reason: row.reason.map(|reason| reason.to_string()),
         crashes: (row.crashes > 0).then_some(row.crashes),
         tags: tags(&row),
+        progress: said.as_ref().and_then(|said| said.progress.as_ref()).map(progress),
+        log: last_lines(row.attempt, said.as_deref()),
         attempts: row.attempts.into_iter().map(attempt).collect(),
         created_at: Some(created_at(row.id)),
         due_at: row.run_at_ms.map(Timestamp),
     }
 }
 
+/// The last lines of an attempt, as the route for all of them writes them.
+fn last_lines(attempt: u32, said: Option<&Said>) -> Vec<TaskWord> {
+    let Some(said) = said else { return Vec::new() };
+    let numbered = said.lines.iter().rev().zip((0..=said.total).rev()).take(LOG_SHOWN);
+    let mut words: Vec<TaskWord> = numbered
+        .map(|(line, n)| TaskWord {
+            v: V1,
+            attempt,
+            n: Some(n),
+            ts: Timestamp(line.at_ms),
+            line: Some(line.text.to_string()),
+            progress: None,
+        })
+        .collect();
+    words.reverse();
+    words
+}
+
 fn attempt(row: AttemptRow) -> Attempt {
+    let said = row.said.as_deref();
     Attempt {
         n: row.n,
         worker: (!row.worker.is_empty()).then(|| row.worker.to_string()),
@@ -196,6 +232,9 @@ fn attempt(row: AttemptRow) -> Attempt {
         ended_at: row.ended_at_ms.map(Timestamp),
         outcome: row.outcome.map(|word| word.as_str().to_owned()),
         error: row.error.as_ref().map(error_text),
+        progress: said.and_then(|said| said.progress.as_ref()).map(progress),
+        log_lines: said.map(|said| said.total).filter(|n| *n > 0),
+        log_dropped: said.map(Said::dropped).filter(|n| *n > 0),
         usage: row.error.and_then(|error| error.usage).map(|usage| used(&usage)),
     }
 }

@@ -69,11 +69,12 @@ fn shown(cause: why::Cause, now: Timestamp) -> Cause {
         why::Cause::Finished { state, at_ms, error } => {
             Cause::Finished { state, at: at_ms.map(Timestamp), error }
         }
-        why::Cause::Running { by, timeout, stopping } => Cause::Running {
+        why::Cause::Running { by, timeout, stopping, progress } => Cause::Running {
             worker: by.worker.to_string(),
             since: by.since_ms.map(Timestamp),
             timeout_s: timeout.into(),
             stopping,
+            progress: progress.as_ref().map(super::task_log::progress),
         },
         why::Cause::Scheduled { until_ms } => Cause::Scheduled { until: Timestamp(until_ms) },
         why::Cause::Retry { until_ms, attempt, max, error } => {

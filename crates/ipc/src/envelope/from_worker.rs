@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ganger_core::TaskId;
+use ganger_core::{TaskId, Token};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -10,6 +10,12 @@ use super::{Garbage, Internal, internal_of, text, trim};
 
 /// The longest error message or stack kept, in bytes. More is cut: an error is to be read by a person.
 pub(super) const ERROR_TEXT_MAX: usize = 16 << 10;
+
+/// The longest message of a progress read, in bytes; less of it is kept.
+const MESSAGE_MAX: usize = 1 << 10;
+
+/// The longest text for an attempt's log read at a time, in bytes: what is kept of one attempt in all.
+const LOG_TEXT_MAX: usize = 32 << 10;
 
 /// The longest wait a worker may ask for: a year. More is a mistake in its unit.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(366 * 86_400);
@@ -33,8 +39,21 @@ pub enum FromWorker<'a> {
     Progress {
         /// Which.
         id: TaskId,
+        /// Which attempt of it, where the worker says so.
+        token: Option<Token>,
         /// Any JSON.
         value: &'a RawValue,
+        /// What it is at.
+        message: Option<String>,
+    },
+    /// A line for the log of an attempt, or several.
+    Log {
+        /// Which task.
+        id: TaskId,
+        /// Which attempt of it, where the worker says so.
+        token: Option<Token>,
+        /// Without the last line end.
+        text: String,
     },
     /// The SDK introduces itself.
     Hello(Hello),
@@ -105,6 +124,12 @@ struct Wire<'a> {
     started: bool,
     #[serde(borrow, default, deserialize_with = "present")]
     progress: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    message: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    log: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    token: Option<&'a RawValue>,
     #[serde(default, rename = "$hello")]
     hello: Option<Hello>,
     #[serde(borrow, default, rename = "$sync")]
@@ -189,7 +214,12 @@ fn understand<'a>(wire: Wire<'a>, text: &[u8]) -> Result<FromWorker<'a>, Garbage
         return Ok(FromWorker::Started { id });
     }
     if let Some(value) = wire.progress {
-        return Ok(FromWorker::Progress { id, value });
+        let message = wire.message.map(|raw| text::lossy(raw.get(), MESSAGE_MAX));
+        return Ok(FromWorker::Progress { id, token: token_of(&wire, text)?, value, message });
+    }
+    if let Some(raw) = wire.log {
+        let log = text::lossy(raw.get(), LOG_TEXT_MAX);
+        return Ok(FromWorker::Log { id, token: token_of(&wire, text)?, text: log });
     }
     answer_of(&wire, text).map(|answer| FromWorker::Answer { id, answer })
 }
@@ -206,6 +236,13 @@ fn done_of(wire: Wire<'_>, text: &[u8]) -> Result<(TaskId, TaskAnswer<Box<RawVal
 fn id_of(wire: &Wire<'_>, text: &[u8]) -> Result<TaskId, Garbage> {
     let id = wire.id.ok_or_else(|| Garbage::new(text, "it has no id"))?;
     id.parse().map_err(|e: ganger_core::ids::IdError| Garbage::new(text, &e.to_string()))
+}
+
+/// Of a worker that says which attempt it means.
+fn token_of(wire: &Wire<'_>, text: &[u8]) -> Result<Option<Token>, Garbage> {
+    let Some(raw) = wire.token else { return Ok(None) };
+    let token = raw.get().trim_matches('"').parse();
+    token.map(Some).map_err(|e: ganger_core::ids::IdError| Garbage::new(text, &e.to_string()))
 }
 
 fn answer_of<'a>(wire: &Wire<'a>, text: &[u8]) -> Result<TaskAnswer<&'a RawValue>, Garbage> {

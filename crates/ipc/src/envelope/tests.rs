@@ -22,7 +22,15 @@ fn read(line: &str) -> (Vec<String>, Option<Garbage>) {
                 format!("{} ! {} {:?} {:?}", id.raw(), e.message, e.class, e.stack)
             }
             FromWorker::Started { id } => format!("{} started", id.raw()),
-            FromWorker::Progress { id, value } => format!("{} progress {value}", id.raw()),
+            FromWorker::Progress { id, token, value, message } => {
+                let token = token.map(|t| format!(" ({t})")).unwrap_or_default();
+                let message = message.map(|m| format!(" {m}")).unwrap_or_default();
+                format!("{} progress {value}{message}{token}", id.raw())
+            }
+            FromWorker::Log { id, token, text } => {
+                let token = token.map(|t| format!(" ({t})")).unwrap_or_default();
+                format!("{} log {text:?}{token}", id.raw())
+            }
             FromWorker::Hello(hello) => format!("{hello:?}"),
             FromWorker::Sync(sync) => {
                 format!("running {:?} done {}", sync.running, sync.done.len())

@@ -131,7 +131,14 @@ impl Runner {
                 load.adopt(attempt_of(row, key), now);
             } else {
                 // Never started: there would be a process, or its exit.
-                reports.push(Report { id, token, began: None, pid: None, how: How::Released });
+                reports.push(Report {
+                    id,
+                    token,
+                    began: None,
+                    pid: None,
+                    said: None,
+                    how: How::Released,
+                });
             }
         }
         for msg in [Msg::Join(joining), Msg::Adopt { key, attempts }] {

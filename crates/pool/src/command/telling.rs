@@ -45,6 +45,7 @@ impl Runner {
             key: self.key,
             reports: std::mem::take(&mut self.reports),
             began: std::mem::take(&mut self.began),
+            said: Vec::new(),
             answers: Answers { session: 0, count: self.answers },
             room,
             lanes: 1,

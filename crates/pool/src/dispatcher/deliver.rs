@@ -77,6 +77,9 @@ impl Dispatcher {
                 let _ = one.send(Ok(finished.state));
             }
         }
+        if !self.listeners.is_empty() {
+            self.listeners.remove(&finished.id);
+        }
         if finished.state == TaskState::Discarded {
             self.tell_discarded(&finished);
         }

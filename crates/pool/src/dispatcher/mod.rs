@@ -16,6 +16,7 @@ mod empty;
 mod load;
 mod requests;
 mod run;
+mod said;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -123,6 +124,22 @@ pub(crate) enum Msg {
     Why {
         task: Box<TaskRow>,
         reply: oneshot::Sender<crate::why::Facts>,
+    },
+    /// What the running attempt of a task said, and its number.
+    Said {
+        id: TaskId,
+        reply: oneshot::Sender<Option<(u32, Box<ganger_store::Said>)>>,
+    },
+    /// How far running tasks are.
+    Progress {
+        ids: Vec<TaskId>,
+        reply: oneshot::Sender<Vec<(TaskId, ganger_store::Progress)>>,
+    },
+    /// What attempts of a task say from now on.
+    Listen {
+        id: TaskId,
+        to: tokio::sync::mpsc::Sender<crate::said::Heard>,
+        reply: Answer<()>,
     },
     Stats {
         reply: oneshot::Sender<DispatchStats>,

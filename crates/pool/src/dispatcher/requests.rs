@@ -88,6 +88,12 @@ impl Dispatcher {
             }
             Msg::Look { queue, reply } => answer(reply, self.look(queue.as_deref())),
             Msg::Why { task, reply } => drop(reply.send(self.why(&task))),
+            Msg::Said { id, reply } => {
+                let said = self.engine.said_by(id).map(|(n, said)| (n, Box::new(said.clone())));
+                drop(reply.send(said));
+            }
+            Msg::Progress { ids, reply } => drop(reply.send(self.progress_of(&ids))),
+            Msg::Listen { id, to, reply } => self.on_listen(id, to, reply),
             Msg::Stats { reply } => {
                 let _ = reply.send(self.figures());
             }

@@ -47,6 +47,7 @@ pub(crate) struct Dispatcher {
     pub(super) replies: IdMap<u64, ReplyTo>,
     pub(super) watchers: IdMap<TaskId, Vec<oneshot::Sender<Ended>>>,
     pub(super) watching: usize,
+    pub(super) listeners: IdMap<TaskId, Vec<mpsc::Sender<crate::said::Heard>>>,
     pub(super) empties: Vec<super::empty::EmptyWatch>,
     pub(super) at_rest: Vec<super::load::WorkWatch>,
     /// Queues that take nothing new and are not known to be empty.
@@ -86,6 +87,7 @@ impl Dispatcher {
             replies: IdMap::default(),
             watchers: IdMap::default(),
             watching: 0,
+            listeners: IdMap::default(),
             drains: Vec::new(),
             empties: Vec::new(),
             at_rest: Vec::new(),
@@ -119,6 +121,8 @@ impl Dispatcher {
             self.drain(&mut messages);
             self.tick();
         }
+        self.engine.save_all_said();
+        self.tick();
         while !self.out.is_empty() {
             let Some(settled) = self.settled.recv().await else { break };
             self.on_settled(settled);

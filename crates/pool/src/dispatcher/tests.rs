@@ -87,7 +87,16 @@ impl Fake {
     async fn note(&self, reports: Vec<Report>) {
         let answers = Answers { session: 1, count: self.answers };
         let (key, room) = (self.key, Room { credit: self.credit, reach: self.credit });
-        let note = FromWorker { key, reports, began: vec![], answers, room, lanes: 1, pid: 9 };
+        let note = FromWorker {
+            key,
+            reports,
+            began: vec![],
+            said: vec![],
+            answers,
+            room,
+            lanes: 1,
+            pid: 9,
+        };
         self.tell.send(Msg::Worker(note)).await.unwrap();
     }
 
@@ -102,8 +111,14 @@ impl Fake {
 
     async fn end(&mut self, attempts: Vec<Attempt>, how: impl Fn(&Attempt) -> How) {
         let began = Some(now());
-        let report =
-            |a: &Attempt| Report { id: a.id, token: a.token, began, pid: None, how: how(a) };
+        let report = |a: &Attempt| Report {
+            id: a.id,
+            token: a.token,
+            began,
+            pid: None,
+            said: None,
+            how: how(a),
+        };
         let reports: Vec<_> = attempts.iter().map(report).collect();
         self.answers += reports.len() as u64;
         self.note(reports).await;

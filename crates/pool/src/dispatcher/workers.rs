@@ -84,12 +84,15 @@ impl Dispatcher {
     }
 
     pub(super) fn on_worker(&mut self, note: FromWorker) {
-        let FromWorker { key, reports, began, answers, room, lanes, pid } = note;
+        let FromWorker { key, reports, began, said, answers, room, lanes, pid } = note;
         let now = now();
         for (id, token, pid, when) in began {
             if let Err(stale) = self.engine.started(id, token, pid, true, when) {
                 tracing::debug!(%stale, "began");
             }
+        }
+        for (id, token, more) in said {
+            self.on_said(id, token, more, now);
         }
         let reported = u32::try_from(reports.len()).unwrap_or(u32::MAX);
         for report in reports {
@@ -110,11 +113,14 @@ impl Dispatcher {
     }
 
     fn on_report(&mut self, report: Report, now: ganger_queue::Now) {
-        let Report { id, token, began, pid, how } = report;
+        let Report { id, token, began, pid, said, how } = report;
         let noted = match began {
             Some(began) => self.engine.started(id, token, pid, false, began),
             None => Ok(()),
         };
+        if let Some(more) = said {
+            self.on_said(id, token, *more, now);
+        }
         let told = noted.and_then(|()| self.engine.finish(Finish { id, token, pid, how }, now));
         if let Err(stale) = told {
             tracing::warn!(%stale, "an answer came too late and is dropped");

@@ -94,12 +94,13 @@ pub(super) fn gone(claims: Vec<RunningRow>) -> FromWorker {
             }
             None => How::Released,
         };
-        Report { id: row.row.id, token: row.token, began: None, pid: None, how }
+        Report { id: row.row.id, token: row.token, began: None, pid: None, said: None, how }
     };
     FromWorker {
         key: 0,
         reports: claims.into_iter().map(report).collect(),
         began: Vec::new(),
+        said: Vec::new(),
         answers: Answers::default(),
         room: Room::default(),
         lanes: 0,

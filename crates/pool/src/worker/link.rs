@@ -212,7 +212,17 @@ fn hear_envelope(
             }
         }
         FromWorker::Started { id } => load.started(id, now),
-        FromWorker::Progress { .. } | FromWorker::Internal(Internal::Other) => {}
+        FromWorker::Progress { id, token, value, message } => {
+            let ours = load.says(id, token, |saying| {
+                saying.progress(value.get(), message.as_deref(), now.wall_ms);
+            });
+            heard.stray += u64::from(!ours);
+        }
+        FromWorker::Log { id, token, text } => {
+            let ours = load.says(id, token, |saying| saying.log(&text, now.wall_ms));
+            heard.stray += u64::from(!ours);
+        }
+        FromWorker::Internal(Internal::Other) => {}
         FromWorker::Internal(Internal::Handle) => *handles += 1,
         FromWorker::Hello(hello) => heard.hello = Some(hello),
         FromWorker::Sync(sync) => {

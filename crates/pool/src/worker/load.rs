@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ganger_core::{Dur, TaskId, Token};
-use ganger_queue::{Attempt, How, Now};
+use ganger_queue::{Attempt, How, Now, Saying};
 use ganger_store::AttemptError;
 
 use super::gone::Gone;
@@ -46,6 +46,8 @@ struct Open {
     deadline: Option<Instant>,
     /// When a buffered attempt that runs is worth a row of its own.
     note_at: Option<Instant>,
+    /// What it said that was not told yet.
+    said: Option<Box<Saying>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +63,8 @@ impl Open {
             Stage::Running(began) => Some(began),
             Stage::Waiting | Stage::Sent => None,
         };
-        Report { id: self.task.id, token: self.task.token, began, pid, how }
+        let (id, token, said) = (self.task.id, self.task.token, self.said);
+        Report { id, token, began, pid, said, how }
     }
 }
 
@@ -95,13 +98,23 @@ pub(crate) struct Load {
     sent: usize,
     running: usize,
     stuck: bool,
+    /// An attempt said something that is not told.
+    untold: bool,
     /// The process that has what was sent.
     pid: Option<u32>,
 }
 
 impl Load {
     pub(crate) const fn new(manner: Manner) -> Self {
-        Self { manner, open: VecDeque::new(), sent: 0, running: 0, stuck: false, pid: None }
+        Self {
+            manner,
+            open: VecDeque::new(),
+            sent: 0,
+            running: 0,
+            stuck: false,
+            untold: false,
+            pid: None,
+        }
     }
 
     /// What is sent from now on goes to this process.
@@ -134,6 +147,7 @@ impl Load {
             verdict: None,
             deadline: None,
             note_at: None,
+            said: None,
         };
         self.open.extend(tasks.into_iter().map(open));
     }
@@ -146,6 +160,7 @@ impl Load {
             verdict: None,
             deadline: None,
             note_at: None,
+            said: None,
         });
         self.sent += 1;
         self.start_free_lanes(now);
@@ -214,6 +229,35 @@ impl Load {
         let report = open.report(how, self.pid);
         self.start_free_lanes(now);
         Some(report)
+    }
+
+    /// The worker says something of an attempt. False: it has no such attempt (any more), the words are stale.
+    pub(crate) fn says(
+        &mut self,
+        id: TaskId,
+        token: Option<Token>,
+        say: impl FnOnce(&mut Saying),
+    ) -> bool {
+        let is_it = |o: &&mut Open| {
+            let same = o.task.id == id && token.is_none_or(|token| token == o.task.token);
+            same && o.stage != Stage::Waiting
+        };
+        let Some(open) = self.open.iter_mut().find(is_it) else { return false };
+        say(open.said.get_or_insert_default());
+        self.untold = true;
+        true
+    }
+
+    /// Something was said that is not told.
+    pub(crate) const fn has_words(&self) -> bool {
+        self.untold
+    }
+
+    /// What was said since the last time, by attempt.
+    pub(crate) fn take_words(&mut self) -> Vec<(TaskId, Token, Saying)> {
+        self.untold = false;
+        let words = |o: &mut Open| Some((o.task.id, o.task.token, *o.said.take()?));
+        self.open.iter_mut().filter_map(words).collect()
     }
 
     /// The process does not have it after all: back without a charge.

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ganger_core::InstanceId;
+use ganger_core::{InstanceId, TaskId, Token};
 use ganger_ipc::channel::ChannelError;
 use ganger_ipc::envelope::{put_ack, put_cancel};
-use ganger_queue::{Attempt, Now};
+use ganger_queue::{Attempt, Now, Saying};
 use ganger_supervise::instance::Begin;
 use ganger_supervise::{InstanceHandle, InstanceNotice, InstanceView};
 use tokio::sync::{mpsc, watch};
@@ -25,6 +25,9 @@ use crate::spec::PoolSpec;
 
 /// Notices of one instance that may wait: a handful per restart.
 const NOTICES: usize = 16;
+
+/// Between two messages about what attempts say: quick for who looks, and nothing per message of a flood.
+const SAY_EVERY: Duration = Duration::from_millis(250);
 
 /// What a worker begins with.
 #[derive(Debug)]
@@ -63,7 +66,7 @@ pub(crate) struct Worker {
     pub(super) tickets: JoinSet<bool>,
     /// What the dispatcher is told at the end of this wake-up.
     pub(super) reports: Vec<Report>,
-    began: Vec<(ganger_core::TaskId, ganger_core::Token, Option<u32>, Now)>,
+    began: Vec<(TaskId, Token, Option<u32>, Now)>,
     told: (Room, u32),
     /// It said that it is ready.
     pub(super) announce: bool,
@@ -72,6 +75,8 @@ pub(crate) struct Worker {
     /// The place is given up once nothing is left of it.
     leaving: bool,
     pub(super) words: Words,
+    /// What attempts say is told again from then on.
+    said_at: Instant,
     /// Owner task of the instance.
     _instance_task: JoinSet<()>,
 }
@@ -140,6 +145,7 @@ impl Worker {
             launcher: None,
             leaving: false,
             words: Words::default(),
+            said_at: now().at,
             _instance_task: tasks,
         };
         worker.set_spec(spec);
@@ -221,7 +227,8 @@ impl Worker {
         let of_process = self.process.as_ref().and_then(Process::due);
         let of_stop = self.stopping.as_ref().and_then(Stopping::due);
         let used_up = self.process.as_ref().filter(|_| self.accepts()).and_then(|p| p.used.until);
-        [self.load.deadline(), of_process, of_stop, used_up].into_iter().flatten().min()
+        let words = self.load.has_words().then_some(self.said_at);
+        [self.load.deadline(), of_process, of_stop, used_up, words].into_iter().flatten().min()
     }
 
     fn on_order(&mut self, order: ToWorker, now: Now) {
@@ -325,7 +332,9 @@ impl Worker {
         self.watch_for_silence(now);
         let pid = self.process.as_ref().map_or(0, |p| p.pid);
         let room = self.room();
-        if self.reports.is_empty() && self.began.is_empty() && self.told == (room, pid) {
+        let said = self.words_to_tell(now);
+        let quiet = self.reports.is_empty() && self.began.is_empty() && said.is_empty();
+        if quiet && self.told == (room, pid) {
             return Ok(());
         }
         self.told = (room, pid);
@@ -337,12 +346,22 @@ impl Worker {
             key: self.key,
             reports: std::mem::take(&mut self.reports),
             began: std::mem::take(&mut self.began),
+            said,
             answers,
             room,
             lanes: self.lanes(),
             pid,
         };
         self.shared.tell.send(Msg::Worker(note)).await.map_err(|_| Gone)
+    }
+
+    /// What attempts said, at most once per [`SAY_EVERY`].
+    fn words_to_tell(&mut self, now: Now) -> Vec<(TaskId, Token, Saying)> {
+        if !self.load.has_words() || now.at < self.said_at {
+            return Vec::new();
+        }
+        self.said_at = now.at + SAY_EVERY;
+        self.load.take_words()
     }
 
     /// What it may have now; nothing when it takes nothing.

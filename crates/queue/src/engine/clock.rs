@@ -26,6 +26,7 @@ impl Engine {
         self.look_for_due(now);
         self.look_for_limits(now);
         self.expire(now);
+        self.save_said(now);
     }
 
     /// When to call [`Engine::tick`] next.
@@ -37,6 +38,7 @@ impl Engine {
         };
         [
             self.hold_until,
+            self.next_save(),
             self.reads_again_at,
             self.next_token(),
             self.due.next_ms().map(wall),
@@ -89,6 +91,7 @@ impl Engine {
 
     /// Forgets deadlines of attempts that are over, so that an idle engine asks for no tick.
     pub(super) fn purge_deadlines(&mut self) {
+        self.purge_saves();
         while let Some(Reverse((_, id, token))) = self.deadlines.peek().copied()
             && !self.runs(id, token)
         {

@@ -56,6 +56,7 @@ impl Engine {
                 Op::Retry { req, .. } | Op::Purge { req, .. } | Op::Gate { req, .. } => {
                     self.reply(req, failure());
                 }
+                Op::Said { id, token, .. } => self.save_later(id, token, now),
                 Op::Started { .. } | Op::Event(_) | Op::Desire { .. } => {}
                 Op::Keep { .. } | Op::Searchable { .. } | Op::Fire(_) | Op::Schedule { .. } => {}
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ganger_core::TaskState;
 use ganger_store::{
-    AttemptError, AttemptRow, AttemptWord, DeadReason, Next, Op, Outcome, ReadyRow,
+    AttemptError, AttemptRow, AttemptWord, DeadReason, Next, Op, Outcome, ReadyRow, Said,
 };
 
 use super::lane::Waiting;
@@ -29,6 +29,7 @@ impl Engine {
         run.phase = Phase::Ending;
         run.pid = pid.unwrap_or(run.pid);
         let (ix, began, demand) = (run.ix, run.started_at_ms, run.demand.take());
+        let said = run.said.take().map(|saying| Box::new(saying.into_said()));
         let case = Case {
             rules: &self.queues[ix.0 as usize].config.retry,
             options: run.row.options.as_deref(),
@@ -47,10 +48,10 @@ impl Engine {
         }
         if self.row(ix).is_memory() {
             if let Some(run) = self.running.remove(&id) {
-                self.end_memory(run, verdict, now);
+                self.end_memory(run, verdict, said, now);
             }
         } else {
-            self.end_durable(id, pid, verdict, now);
+            self.end_durable(id, pid, verdict, said, now);
         }
         if demand.is_some() {
             self.release(ix, demand, unused);
@@ -79,6 +80,7 @@ impl Engine {
         id: ganger_core::TaskId,
         pid: Option<u32>,
         verdict: Verdict,
+        said: Option<Box<Said>>,
         now: Now,
     ) {
         let again = self.draw().raw();
@@ -101,6 +103,7 @@ impl Engine {
             pid,
             word: verdict.word,
             error: verdict.error,
+            said,
             next,
         };
         let synced = row.is_synced();
@@ -113,7 +116,7 @@ impl Engine {
         }
     }
 
-    fn end_memory(&mut self, run: Running, verdict: Verdict, now: Now) {
+    fn end_memory(&mut self, run: Running, verdict: Verdict, said: Option<Box<Said>>, now: Now) {
         let Verdict { word, error, then } = verdict;
         let ix = run.ix;
         let (mut row, mut history) = (run.row, run.history);
@@ -130,6 +133,7 @@ impl Engine {
                 ended_at_ms: Some(now.wall_ms),
                 outcome: Some(word),
                 error: error.as_deref().cloned(),
+                said,
             });
         }
         let released = word == AttemptWord::Released;

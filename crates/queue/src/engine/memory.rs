@@ -80,6 +80,7 @@ impl Engine {
             ended_at_ms: None,
             outcome: None,
             error: None,
+            said: run.said.as_ref().map(|saying| Box::new(saying.said().clone())),
         });
         row
     }

@@ -4,6 +4,7 @@
 //! - `settle`: answers of the writer · `failed`: commits that did not happen
 //! - `reads`: refills and due tasks · `clock`: deadlines · `request`: cancel, retry, pause
 //! - `limited`: limits of queues, and what happens to them
+//! - `said`: progress and log lines of attempts
 //! - `pressure`: what a queue refuses to take · `memory`: tasks that live here only · `lane`, `row`: the waiting tasks of a queue
 //!
 //! A durable task's life as the engine sees it:
@@ -26,6 +27,7 @@ mod push;
 mod reads;
 mod request;
 pub(crate) mod row;
+mod said;
 mod settle;
 mod take;
 #[cfg(test)]
@@ -34,7 +36,7 @@ mod told;
 mod why;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -46,6 +48,7 @@ use ganger_store::{
 use crate::actions::Actions;
 use crate::config::QueueConfig;
 use crate::limits::Demand;
+use crate::said::Saying;
 use lane::Waiting;
 use row::{IdMap, QueueState};
 pub use told::{EngineOptions, EngineStats, Finish, GateSet, How, Now, QueueIx, Stale, Worker};
@@ -83,6 +86,8 @@ struct Running {
     timeout: Duration,
     /// What it is counted under, until its end is confirmed; `None` in queues without limits.
     demand: Option<Box<Demand>>,
+    /// What it said, where it says anything.
+    said: Option<Box<Saying>>,
 }
 
 /// A task of a memory queue that waits for its time.
@@ -109,6 +114,8 @@ pub struct Engine {
     parked: IdMap<Parked>,
     parked_due: BinaryHeap<Reverse<(u64, TaskId)>>,
     deadlines: BinaryHeap<Reverse<(Instant, TaskId, Token)>>,
+    /// When what attempts said is written next, earliest first.
+    saves: VecDeque<(Instant, TaskId, Token)>,
     due: reads::DueReads,
     /// When a task's last moment comes.
     limits: reads::DueReads,
@@ -150,6 +157,7 @@ impl Engine {
             parked: IdMap::default(),
             parked_due: BinaryHeap::new(),
             deadlines: BinaryHeap::new(),
+            saves: VecDeque::new(),
             due: reads::DueReads::default(),
             limits: reads::DueReads::default(),
             ids: TaskIdSource::new(options.node, options.id_floor),
@@ -260,6 +268,7 @@ impl Engine {
                 timeout,
                 history: Vec::new(),
                 demand: self.count_resumed(ix, &claim.row),
+                said: claim.said.map(|said| Box::new(Saying::stored(*said))),
                 row: claim.row,
             };
             self.running.insert(running.row.id, running);

@@ -148,7 +148,7 @@ impl Engine {
             (Op::Purge { req, .. }, None) => self.reply(req, Ok(Done::Purged)),
             (Op::Gate { req, .. }, _) => self.reply(req, Ok(Done::Gated)),
             (Op::Started { .. }, Some(_)) => self.stats.stale += 1,
-            (Op::Started { .. } | Op::Event(_) | Op::Desire { .. }, _)
+            (Op::Started { .. } | Op::Said { .. } | Op::Event(_) | Op::Desire { .. }, _)
             | (Op::Keep { .. } | Op::Searchable { .. } | Op::Fire(_) | Op::Schedule { .. }, _) => {}
         }
     }

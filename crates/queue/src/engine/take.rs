@@ -135,6 +135,7 @@ impl Engine {
             expired: false,
             timeout,
             demand,
+            said: None,
         };
         self.running.insert(id, run);
         if memory {

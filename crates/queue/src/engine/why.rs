@@ -20,6 +20,7 @@ impl Engine {
                 by: holder(run),
                 timeout: run.timeout,
                 stopping: run.cancel || run.expired,
+                progress: run.said.as_ref().and_then(|saying| saying.said().progress.clone()),
             }];
         }
         let row = self.row(ix);

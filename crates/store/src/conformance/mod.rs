@@ -5,6 +5,7 @@ pub(crate) mod control;
 pub(crate) mod dead;
 pub(crate) mod history;
 pub(crate) mod model;
+pub(crate) mod said;
 mod schedules;
 pub(crate) mod suite;
 
@@ -32,6 +33,9 @@ macro_rules! conformance {
         $crate::conformance::conformance!($open, dead;
             snoozed_attempts_are_told_and_free, a_replay_is_fenced_and_may_change_the_payload,
             dead_letters_are_found, a_purge_is_fenced_and_counted
+        );
+        $crate::conformance::conformance!($open, said;
+            words_are_fenced_and_kept_with_the_end, words_go_with_their_task
         );
         $crate::conformance::conformance!($open, suite;
             life_of_a_task, a_claim_rides_along, stale_words_are_refused, failures_leave_a_history,
@@ -105,6 +109,7 @@ pub(crate) fn outcome(n: i64, token: Token, word: AttemptWord, next: Next) -> Op
         pid: None,
         word,
         error,
+        said: None,
         next,
     }))
 }

@@ -114,6 +114,11 @@ impl<'c> Tx<'c> {
                     ])?;
                 if changed == 1 { None } else { self.stale(*id)? }
             }
+            Op::Said { id, token, said } => {
+                // A stale one is not told: the attempt's end has said all.
+                self.said(*id, *token, said)?;
+                None
+            }
             Op::Outcome(outcome) => self.outcome(outcome)?,
             Op::Promote { id, queue, seq } => self.promote(*id, queue, *seq)?,
             Op::Cancel { id, at_ms, .. } => match self.cancel(at, *id, *at_ms)? {

@@ -111,7 +111,7 @@ impl Tx<'_> {
             return Ok(Some((id, RefusedWhy::Stale(TaskState::Discarded))));
         }
         self.leaves_history(id.raw(), queue)?;
-        for table in ["done", "attempt", "body"] {
+        for table in ["done", "attempt", "body", "said"] {
             self.conn
                 .prepare_cached(&format!("DELETE FROM {table} WHERE id = ?1"))?
                 .execute([id.raw()])?;

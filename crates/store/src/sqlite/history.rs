@@ -60,7 +60,8 @@ pub(super) type Change = HashMap<(i64, bool), (i64, i64)>;
 
 /// Bytes of what a finished task keeps.
 const BYTES: &str = "coalesce(length(payload), (SELECT length(bytes) FROM body WHERE body.id = done.id), 0) \
-    + coalesce(length(result), 0) + coalesce(length(error), 0)";
+    + coalesce(length(result), 0) + coalesce(length(error), 0) \
+    + coalesce((SELECT sum(length(said)) FROM said WHERE said.id = done.id), 0)";
 
 impl Tx<'_> {
     /// A row is in `done` now.
@@ -298,6 +299,7 @@ impl SqliteStore {
         let mut change = Change::default();
         let mut dead_letters: HashMap<i64, i64> = HashMap::new();
         let mut gone: u64 = 0;
+        let any_said = self.any_said()?;
         for id in ids {
             let mut delete = self.conn.prepare_cached(
                 "DELETE FROM done WHERE id = ?1 RETURNING queue, state = 6, bytes",
@@ -318,6 +320,9 @@ impl SqliteStore {
             }
             self.conn.prepare_cached("DELETE FROM attempt WHERE id = ?1")?.execute([id])?;
             self.conn.prepare_cached("DELETE FROM body WHERE id = ?1")?.execute([id])?;
+            if any_said {
+                self.conn.prepare_cached("DELETE FROM said WHERE id = ?1")?.execute([id])?;
+            }
             if self.names.asked.searched.contains(&queue) {
                 self.conn
                     .prepare_cached("INSERT OR REPLACE INTO unsearched VALUES (?1, 1)")?

@@ -51,6 +51,7 @@ fn found(r: &Row<'_>) -> rusqlite::Result<Found> {
         ended_at_ms,
         outcome: (state == TaskState::Completed).then_some(AttemptWord::Completed),
         error: None,
+        said: None,
     };
     let waits = matches!(state, TaskState::Scheduled | TaskState::Retryable);
     let options = options_of(r.get(16)?)?;
@@ -112,10 +113,14 @@ impl SqliteReader {
             && snapshot
                 .prepare_cached("SELECT 1 FROM result_limit WHERE id = ?1 AND at <= ?2")?
                 .exists([id.raw(), super::fault::now_ms()])?;
+        let mut said = super::said::of_task(&snapshot, id)?;
         drop(snapshot);
         if matches!(task.state, TaskState::Running | TaskState::Completed) {
             // One that was answered from the cache made none.
             task.attempts.extend((own.n > 0).then_some(own));
+        }
+        for attempt in &mut task.attempts {
+            attempt.said = said.remove(&attempt.n);
         }
         if expired {
             task.result = None;
@@ -253,5 +258,6 @@ fn attempt_row(r: &Row<'_>) -> rusqlite::Result<AttemptRow> {
         ended_at_ms: Some(r.get::<_, i64>(4)?.unsigned_abs()),
         outcome: Some(word.parse().map_err(|e| damaged(format!("{e}")))?),
         error: error_of(r.get(6)?)?,
+        said: None,
     })
 }

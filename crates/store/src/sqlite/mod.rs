@@ -17,6 +17,7 @@ mod open;
 mod outcome;
 mod read;
 mod revive;
+mod said;
 mod schedule;
 mod tend;
 #[cfg(test)]

@@ -13,6 +13,9 @@ impl Tx<'_> {
     /// An attempt's end: refused unless the task runs under this very token.
     pub(super) fn outcome(&mut self, outcome: &Outcome) -> rusqlite::Result<Refusal> {
         let queue = self.queue_no(&outcome.queue)?;
+        if let Some(said) = &outcome.said {
+            self.said_at_end(outcome, said)?;
+        }
         let held = match &outcome.next {
             Next::Completed { result } => self.complete(queue, outcome, result)?,
             Next::RetryAt { at_ms } => self.again(queue, outcome, int(*at_ms), 0)?,

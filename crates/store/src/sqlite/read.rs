@@ -166,7 +166,8 @@ impl SqliteReader {
         let found: Vec<(i64, RunningRow)> = self
             .conn
             .prepare_cached(&format!(
-                "SELECT {READY}, epoch, counter, worker, pid, claimed_at, started_at \
+                "SELECT {READY}, epoch, counter, worker, pid, claimed_at, started_at, \
+                 (SELECT said FROM said WHERE said.id = task.id AND n = task.attempt) \
                  FROM task INDEXED BY task_running WHERE state = 2 ORDER BY id"
             ))?
             .query_map([], |r| {
@@ -181,6 +182,7 @@ impl SqliteReader {
                     pid: r.get(13)?,
                     claimed_at_ms: r.get::<_, i64>(14)?.unsigned_abs(),
                     started_at_ms: r.get::<_, Option<i64>>(15)?.map(i64::unsigned_abs),
+                    said: super::said::from_json(r.get(16)?)?,
                 };
                 Ok((r.get(9)?, running))
             })?

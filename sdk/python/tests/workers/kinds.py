@@ -61,10 +61,36 @@ def until_cancelled(payload, task):
     raise Cancelled("noticed")
 
 
+@worker.task("words")
+def words(payload, task):
+    task.log("first")
+    task.progress(10, "begun")
+    task.log({"n": 1})
+    LATE.append(task)
+    return 1
+
+
+@worker.task("late")
+def late(payload, task):
+    old = LATE.pop()
+    old.progress(99)
+    old.log("too late")
+    return 2
+
+
+@worker.task("crash")
+def crash(payload, task):
+    task.log("a")
+    task.log("b\nc")
+    os.kill(os.getpid(), 9)
+
+
 @worker.task("prints")
 def prints(payload, task):
     print("a log line", flush=True)
     return os.environ.get("GANGER_CHANNEL_FD", "unset")
 
+
+LATE = []
 
 worker.run(concurrency=int(sys.argv[1]) if len(sys.argv) > 1 else 1)

@@ -2,5 +2,6 @@
 
 mod fires;
 mod history;
+mod said;
 mod scenes;
 mod world;

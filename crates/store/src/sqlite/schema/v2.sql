@@ -108,4 +108,10 @@ ALTER TABLE queue ADD COLUMN draining INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE queue ADD COLUMN gated_at INTEGER;
 ALTER TABLE queue ADD COLUMN gated_by_config INTEGER NOT NULL DEFAULT 0;
 
+-- == Progress and log lines ==
+
+-- What attempts said, as JSON: of a running one now and then, of one that ended with its outcome. Most tasks say nothing
+-- and have no row.
+CREATE TABLE said (id INTEGER NOT NULL, n INTEGER NOT NULL, said TEXT NOT NULL, PRIMARY KEY (id, n)) WITHOUT ROWID;
+
 -- == (append your own headed section below) ==
