@@ -174,6 +174,7 @@ impl Load {
             pid: None,
             word: AttemptWord::Completed,
             error: None,
+            said: None,
             next: Next::Completed { result: Bytes::from_static(b"null") },
         }))
     }

@@ -79,6 +79,7 @@ impl Engine {
         let Some(saying) = self.saying(id, token) else { return };
         saying.save_due = false;
         let said = Box::new(saying.said().clone());
+        self.stats.said_writes += 1;
         self.batch.ops.push(Op::Said { id, token, said });
     }
 

@@ -185,4 +185,6 @@ pub struct EngineStats {
     pub stale: u64,
     /// Commits that failed.
     pub failed_commits: u64,
+    /// Writes of what running attempts had said so far.
+    pub said_writes: u64,
 }
