@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use crate::desired::Desired;
 use crate::foreman::Foreman;
 use crate::http::Fault;
+use crate::left::Left;
 use crate::recorder::Events;
 
 /// Listeners to logs and events at a time: each log listener has a thread.
@@ -44,6 +45,7 @@ pub(crate) struct Full {
     pub(crate) supervision: Services,
     pub(crate) services: watch::Receiver<Arc<Snapshot>>,
     pub(crate) workers: watch::Receiver<Arc<Snapshot>>,
+    pub(crate) left: Left,
     pub(crate) tasks: Tasks,
     pub(crate) schedules: Schedules,
     pub(crate) events: Events,
@@ -147,6 +149,7 @@ impl App {
             let (services, workers) =
                 (full.services.borrow().clone(), full.workers.borrow().clone());
             degraded.extend(of_instances(services.instances.iter().chain(&workers.instances)));
+            full.left.correct(&mut degraded);
             degraded.extend(held_log(full.writer.stats().log_bytes));
         }
         degraded

@@ -67,6 +67,8 @@ pub(crate) struct Keeper {
     pub(crate) leaving: Leaving,
     pub(crate) notify: Notify,
     pub(crate) degraded: Vec<Degraded>,
+    /// Of an earlier run, at this keeper's start.
+    pub(crate) survivors: Vec<crate::wire::Survivor>,
 }
 
 impl Keeper {

@@ -11,6 +11,8 @@ use ganger_sandbox::cgroup::Driver;
 
 use crate::keeper::say;
 use crate::scan::{self, Search};
+use crate::survivor;
+use crate::wire::{LEFTOVERS, Survivor};
 
 /// SIGKILL needs microseconds; what is there after this sits in the kernel.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -20,7 +22,7 @@ const LOOKS: u32 = 5;
 const SIGKILL: i32 = 9;
 
 /// Ends them; names those that could not be ended.
-pub(crate) fn end(state: StateId, driver: &Driver, keeper: u32) -> Option<Degraded> {
+pub(crate) fn end(state: StateId, driver: &Driver, keeper: u32) -> Vec<Survivor> {
     let deadline = Instant::now() + DEADLINE;
     let ancestors = ancestors(keeper);
     let mut ended: HashSet<u32> = HashSet::new();
@@ -55,10 +57,21 @@ pub(crate) fn end(state: StateId, driver: &Driver, keeper: u32) -> Option<Degrad
     if !ended.is_empty() {
         say(&format!("ended {} processes that an earlier run left", ended.len()));
     }
+    let survivors: Vec<Survivor> =
+        left.into_iter().filter_map(|pid| survivor::of(pid, state)).collect();
+    for one in &survivors {
+        say(&format!("process {} of an earlier run can't be ended", one.pid));
+    }
+    survivors
+}
+
+/// How a person is told of them.
+pub(crate) fn degraded(left: &[Survivor]) -> Option<Degraded> {
+    let pids: Vec<u32> = left.iter().map(|one| one.pid).collect();
     (!left.is_empty()).then(|| Degraded {
-        what: "leftovers of an earlier run".into(),
+        what: LEFTOVERS.into(),
         why: format!(
-            "processes {left:?} can't be ended (uninterruptible sleep, or another user's)"
+            "processes {pids:?} can't be ended (uninterruptible sleep, or another user's)"
         ),
         fix: "end them by hand, or restart the machine, before trusting that nothing runs twice"
             .into(),

@@ -34,6 +34,7 @@ mod snapshot;
 mod start;
 mod state_dir;
 mod stdio;
+pub mod survivor;
 mod takeover;
 
 pub use error::KeeperError;

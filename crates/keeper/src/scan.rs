@@ -13,9 +13,11 @@ use crate::wire::SPAWN_MARK_ENV;
 
 /// One process as `/proc` tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stat {
-    parent: u32,
-    zombie: bool,
+pub(crate) struct Stat {
+    pub(crate) parent: u32,
+    pub(crate) zombie: bool,
+    /// Clock ticks since the machine's start.
+    pub(crate) birth: u64,
 }
 
 /// Which processes to look for.
@@ -211,7 +213,7 @@ fn pids() -> impl Iterator<Item = u32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-fn stat(pid: u32) -> Option<Stat> {
+pub(crate) fn stat(pid: u32) -> Option<Stat> {
     parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
@@ -220,7 +222,9 @@ fn parse_stat(text: &str) -> Option<Stat> {
     let mut rest = text.get(text.rfind(')')? + 1..)?.split_ascii_whitespace();
     let state = rest.next()?;
     let parent = rest.next()?.parse().ok()?;
-    Some(Stat { parent, zombie: matches!(state, "Z" | "X") })
+    // The 22nd field; the rest begins with the third.
+    let birth = rest.nth(17)?.parse().ok()?;
+    Some(Stat { parent, zombie: matches!(state, "Z" | "X"), birth })
 }
 
 /// The parent of all kernel threads, which have no environment.
@@ -228,7 +232,7 @@ const KTHREADD: u32 = 2;
 
 /// What an environment says about the marker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Marked {
+pub(crate) enum Marked {
     Yes,
     No,
     /// Nothing in it: started without one, or in the middle of an exec.
@@ -237,7 +241,7 @@ enum Marked {
     Hidden,
 }
 
-fn marked(pid: u32, mark: &str, whole: bool) -> Marked {
+pub(crate) fn marked(pid: u32, mark: &str, whole: bool) -> Marked {
     let environment = match fs::read(format!("/proc/{pid}/environ")) {
         Err(_) => return Marked::Hidden,
         Ok(all) if all.is_empty() => return Marked::Empty,
@@ -266,8 +270,9 @@ mod tests {
 
     #[test]
     fn names_with_brackets_do_not_confuse() {
-        let stat = parse_stat("12 (a) (b) Z 7 1 1").unwrap();
-        assert_eq!(stat, Stat { parent: 7, zombie: true });
+        let stat =
+            parse_stat("12 (a) (b) Z 7 1 1 0 -1 8 9 10 11 12 13 14 15 16 20 0 1 0 4711 3").unwrap();
+        assert_eq!(stat, Stat { parent: 7, zombie: true, birth: 4711 });
         assert_eq!(parse_stat("12 (a"), None);
     }
 

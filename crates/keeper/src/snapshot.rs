@@ -40,6 +40,7 @@ pub(crate) fn table<'a>(keeper: &'a Keeper, fds: &mut Vec<BorrowedFd<'a>>) -> Ta
         api_fd: Some(keeper.api.as_raw_fd()),
         crash: keeper.daemon.crashes.told(),
         degraded,
+        survivors: keeper.survivors.clone(),
     }
 }
 

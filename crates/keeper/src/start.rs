@@ -46,7 +46,7 @@ pub fn run(options: KeeperOptions) -> Result<(), KeeperError> {
     let files = raise_files();
     let driver = cgroups(state);
     let adopting = table.is_some();
-    let stuck = if adopting { None } else { leftovers::end(state, &driver, pid) };
+    let left = if adopting { Vec::new() } else { leftovers::end(state, &driver, pid) };
     let api = match api {
         Some(api) => api,
         None => state_dir::listen(&dir)?,
@@ -81,7 +81,8 @@ pub fn run(options: KeeperOptions) -> Result<(), KeeperError> {
         ping: Ping::new(now),
         leaving: Leaving::No,
         notify: Notify::from_env(),
-        degraded: stuck.into_iter().collect(),
+        degraded: leftovers::degraded(&left).into_iter().collect(),
+        survivors: left,
     };
     if let Some(table) = table {
         say(&format!("taking over from keeper {}", table.keeper_pid));

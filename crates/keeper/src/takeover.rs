@@ -81,6 +81,7 @@ impl Keeper {
         }
         self.degraded
             .extend(table.degraded.into_iter().filter(|d| !self.driver.degraded().contains(d)));
+        self.survivors.extend(table.survivors);
         let told = ganger_sys::pidfd::exit_info_supported();
         let what = "exit codes of children started before the keeper was killed";
         if !self.degraded.iter().any(|known| known.what == what) {

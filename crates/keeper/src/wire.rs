@@ -14,7 +14,7 @@ pub use env::Env;
 pub use event::{Event, ExitReport, Held};
 pub use plan::{ChannelPlan, Output, Plan, Stdin};
 pub use request::{Request, Scope};
-pub use table::{ChildRow, Crash, HeldRow, Table};
+pub use table::{ChildRow, Crash, HeldRow, LEFTOVERS, Survivor, Table};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

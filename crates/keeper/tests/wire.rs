@@ -5,7 +5,7 @@ use ganger_core::logwire::{LogReply, LogTarget};
 use ganger_core::{End, InstanceId, InstanceKind, SignalSource, SpawnId, StateId, Stream, Usage};
 use ganger_keeper::wire::{
     ChannelPlan, ChildRow, Crash, Event, ExitReport, Held, HeldRow, Output, Plan, Request, Scope,
-    Stdin, Table, WIRE_VERSION, decode, encode,
+    Stdin, Survivor, Table, WIRE_VERSION, decode, encode,
 };
 use ganger_sandbox::{Degraded, Identity, Layer, Limits, Need, Profile, Report};
 use serde::Serialize;
@@ -148,6 +148,12 @@ fn table() -> Table {
         api_fd: Some(12),
         crash: Some(Crash { quick_failures: 5, last: End::Exited { code: 1 }, api_only: true }),
         degraded: report().degraded,
+        survivors: vec![Survivor {
+            pid: 13,
+            birth: 4711,
+            spawn: Some(SpawnId(5)),
+            instance: Some(InstanceId::new("images", 2)),
+        }],
     }
 }
 

@@ -73,6 +73,7 @@ async fn run(durability: Durability, kind: &str, count: usize, prefetch: u32) {
         claims: started.claims,
         specs: vec![spec],
         adopted: vec![],
+        survivors: vec![],
         resumed: vec![],
         around,
     };

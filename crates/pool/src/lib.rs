@@ -25,7 +25,7 @@ pub use dead::{DeadVerb, Death};
 pub use dispatcher::DispatchStats;
 pub use error::{PoolError, TaskError};
 pub use ganger_queue::Finished;
-pub use pools::{PoolParts, Pools};
+pub use pools::{PoolParts, Pools, StuckTask};
 pub use said::Heard;
 pub use schedules::{Fired, ScheduleError, ScheduleLook, ScheduleParts, Schedules};
 pub use spec::{OUTPUT_MAX, PoolSpec, Protocol, Recycle, WORKERS_MAX};

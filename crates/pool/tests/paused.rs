@@ -64,6 +64,7 @@ impl Scene {
             claims: started.claims,
             specs: vec![spec],
             adopted: vec![],
+            survivors: vec![],
             resumed: vec![],
             around,
         };

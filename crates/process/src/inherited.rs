@@ -55,6 +55,7 @@ impl Inherited {
             api_fd: None,
             crash: None,
             degraded: vec![],
+            survivors: vec![],
         };
         Self { mirror: Mirror::new(&table), table }
     }

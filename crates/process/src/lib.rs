@@ -21,6 +21,7 @@ mod processes;
 mod pump;
 mod revive;
 mod router;
+pub mod survivor;
 #[cfg(test)]
 mod tests;
 

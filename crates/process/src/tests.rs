@@ -177,6 +177,7 @@ fn table(held: Vec<HeldRow>, children: Vec<ChildRow>) -> Table {
         api_fd: None,
         crash: None,
         degraded: vec![],
+        survivors: vec![],
     }
 }
 

@@ -29,7 +29,7 @@ pub use queues::{Queue, QueueCounts, Queues};
 pub use retry::TaskRetry;
 pub use said::{Progress, TaskLogQuery, TaskWord};
 pub use schedules::{Fire, FireTime, NextFires, NextQuery, RunAnswer, Schedule, Schedules};
-pub use status::{DaemonStatus, Degraded, ProcessStatus, ScheduleSummary, Status};
+pub use status::{DaemonStatus, Degraded, ProcessStatus, STUCK_TASKS, ScheduleSummary, Status};
 pub use store::{StoreBackup, StoreCheck, StoreProblem, StoreRestore, StoreVacuum};
 pub use streams::{EventLine, LogLine};
 pub use tasks::{

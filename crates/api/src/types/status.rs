@@ -81,3 +81,6 @@ pub struct Degraded {
     /// How to get it.
     pub fix: String,
 }
+
+/// So [`Degraded::what`] begins where attempts are not run again because a process of an earlier run may still run them.
+pub const STUCK_TASKS: &str = "tasks that are not run again";

@@ -51,6 +51,13 @@ pub enum Cause {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         progress: Option<super::Progress>,
     },
+    /// Daemon and keeper died while it ran, and its process may live on: it is not run again before that has ended.
+    Stuck {
+        /// The worker's instance.
+        worker: String,
+        /// Processes of the earlier run that may run it.
+        pids: Vec<u32>,
+    },
     /// It is not time.
     Scheduled {
         /// When it is.

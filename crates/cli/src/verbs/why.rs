@@ -118,6 +118,15 @@ fn of_workers(cause: &Cause, queue: &str) -> String {
             let next = next_try_s.map(|s| format!(", next try in {}", span(s))).unwrap_or_default();
             format!("worker {worker} is {state}{reason}{next}")
         }
+        Cause::Stuck { worker, pids } => {
+            let pids: Vec<_> = pids.iter().map(u32::to_string).collect();
+            format!(
+                "it ran on {worker} when ganger died, and pid {} of that time may still run it; \
+                 it goes on once that has ended (`kill -9 {}`)",
+                pids.join(", "),
+                pids.join(" ")
+            )
+        }
         Cause::WorkerStuck { worker, reason } => {
             format!("worker {worker} can't be proven dead ({reason})")
         }
@@ -205,6 +214,7 @@ mod tests {
                 next_try_s: Some(Seconds(3.0)),
             },
             Cause::WorkerStuck { worker: "images#1".into(), reason: "pid 7".into() },
+            Cause::Stuck { worker: "images#1".into(), pids: vec![7, 8] },
             Cause::Busy { workers: 2, tasks: vec![holder], eta_s: None },
             Cause::Running {
                 worker: "images#1".into(),

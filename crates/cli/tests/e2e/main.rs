@@ -9,6 +9,7 @@ mod full_disk;
 mod run;
 mod services;
 mod store;
+mod survivors;
 mod tasks;
 mod why;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Path, State};
 use ganger_api::{Cause, Holder, Seconds, Timestamp, V1, Why};
-use ganger_pool::PoolFact;
+use ganger_pool::{PoolFact, StuckTask};
 use ganger_queue::why::{self, LimitOf};
 
 use super::error::Answer;
@@ -19,14 +19,18 @@ pub(crate) async fn why(State(app): State<App>, Path(id): Path<String>) -> Answe
     let task = found.task;
     let causes = ganger_pool::why::causes(&task, found.facts, &pools);
     let now = Timestamp::now();
-    let eta_s = eta(&causes, now);
+    let stuck = full.left.of(task.id).map(|stuck| {
+        let StuckTask { worker, pids, .. } = stuck;
+        vec![Cause::Stuck { worker: worker.to_string(), pids }]
+    });
+    let eta_s = if stuck.is_some() { None } else { eta(&causes, now) };
     Ok(Json(Why {
         v: V1,
         id: task.id,
         queue: task.queue.to_string(),
         kind: task.kind.as_deref().unwrap_or_default().to_owned(),
         state: task.state,
-        causes: causes.into_iter().map(|cause| shown(cause, now)).collect(),
+        causes: stuck.unwrap_or_else(|| causes.into_iter().map(|c| shown(c, now)).collect()),
         eta_s,
     }))
 }

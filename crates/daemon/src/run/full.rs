@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ganger_core::{InstanceKind, SpawnId};
+use ganger_keeper::wire::Survivor;
 use ganger_logs::LogReader;
 use ganger_pool::{PoolParts, Pools, ScheduleParts, Schedules};
 use ganger_process::{Child, Startup};
@@ -24,6 +25,7 @@ use crate::convert;
 use crate::desired::Desired;
 use crate::foreman::{self, Crew, Parts, Specs, pool_error};
 use crate::http::{self, Doors};
+use crate::left::Left;
 use crate::recorder::{Events, recorder};
 
 /// Owners end within milliseconds of their last handle; a commit on a slow disk may take seconds.
@@ -40,6 +42,8 @@ pub(crate) struct Ground {
     /// What adopted children are for.
     pub(crate) kinds: HashMap<SpawnId, InstanceKind>,
     pub(crate) listener: UnixListener,
+    /// Processes of an earlier run that the keeper could not end.
+    pub(crate) survivors: Vec<Survivor>,
 }
 
 impl Ground {
@@ -47,15 +51,16 @@ impl Ground {
     pub(super) fn take(base: Base, epoch: u32) -> Result<Self, DaemonError> {
         let Base { state_dir, keeper, inherited, about } = base;
         let kinds = inherited.table.children.iter().map(|row| (row.id, row.kind)).collect();
+        let survivors = inherited.table.survivors.clone();
         let mut startup = connect(keeper, inherited, epoch)?;
         let listener = listener(startup.api.take())?;
-        Ok(Self { state_dir, about, startup, kinds, listener })
+        Ok(Self { state_dir, about, startup, kinds, listener, survivors })
     }
 }
 
 /// Serves until everything is down or the keeper is gone.
 pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, DaemonError> {
-    let Ground { state_dir, about, startup, kinds, listener } = ground;
+    let Ground { state_dir, about, startup, kinds, listener, survivors } = ground;
     let Opened { writer, thread, readers, desired, resting } = opened;
     let (processes, mut held) = (startup.processes, startup.held);
     let mut tasks = JoinSet::new();
@@ -93,6 +98,7 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
         claims: work.claims,
         specs: specs.pools,
         adopted: workers,
+        survivors: survivors.clone(),
         resumed: resting.workers,
         around,
     };
@@ -117,7 +123,7 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
         .map_err(|source| DaemonError::System { what: "can't go on with schedules", source })?;
 
     let (end, ended) = watch::channel(false);
-    let (services, workers) = (supervised.snapshot, pools.snapshot());
+    let (services, workers, stuck) = (supervised.snapshot, pools.snapshot(), pools.stuck());
     let supervision = supervised.services.clone();
     let crew = Crew {
         services: supervised.services,
@@ -134,6 +140,7 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
         supervision,
         services,
         workers,
+        left: Left { survivors, stuck },
         tasks: work.tasks,
         schedules,
         events: events.clone(),

@@ -36,6 +36,27 @@ pub struct Table {
     /// What this machine or this keeper's history takes away.
     #[serde(default)]
     pub degraded: Vec<Degraded>,
+    /// Processes of an earlier run that could not be ended. Some may have ended since: number and birth say which.
+    #[serde(default)]
+    pub survivors: Vec<Survivor>,
+}
+
+/// What [`Table::degraded`] calls survivors.
+pub const LEFTOVERS: &str = "leftovers of an earlier run";
+
+/// A process of an earlier run that this keeper could not end: what it does may go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Survivor {
+    /// Its process id.
+    pub pid: u32,
+    /// When it was started, in clock ticks since the machine's start: tells it from a later one with the same number.
+    pub birth: u64,
+    /// The spawn that made it or its ancestor; `None` where its environment can't be read.
+    #[serde(default)]
+    pub spawn: Option<SpawnId>,
+    /// The place that spawn filled; `None` where its environment can't be read.
+    #[serde(default)]
+    pub instance: Option<InstanceId>,
 }
 
 /// One child.

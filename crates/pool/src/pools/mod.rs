@@ -3,12 +3,16 @@
 //! One owner task keeps the table of places (pool, slot) and starts and stops their owner tasks; what happens inside a place is
 //! that task's ([`crate::worker`], [`crate::command`]).
 
+mod fence;
 mod owner;
 mod scaling;
 mod takeover;
 
+pub use fence::StuckTask;
+
 use std::sync::Arc;
 
+use ganger_keeper::wire::Survivor;
 use ganger_process::Child;
 use ganger_supervise::{SlotResume, Snapshot, Surroundings};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -33,6 +37,8 @@ pub struct PoolParts {
     pub specs: Vec<PoolSpec>,
     /// Workers and commands of a former daemon whose instance name is a pool's, and those of pools that are gone.
     pub adopted: Vec<Child>,
+    /// Processes of an earlier run that the keeper could not end.
+    pub survivors: Vec<Survivor>,
     /// Where a former daemon left places without a process.
     pub resumed: Vec<SlotResume>,
     /// What instances share.
@@ -45,6 +51,7 @@ pub struct PoolParts {
 pub struct Pools {
     commands: mpsc::Sender<Ask>,
     view: watch::Receiver<Arc<Snapshot>>,
+    stuck: watch::Receiver<Arc<Vec<StuckTask>>>,
 }
 
 type Answer = oneshot::Sender<Result<(), PoolError>>;
@@ -76,15 +83,22 @@ impl Pools {
         }
         let (commands, asked) = mpsc::channel(COMMANDS);
         let (show, view) = watch::channel(Arc::default());
-        let owner = owner::Owner::begin(parts, asked, show).await?;
+        let (show_stuck, stuck) = watch::channel(Arc::default());
+        let owner = owner::Owner::begin(parts, asked, show, show_stuck).await?;
         tasks.spawn(owner.run());
-        Ok(Self { commands, view })
+        Ok(Self { commands, view, stuck })
     }
 
     /// Every worker of every pool.
     #[must_use]
     pub fn snapshot(&self) -> watch::Receiver<Arc<Snapshot>> {
         self.view.clone()
+    }
+
+    /// Attempts that are not run again as long as a process of an earlier run may still run them.
+    #[must_use]
+    pub fn stuck(&self) -> watch::Receiver<Arc<Vec<StuckTask>>> {
+        self.stuck.clone()
     }
 
     /// These are the pools from now on: new ones start, missing ones end, changed ones are replaced worker by worker once each
@@ -157,7 +171,7 @@ impl Pools {
 
 #[cfg(test)]
 pub(crate) fn gone_for_tests(claims: Claims) -> crate::attempt::FromWorker {
-    takeover::gone(claims.0)
+    takeover::gone(claims.0, takeover::UNSEEN)
 }
 
 /// What can be said of a pool without starting it.

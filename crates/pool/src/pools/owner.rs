@@ -11,8 +11,9 @@ use ganger_supervise::{Snapshot, Surroundings};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
+use super::fence::{self, Known, StuckTask};
 use super::scaling::{Look, Scaling};
-use super::takeover::{Left, Leftovers, gone};
+use super::takeover::{Left, Leftovers, UNSEEN, gone};
 use super::{Answer, Ask, PoolParts, Verb, check};
 use crate::command::{Runner, RunnerParts};
 use crate::dispatcher::{Msg, until};
@@ -55,8 +56,9 @@ impl Owner {
         parts: PoolParts,
         asked: mpsc::Receiver<Ask>,
         show: watch::Sender<Arc<Snapshot>>,
+        show_stuck: watch::Sender<Arc<Vec<StuckTask>>>,
     ) -> Result<Self, PoolError> {
-        let PoolParts { tasks, claims, specs, adopted, resumed, around } = parts;
+        let PoolParts { tasks, claims, specs, adopted, survivors, resumed, around } = parts;
         let (changed, rung) = mpsc::channel(1);
         let shared = Shared { around, tell: tasks.inbox.clone(), changed };
         let mut owner = Self {
@@ -71,7 +73,12 @@ impl Owner {
             scalers: BTreeMap::new(),
             looks: JoinSet::new(),
         };
-        let mut left = Leftovers::sort(adopted, claims.0, resumed);
+        let known: Vec<Known> = adopted.iter().map(Known::of).collect();
+        let (claims, stuck) = fence::part(claims.0, &survivors, &known, fence::hidden());
+        if !stuck.is_empty() {
+            owner.waits.spawn(fence::watch(stuck, owner.shared.clone(), show_stuck));
+        }
+        let mut left = Leftovers::sort(adopted, claims, resumed);
         for mut spec in specs {
             if let Some(rules) = spec.autoscale {
                 // Those that a former daemon had up go on.
@@ -154,7 +161,7 @@ impl Owner {
     async fn tell_gone(&self, claims: Vec<ganger_store::RunningRow>) {
         if !claims.is_empty() {
             // A closed inbox means shutdown.
-            let _ = self.shared.tell.send(Msg::Worker(gone(claims))).await;
+            let _ = self.shared.tell.send(Msg::Worker(gone(claims, UNSEEN))).await;
         }
     }
 
@@ -169,7 +176,7 @@ impl Owner {
             for child in children {
                 ganger_supervise::instance::dispose(child, told.clone()).await;
             }
-            let _ = tell.send(Msg::Worker(gone(claims))).await;
+            let _ = tell.send(Msg::Worker(gone(claims, UNSEEN))).await;
         });
     }
 

@@ -84,12 +84,13 @@ fn is_command(child: &Child) -> bool {
 }
 
 /// Claims whose process is gone, and nobody knows how: started ones are lost with it, buffered ones go back without a charge.
-pub(super) fn gone(claims: Vec<RunningRow>) -> FromWorker {
+/// `how` goes on where "worker images#2 (pid 7)" begins.
+pub(super) fn gone(claims: Vec<RunningRow>, how: &str) -> FromWorker {
     let report = |row: RunningRow| {
         let how = match row.started_at_ms {
             Some(_) => {
                 let (worker, pid) = (&row.worker, row.pid);
-                let text = format!("worker {worker} (pid {pid}) was gone when a new daemon looked");
+                let text = format!("worker {worker} (pid {pid}) {how}");
                 How::Lost(Box::new(AttemptError::new(text)))
             }
             None => How::Released,
@@ -108,8 +109,11 @@ pub(super) fn gone(claims: Vec<RunningRow>) -> FromWorker {
     }
 }
 
+/// How a process ended that a new daemon did not find.
+pub(super) const UNSEEN: &str = "was gone when a new daemon looked";
+
 /// `images#2` as an instance. A name without a slot can't be ours; it finds no place.
-fn place_of(worker: &str) -> InstanceId {
+pub(super) fn place_of(worker: &str) -> InstanceId {
     let (name, slot) = worker.rsplit_once('#').unwrap_or((worker, "0"));
     InstanceId::new(name, slot.parse().unwrap_or(0))
 }

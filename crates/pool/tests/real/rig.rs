@@ -147,6 +147,7 @@ impl Rig {
         let (members, tasks, pools, processes, told) = runtime.block_on(async {
             let mut members = JoinSet::new();
             let link = Link::connect(keeper).unwrap();
+            let survivors = table.survivors.clone();
             let inherited = Inherited::take(table).unwrap();
             let startup = Processes::start(link, inherited, writer.epoch());
             let mut notices = startup.notices;
@@ -168,6 +169,7 @@ impl Rig {
                 claims: started.claims,
                 specs,
                 adopted: startup.adopted,
+                survivors,
                 resumed: vec![],
                 around,
             };

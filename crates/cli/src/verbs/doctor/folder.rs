@@ -10,6 +10,7 @@ use ganger_api::SOCKET_NAME;
 use ganger_api::client::lock_is_held;
 
 use super::Check;
+use crate::link::session_at;
 use crate::place::Place;
 use crate::text;
 
@@ -21,6 +22,8 @@ const NO_ROOM: u64 = 16 << 20;
 const SLOW_SYNC: Duration = Duration::from_millis(20);
 /// Tries of fdatasync; their median is told.
 const SYNCS: usize = 9;
+/// A daemon answers within milliseconds; one that hangs is for `status` to tell of.
+const ANSWER: Duration = Duration::from_secs(2);
 
 pub(super) fn checks(place: &Place) -> Vec<Check> {
     let dir = &place.state_dir;
@@ -31,7 +34,7 @@ pub(super) fn checks(place: &Place) -> Vec<Check> {
     if dir.exists() {
         checks.push(private(dir));
         checks.push(socket(dir));
-        checks.push(leftovers(dir));
+        checks.push(leftovers(place));
     }
     checks
 }
@@ -137,10 +140,24 @@ fn socket(dir: &Path) -> Check {
     }
 }
 
-/// Processes with this folder's marker though no keeper lives: the next `up` ends them.
-fn leftovers(dir: &Path) -> Check {
+/// Processes with this folder's marker though no keeper lives: the next `up` ends them. Of those that it could not end, the
+/// daemon knows.
+fn leftovers(place: &Place) -> Check {
+    let dir = &place.state_dir;
     if lock_is_held(dir) {
-        return Check::ok("leftovers", "none: a keeper holds what runs");
+        let asked = session_at(place, async |client| {
+            let status = tokio::time::timeout(ANSWER, client.status()).await;
+            Ok(status.ok().and_then(Result::ok).map(|status| status.degraded).unwrap_or_default())
+        });
+        let told = asked.unwrap_or_default();
+        let (tasks, processes) = (ganger_api::STUCK_TASKS, ganger_keeper::wire::LEFTOVERS);
+        let starts = |one: &ganger_api::Degraded| one.what.starts_with(tasks);
+        let left = told.iter().find(|one| starts(one));
+        let left = left.or_else(|| told.iter().find(|one| one.what == processes)).cloned();
+        return match left {
+            Some(one) => Check::warn("leftovers", format!("{}: {}", one.what, one.why), one.fix),
+            None => Check::ok("leftovers", "none: a keeper holds what runs"),
+        };
     }
     let Ok(id) = std::fs::read_to_string(dir.join("state-id")) else {
         return Check::ok("leftovers", "none: nothing ran here yet");

@@ -87,6 +87,7 @@ fn ground(
         startup,
         kinds: HashMap::new(),
         listener: UnixListener::bind(socket).unwrap(),
+        survivors: vec![],
     };
     (keeper, ground)
 }
