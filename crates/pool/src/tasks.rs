@@ -177,9 +177,13 @@ impl Tasks {
     /// # Errors
     /// No such task, or the store can't be read.
     pub async fn why(&self, id: TaskId) -> Result<WhyTask, TaskError> {
+        // Read before the task: one that waits no more by then was let go of in the commit that ended its leader.
+        let leader = self.readers.run(move |r| r.leader(id)?.map_or(Ok(None), |id| r.task(id)));
+        let leader = leader.await?.filter(|leader| leader.ended_at_ms.is_none());
         let task = self.get(id).await?;
+        let leader = leader.filter(|_| task.state == TaskState::Scheduled).map(Box::new);
         let (reply, answer) = oneshot::channel();
-        self.tell(Msg::Why { task: Box::new(task.clone()), reply }).await?;
+        self.tell(Msg::Why { task: Box::new(task.clone()), leader, reply }).await?;
         let facts = answer.await.map_err(|_| TaskError::ShuttingDown)?;
         Ok(WhyTask { task, facts })
     }

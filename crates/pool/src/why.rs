@@ -53,8 +53,11 @@ pub struct PoolFact {
 #[must_use]
 pub fn causes(task: &TaskRow, facts: Facts, pools: &[PoolFact]) -> Vec<Cause> {
     let Facts { queue, workers, service, eta, going_down } = facts;
-    let ended = |cause: &Cause| matches!(cause, Cause::Finished { .. } | Cause::Running { .. });
-    if queue.iter().any(ended) {
+    // What holds the one it waits for is that one's matter.
+    let alone = |cause: &Cause| {
+        matches!(cause, Cause::Finished { .. } | Cause::Running { .. } | Cause::Follows { .. })
+    };
+    if queue.iter().any(alone) {
         return queue;
     }
     let lanes: u32 = workers.iter().map(|worker| worker.lanes).sum();

@@ -44,6 +44,17 @@ pub enum Cause {
         /// Why it failed.
         error: Option<String>,
     },
+    /// Another task with the same input is under way, whose result it waits for instead of running itself.
+    Follows {
+        /// Which.
+        leader: TaskId,
+        /// Where that one is in its life.
+        state: TaskState,
+        /// Where it runs.
+        by: Option<Holder>,
+        /// When it may have ended.
+        eta: Option<Duration>,
+    },
     /// Its queue hands out nothing.
     Paused {
         /// Since when; milliseconds since 1970.

@@ -95,6 +95,9 @@ pub trait StoreRead: Send + 'static {
     /// Tasks with a last moment that has come, at most `limit`.
     fn limits(&mut self, now_ms: u64, limit: usize) -> Result<Limits, StoreError>;
 
+    /// Whose result a task waits for, instead of running itself; `None`: nobody's.
+    fn leader(&mut self, id: TaskId) -> Result<Option<TaskId>, StoreError>;
+
     /// What is known of a queue's result cache.
     fn cache_stats(&mut self, queue: &str) -> Result<CacheStats, StoreError>;
 

@@ -74,6 +74,20 @@ pub enum Cause {
         /// Why it failed.
         error: Option<String>,
     },
+    /// Another task with the same input is under way. If that completes, this one completes with its result; if not, the
+    /// oldest of those that wait for it runs.
+    Follows {
+        /// Which.
+        leader: TaskId,
+        /// Where that one is in its life.
+        state: TaskState,
+        /// The worker's instance, where it runs.
+        worker: Option<String>,
+        /// When it began.
+        since: Option<Timestamp>,
+        /// When it may have ended.
+        eta_s: Option<Seconds>,
+    },
     /// Its queue hands out nothing.
     Paused {
         /// Since when.

@@ -69,6 +69,19 @@ fn sentence(cause: &Cause, queue: &str) -> String {
             let error = error.as_deref().unwrap_or("no error was given");
             format!("attempt {attempt} of {max} failed ({error}); the next is at {until}")
         }
+        Cause::Follows { leader, state, worker, since, eta_s } => {
+            let where_ = match (worker, since) {
+                (Some(worker), Some(since)) => {
+                    format!("runs on {worker} since {}{}", text::clock(since.0), about(*eta_s))
+                }
+                (Some(worker), None) => format!("waits in the buffer of {worker}"),
+                (None, _) => format!("is {state} (`ganger why {leader}` says what holds that one)"),
+            };
+            format!(
+                "it waits for the result of task {leader}, which has the same input and {where_}; it completes \
+                 with that result, and if there comes none, the oldest that waits for it runs"
+            )
+        }
         Cause::Paused { since, by } => {
             let since = since.map(|at| format!(" since {at}")).unwrap_or_default();
             match by.as_str() {
@@ -190,6 +203,20 @@ mod tests {
                 attempt: 2,
                 max: 5,
                 error: Some("no route to host".into()),
+            },
+            Cause::Follows {
+                leader: id,
+                state: TaskState::Running,
+                worker: Some("images#1".into()),
+                since: Some(Timestamp(1_795_341_600_000)),
+                eta_s: Some(Seconds(3.0)),
+            },
+            Cause::Follows {
+                leader: id,
+                state: TaskState::Retryable,
+                worker: None,
+                since: None,
+                eta_s: None,
             },
             Cause::Paused { since: None, by: "person".into() },
             Cause::Paused { since: None, by: "config".into() },

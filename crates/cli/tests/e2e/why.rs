@@ -22,6 +22,8 @@ queues = ["later", "flaky", "paused", "rated"]
 protocol = "command"
 command = ["sh", "-c", "case $(cat) in *flaky*) test -e healed || exit 3;; *gate*) cat gate > /dev/null;; esac; echo 1"]
 
+[queue.same]
+cache_ttl = "1h"
 [queue.whole]
 limits = { running = 1 }
 [queue.kinds]
@@ -29,7 +31,7 @@ limits = { kind.resize = 1 }
 [queue.keys]
 limits = { key = "who.tenant", per_key = 1 }
 [pool.gates]
-queues = ["whole", "kinds", "keys"]
+queues = ["whole", "kinds", "keys", "same"]
 protocol = "command"
 workers = 2
 command = ["sh", "-c", "read -r line; cat \"$(echo \"$line\" | sed 's/.*gate\":\"\\([a-z]*\\).*/\\1/')\" > /dev/null; echo 1"]
@@ -172,6 +174,49 @@ fn limits_are_held_by_somebody() {
         drop(hold(&pipe));
         completes(&it, &second);
     }
+}
+
+#[test]
+fn the_same_work_waits_for_the_one_under_way() {
+    let it = up(CONFIG);
+    let pipe = pipe(&it, "same");
+    let [leader, second, third] = [(); 3].map(|()| push(&it, &["same", r#"{"gate":"same"}"#]));
+    let gate = hold(&pipe);
+    for id in [&second, &third] {
+        let follows = cause(&it, id, "follows");
+        assert_eq!(
+            (&follows["leader"], &follows["state"]),
+            (&leader.as_str().into(), &"running".into())
+        );
+        assert_eq!(
+            why(&it, id)["causes"].as_array().map(Vec::len),
+            Some(1),
+            "nothing else holds it"
+        );
+    }
+    says(
+        &it,
+        &second,
+        &format!(
+            "it waits for the result of task {leader}, which has the same input and runs on gates#"
+        ),
+    );
+    // Without a result of the first, the second runs, and the third waits for that one.
+    let _ = it.ganger(&["task", "cancel", &leader]).with_code(0);
+    let _ = it.ganger(&["task", "wait", &leader, "--timeout", "60s"]);
+    drop(gate);
+    says(&it, &leader, "it is cancelled");
+    let gate = hold(&pipe);
+    assert_eq!(cause(&it, &third, "follows")["leader"], second.as_str());
+    says(&it, &second, "it runs on gates#");
+    drop(gate);
+    completes(&it, &second);
+    completes(&it, &third);
+    let _ = it.ganger(&["queue", "pause", "same"]).with_code(0);
+    let waits = push(&it, &["same", r#"{"gate":"other"}"#]);
+    let follower = push(&it, &["same", r#"{"gate":"other"}"#]);
+    assert_eq!(cause(&it, &follower, "follows")["state"], "available");
+    says(&it, &follower, &format!("`ganger why {waits}` says what holds that one"));
 }
 
 #[test]

@@ -137,9 +137,10 @@ section! {
         max_age: Time,
         /// How many tasks run at once and how often one starts. Default: no bounds.
         limits: QueueLimits,
-        /// Shares of turns of high, normal and low priorities. Default: { high = 80, normal = 15, low = 5 }.
+        /// Shares of turns of high, normal and low priorities, so that low keeps a floor; for another order set `strict`.
+        /// Default: { high = 80, normal = 15, low = 5 }.
         lanes: LaneWeights,
-        /// The largest priority always first, however long others wait. Default: false.
+        /// In place of `lanes`: the largest priority always first, however long others wait. Default: false.
         strict: bool,
         /// A larger payload is refused. Default: "1M".
         max_payload: Bytes,

@@ -54,7 +54,8 @@ fn eta(causes: &[why::Cause], now: Timestamp) -> Option<Seconds> {
     let until = |ms: u64| Some(Duration::from_millis(ms.saturating_sub(now.0)));
     let each = causes.iter().map(|cause| match cause {
         why::Cause::Scheduled { until_ms } | why::Cause::Retry { until_ms, .. } => until(*until_ms),
-        why::Cause::Limit { eta, .. }
+        why::Cause::Follows { eta, .. }
+        | why::Cause::Limit { eta, .. }
         | why::Cause::Ahead { eta, .. }
         | why::Cause::Busy { eta, .. } => *eta,
         why::Cause::Rate { wait, .. } | why::Cause::StoreHeld { wait, .. } => Some(*wait),
@@ -84,6 +85,13 @@ fn shown(cause: why::Cause, now: Timestamp) -> Cause {
         why::Cause::Retry { until_ms, attempt, max, error } => {
             Cause::Retry { until: Timestamp(until_ms), attempt, max, error }
         }
+        why::Cause::Follows { leader, state, by, eta } => Cause::Follows {
+            leader,
+            state,
+            worker: by.as_ref().map(|by| by.worker.to_string()),
+            since: by.and_then(|by| by.since_ms).map(Timestamp),
+            eta_s: seconds(eta),
+        },
         why::Cause::Paused { since_ms, by_config } => Cause::Paused {
             since: since_ms.map(Timestamp),
             by: if by_config { "config" } else { "person" }.to_owned(),

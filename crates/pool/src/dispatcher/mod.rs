@@ -123,6 +123,8 @@ pub(crate) enum Msg {
     /// Why a task does not run, as far as queues and workers know.
     Why {
         task: Box<TaskRow>,
+        /// Whose result it waits for.
+        leader: Option<Box<TaskRow>>,
         reply: oneshot::Sender<crate::why::Facts>,
     },
     /// What the running attempt of a task said, and its number.

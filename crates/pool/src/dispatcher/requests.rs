@@ -87,7 +87,9 @@ impl Dispatcher {
                 answer(reply, self.memory_list(&queue, state, limit));
             }
             Msg::Look { queue, reply } => answer(reply, self.look(queue.as_deref())),
-            Msg::Why { task, reply } => drop(reply.send(self.why(&task))),
+            Msg::Why { task, leader, reply } => {
+                drop(reply.send(self.why(&task, leader.as_deref())));
+            }
             Msg::Said { id, reply } => {
                 let said = self.engine.said_by(id).map(|(n, said)| (n, Box::new(said.clone())));
                 drop(reply.send(said));
@@ -259,7 +261,7 @@ impl Dispatcher {
         self.engine.config(ix).is_some_and(|c| c.durability == Durability::Memory)
     }
 
-    fn why(&self, task: &TaskRow) -> Facts {
+    fn why(&self, task: &TaskRow, leader: Option<&TaskRow>) -> Facts {
         // A queue that is no longer configured hands out nothing, and no pool takes from it.
         let Some(ix) = self.engine.queue(&task.queue) else { return Facts::default() };
         let takers = self.workers.values().filter(|row| row.queues.contains(&ix) && !row.leaving);
@@ -274,7 +276,10 @@ impl Dispatcher {
         let now = now();
         let held = workers.iter().filter_map(|worker| self.engine.eta(ix, &worker.holds, now));
         Facts {
-            queue: self.engine.why(ix, task, now),
+            queue: match leader {
+                Some(leader) => vec![self.engine.follows(ix, leader, now)],
+                None => self.engine.why(ix, task, now),
+            },
             eta: held.min(),
             service: self.engine.service_time(ix),
             going_down: self.draining.is_some(),

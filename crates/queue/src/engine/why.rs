@@ -62,6 +62,15 @@ impl Engine {
         causes
     }
 
+    /// That a task waits for the result of another one, as it was read a moment ago.
+    #[must_use]
+    pub fn follows(&self, ix: QueueIx, leader: &TaskRow, now: Now) -> Cause {
+        let by = self.running.get(&leader.id).map(holder);
+        let eta = by.as_ref().and_then(|by| self.eta(ix, std::slice::from_ref(by), now));
+        let state = by.as_ref().map_or(leader.state, |_| TaskState::Running);
+        Cause::Follows { leader: leader.id, state, by, eta }
+    }
+
     /// What a worker holds, begun first.
     #[must_use]
     pub fn held_by(&self, worker: u64) -> Vec<Holder> {

@@ -185,6 +185,11 @@ pub(crate) fn identical_tasks_run_once<S: Store>(open: &dyn Fn() -> S) {
     );
     assert_eq!(what(&applied), [(0, What::Follows(id(1))), (1, What::Follows(id(1)))]);
     assert_eq!(state(&store, 2), Some(TaskState::Scheduled));
+    let leaders = |store: &S| {
+        let mut reader = store.reader().unwrap();
+        [1, 2, 3, 4].map(|n| reader.leader(id(n)).unwrap().map(TaskId::raw))
+    };
+    assert_eq!(leaders(&store), [None, Some(1), Some(1), None]);
     assert_eq!(
         store.reader().unwrap().due(1 << 50, 10).unwrap().rows,
         [],
@@ -202,6 +207,7 @@ pub(crate) fn identical_tasks_run_once<S: Store>(open: &dyn Fn() -> S) {
         [id(2)],
         "the oldest takes over"
     );
+    assert_eq!(leaders(&store), [None, None, Some(2), None]);
     one(&mut store, vec![Op::Promote { id: id(2), queue: q(), seq: 20 }]);
     start(&mut store, 2);
     let applied = complete(&mut store, 2);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ganger_core::{TaskId, TaskState};
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::apply::Tx;
 use super::control::Fate;
@@ -14,6 +14,15 @@ use crate::control::{Caching, FOLLOWERS_MAX, Followed};
 
 /// Entries that one new result may push out; what is over the bound then goes with the next ones.
 const EVICT_MAX: i64 = 64;
+
+/// Whom a follower waits for.
+pub(super) fn leader_of(conn: &Connection, id: TaskId) -> rusqlite::Result<Option<TaskId>> {
+    let leader: Option<i64> = conn
+        .prepare_cached("SELECT leader FROM follower WHERE id = ?1")?
+        .query_row([id.raw()], |r| r.get(0))
+        .optional()?;
+    Ok(leader.and_then(TaskId::from_raw))
+}
 
 impl Tx<'_> {
     /// What the cache, or an identical task under way, has for a new task.
@@ -58,16 +67,6 @@ impl Tx<'_> {
         Ok(Fate::Plain)
     }
 
-    /// Whom a follower waits for.
-    pub(super) fn leader_of(&self, id: TaskId) -> rusqlite::Result<Option<TaskId>> {
-        let leader: Option<i64> = self
-            .conn
-            .prepare_cached("SELECT leader FROM follower WHERE id = ?1")?
-            .query_row([id.raw()], |r| r.get(0))
-            .optional()?;
-        Ok(leader.and_then(TaskId::from_raw))
-    }
-
     fn note(&self, queue: i64, what: &str, by: i64) -> rusqlite::Result<()> {
         self.conn
             .prepare_cached(&format!(
@@ -93,7 +92,7 @@ impl Tx<'_> {
         if let Some(result) = result {
             self.remember(queue, cache, id, ended_at, result)?;
         }
-        if let Some(leader) = self.leader_of(id)? {
+        if let Some(leader) = leader_of(self.conn, id)? {
             // A follower that was cancelled.
             self.conn.prepare_cached("DELETE FROM follower WHERE id = ?1")?.execute([id.raw()])?;
             self.conn

@@ -332,6 +332,10 @@ impl StoreRead for SqliteReader {
         reading!("looking for last moments", self.limits_now(now_ms, limit))
     }
 
+    fn leader(&mut self, id: TaskId) -> Result<Option<TaskId>, StoreError> {
+        reading!("reading whom a task waits for", super::cache::leader_of(&self.conn, id))
+    }
+
     fn cache_stats(&mut self, queue: &str) -> Result<CacheStats, StoreError> {
         reading!("reading a cache's figures", self.cache_stats_now(queue))
     }

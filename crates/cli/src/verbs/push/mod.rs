@@ -47,7 +47,7 @@ pub(crate) struct Args {
     /// What a bad line does: stop (nothing of its batch of 1,000 is pushed), or skip (it is told and left out)
     #[arg(long, requires = "lines", value_name = "WHAT", value_parser = on_error, default_value = "stop")]
     on_error: OnError,
-    /// high, normal, low or 0-255
+    /// high, normal, low or 0-255; turns go by weight so that low keeps a floor, unless the queue is `strict`
     #[arg(long)]
     priority: Option<Priority>,
     /// Not before this long from now
