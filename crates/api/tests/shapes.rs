@@ -3,8 +3,8 @@
 use ganger_api::error::ErrorBody;
 use ganger_api::*;
 use ganger_core::{
-    BreakerState, Durability, FailureCause, InstanceKind, InstanceState, Priority, Stream, TaskId,
-    TaskState,
+    BreakerState, Durability, FailureCause, GroupState, GroupStrategy, InstanceKind, InstanceState,
+    Priority, Stream, TaskId, TaskState,
 };
 use serde_json::value::RawValue;
 
@@ -56,6 +56,7 @@ fn status() {
         config_file: Some("/app/ganger.toml".into()),
         config_differs: true,
         schedules: None,
+        groups: vec![],
         degraded: vec![Degraded { what: "a".into(), why: "b".into(), fix: "c".into() }],
         api_only: None,
     };
@@ -89,7 +90,17 @@ fn store() {
 
 #[test]
 fn ps() {
-    shape("ps", &Instances { v: V1, instances: vec![instance()] });
+    let group = Group {
+        name: "api".into(),
+        strategy: GroupStrategy::RestForOne,
+        state: GroupState::Degraded,
+        reason: "optional `cache` has failed".into(),
+        members: vec![
+            GroupMember { name: "web".into(), optional: false },
+            GroupMember { name: "cache".into(), optional: true },
+        ],
+    };
+    shape("ps", &Instances { v: V1, instances: vec![instance()], groups: vec![group] });
 }
 
 #[test]

@@ -21,5 +21,6 @@ pub use priority::Priority;
 pub use task_backoff::TaskBackoff;
 pub use units::{Dur, DurRange, Size, UnitError};
 pub use words::{
-    BreakerState, Durability, FailureCause, InstanceKind, InstanceState, Stream, TaskState,
+    BreakerState, Durability, FailureCause, GroupState, GroupStrategy, InstanceKind, InstanceState,
+    Stream, TaskState,
 };

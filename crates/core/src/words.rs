@@ -83,6 +83,36 @@ words! {
 }
 
 words! {
+    /// What the restart of one member of a group means for the others.
+    #[derive(Default)]
+    GroupStrategy {
+        /// Nothing.
+        #[default]
+        OneForOne = "one-for-one",
+        /// All restart.
+        OneForAll = "one-for-all",
+        /// Those after it restart.
+        RestForOne = "rest-for-one",
+    }
+}
+
+words! {
+    /// How a group is.
+    GroupState {
+        /// Every member is stopped.
+        Stopped = "stopped",
+        /// A required member is on its way.
+        Starting = "starting",
+        /// Every member is up.
+        Running = "running",
+        /// Every required member is up or stopped by hand, and not every member is up.
+        Degraded = "degraded",
+        /// A required member has failed, or its breaker is open.
+        Failed = "failed",
+    }
+}
+
+words! {
     /// Where a task is in its life.
     TaskState {
         /// Waits for its time.

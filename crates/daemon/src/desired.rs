@@ -65,6 +65,7 @@ impl Default for Desired {
             queues: BTreeMap::new(),
             pools: BTreeMap::new(),
             schedules: BTreeMap::new(),
+            groups: BTreeMap::new(),
             supervision: crate::config::Supervision::default(),
         };
         Self {

@@ -22,5 +22,5 @@ pub use permit::{Ask, Permits};
 pub use policy::{Policy, Restart, StartLimit};
 
 pub use services::{ServiceError, Services};
-pub use spec::{Dependency, InstanceSpec, Ready, ReadyBy, ServiceSpec, Stop, Until};
-pub use view::{InstanceView, SlotResume, Snapshot, Told};
+pub use spec::{Dependency, GroupSpec, InstanceSpec, Ready, ReadyBy, ServiceSpec, Stop, Until};
+pub use view::{GroupView, InstanceView, SlotResume, Snapshot, Told};

@@ -1,8 +1,9 @@
 //! What one instance and one service are to be: fully resolved, nothing left to look up.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use ganger_core::{Backoff, CauseBackoffs, InstanceId, Priority};
+use ganger_core::{Backoff, CauseBackoffs, GroupStrategy, InstanceId, Priority};
 use ganger_keeper::wire::{Output, Plan, Scope};
 use serde::{Deserialize, Serialize};
 
@@ -128,6 +129,19 @@ pub struct Dependency {
     pub name: String,
     /// What must be true of it.
     pub until: Until,
+}
+
+/// One group of services and groups.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct GroupSpec {
+    /// Its name.
+    pub name: String,
+    /// What the restart of one member means for the others.
+    pub strategy: GroupStrategy,
+    /// Services and groups, in the order in which they start again.
+    pub members: Vec<String>,
+    /// Members whose failure makes the group degraded and touches no other.
+    pub optional: BTreeSet<String>,
 }
 
 /// One service.

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use ganger_core::{BreakerState, Event, FailureCause, InstanceId, InstanceKind, InstanceState};
+use ganger_core::{
+    BreakerState, Event, FailureCause, GroupState, GroupStrategy, InstanceId, InstanceKind,
+    InstanceState,
+};
 use ganger_process::ExitAck;
 use ganger_sandbox::Degraded;
 use serde::{Deserialize, Serialize};
@@ -98,11 +101,28 @@ impl SlotResume {
     }
 }
 
-/// Every instance, ordered by id.
+/// One group at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupView {
+    /// Its name.
+    pub name: String,
+    /// What the restart of one member means for the others.
+    pub strategy: GroupStrategy,
+    /// How it is.
+    pub state: GroupState,
+    /// Why it is not `running`; empty where nothing needs saying.
+    pub reason: String,
+    /// Its members, in order; true for optional ones.
+    pub members: Vec<(String, bool)>,
+}
+
+/// Every instance, ordered by id, and every group, by name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Snapshot {
     /// The instances.
     pub instances: Vec<Arc<InstanceView>>,
+    /// The groups.
+    pub groups: Vec<GroupView>,
 }
 
 impl Snapshot {

@@ -1,6 +1,8 @@
 //! Services, pools and their processes: `GET /instances`, `GET /services/{name}` and the verbs on them.
 
-use ganger_core::{BreakerState, FailureCause, InstanceKind, InstanceState};
+use ganger_core::{
+    BreakerState, FailureCause, GroupState, GroupStrategy, InstanceKind, InstanceState,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{LogLine, Seconds, Timestamp, V1};
@@ -12,6 +14,33 @@ pub struct Instances {
     pub v: V1,
     /// Ordered by name and slot.
     pub instances: Vec<Instance>,
+    /// Ordered by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<Group>,
+}
+
+/// Services that fail together and are seen together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// What the failure of one member means for the others.
+    pub strategy: GroupStrategy,
+    /// How it is.
+    pub state: GroupState,
+    /// Why it is not `running`; empty when there is nothing to say.
+    pub reason: String,
+    /// Services and groups, in the order in which they start again.
+    pub members: Vec<GroupMember>,
+}
+
+/// A member of a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupMember {
+    /// A service or group.
+    pub name: String,
+    /// Its failure makes the group `degraded` and touches no other.
+    pub optional: bool,
 }
 
 /// One process place.

@@ -23,7 +23,7 @@ pub use control::{
     Dedupe, DedupeConflict, DedupeUntil, DedupeUntilError, PriorityRequest, QueueCache,
 };
 pub use dead::{DeadDone, DeadEdit, DeadLetter, DeadPage, DeadQuery, DeadRequest};
-pub use instances::{Instance, Instances, ScaleRequest, Service, VerbAnswer};
+pub use instances::{Group, GroupMember, Instance, Instances, ScaleRequest, Service, VerbAnswer};
 pub use push::{OnError, PushQuery, Pushed, RefusedTask};
 pub use queues::{Queue, QueueCounts, Queues};
 pub use retry::TaskRetry;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Seconds, V1};
+use super::{Group, Seconds, V1};
 
 /// How ganger itself is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,6 +25,9 @@ pub struct Status {
     /// Schedules in short, when there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedules: Option<ScheduleSummary>,
+    /// Groups, ordered by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<Group>,
     /// What does not work as it should on this machine or in this state, each with the way out.
     pub degraded: Vec<Degraded>,
     /// Set when the daemon serves the API only, and why.

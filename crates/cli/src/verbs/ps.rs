@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use ganger_api::{Instance, Instances};
-use ganger_core::{BreakerState, InstanceState};
+use ganger_api::{Group, GroupMember, Instance, Instances};
+use ganger_core::{BreakerState, GroupState, InstanceState};
 
 use super::Json;
 use crate::error::{CliError, Kind};
@@ -38,8 +38,44 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<ExitCode, CliError> {
     let table = table(&all.instances, text::now_ms());
     let mut out = ui.out();
     out.line(&table.render(ui.width(), ui.data_is_coloured()))?;
+    if !all.groups.is_empty() && args.names.is_empty() {
+        out.line("")?;
+        out.line(&groups(&all.groups).render(ui.width(), ui.data_is_coloured()))?;
+    }
     out.done()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The table of groups.
+pub(super) fn groups(groups: &[Group]) -> Table {
+    let mut table = Table::new(&[
+        left("GROUP", 0),
+        left("STRATEGY", 3),
+        left("STATE", 0),
+        left("MEMBERS", 2),
+        left("REASON", 1),
+    ]);
+    for group in groups {
+        let tone = match group.state {
+            GroupState::Running => Tone::Plain,
+            GroupState::Stopped => Tone::Dim,
+            GroupState::Starting | GroupState::Degraded => Tone::Warn,
+            GroupState::Failed => Tone::Bad,
+        };
+        let optional = |member: &GroupMember| if member.optional { "?" } else { "" };
+        let members = group.members.iter().map(|m| format!("{}{}", m.name, optional(m)));
+        table.row(
+            tone,
+            vec![
+                group.name.clone(),
+                group.strategy.to_string(),
+                group.state.to_string(),
+                members.collect::<Vec<_>>().join(" "),
+                group.reason.clone(),
+            ],
+        );
+    }
+    table
 }
 
 fn choose(all: &mut Instances, names: &[Target]) -> Result<(), CliError> {
@@ -167,7 +203,7 @@ mod tests {
 
     #[test]
     fn unknown_names_are_not_found() {
-        let mut all = Instances { v: ganger_api::V1, instances: sample() };
+        let mut all = Instances { v: ganger_api::V1, instances: sample(), groups: vec![] };
         let error = choose(&mut all, &["wbe".parse().unwrap()]).unwrap_err();
         assert_eq!(error.code(), 4);
         choose(&mut all, &["web#2".parse().unwrap(), "cron".parse().unwrap()]).unwrap();

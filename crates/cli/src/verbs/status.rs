@@ -58,6 +58,11 @@ fn whole(status: &Status) -> String {
     if let Some(schedules) = &status.schedules {
         lines.push(summary(schedules));
     }
+    for group in &status.groups {
+        let why =
+            if group.reason.is_empty() { String::new() } else { format!(": {}", group.reason) };
+        lines.push(format!("group   {} ({}) {}{why}", group.name, group.strategy, group.state));
+    }
     if let Some(why) = &status.api_only {
         lines.push(format!("error   the daemon only answers: {why}"));
     }

@@ -12,6 +12,7 @@ mod checks;
 mod control;
 mod diagnostic;
 mod env_file;
+mod group;
 mod interpolate;
 mod limits;
 mod model;
@@ -33,6 +34,8 @@ use std::path::{Path, PathBuf};
 
 pub use checks::{NotExecutable, find_executable};
 pub use diagnostic::{ConfigErrors, Diagnostic, Severity};
+pub use group::Group;
+pub(crate) use group::specs as group_specs;
 pub use model::{
     Config, Control, Dead, DependsOn, History, Kill, Limits, LogRules, Pool, Program, Protocol,
     Queue, Ready, ReadyCheck, Restart, RestartOn, Retry, RetryOn, Service, SourceFile, Stop,

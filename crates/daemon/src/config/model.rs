@@ -9,6 +9,7 @@ use ganger_supervise::RestartRate;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::group::Group;
 use super::schedule::Schedule;
 
 /// All of it. Its JSON is what `apply` sends and the store keeps, so fields are only ever added, with defaults.
@@ -27,6 +28,9 @@ pub struct Config {
     /// By name.
     #[serde(default)]
     pub schedules: BTreeMap<String, Schedule>,
+    /// By name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub groups: BTreeMap<String, Group>,
     /// What holds for all services and workers together.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub supervision: Supervision,

@@ -55,6 +55,7 @@ pub(super) fn resolve(text: &str, walk: &mut Walk<'_>, sources: &mut Vec<SourceF
         queues: BTreeMap::new(),
         pools: BTreeMap::new(),
         schedules: BTreeMap::new(),
+        groups: BTreeMap::new(),
         supervision: super::model::Supervision::default(),
     }
 }

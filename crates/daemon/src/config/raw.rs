@@ -6,8 +6,8 @@ use super::restart::Restart;
 use super::retry::{RawDead, RawRetry};
 use super::schedule::{PriorityValue, RawSchedule};
 use super::values::{
-    Bytes, Command, Cores, Dependencies, DurabilityWord, EnvText, OneOrMany, ShellText, Signal,
-    Time, Workers,
+    Bytes, Command, Cores, Dependencies, DurabilityWord, EnvText, GroupStrategyWord, OneOrMany,
+    ShellText, Signal, Time, Workers,
 };
 use super::walk::{At, Key, Named, section};
 
@@ -22,6 +22,8 @@ section! {
         queue: Named<Queue>,
         /// Processes that take tasks.
         pool: Named<Pool>,
+        /// Services that fail together and are seen together.
+        group: Named<Group>,
         /// Tasks pushed at set times.
         schedule: Named<RawSchedule>,
         /// The daemon's own listener.
@@ -39,6 +41,19 @@ section! {
         restarts_per_second: u32,
         /// So many at once after a quiet time. Default: 200.
         restart_burst: u32,
+    }
+}
+
+section! {
+    /// Services that fail together and are seen together.
+    struct Group in "[group.*]" {
+        /// What the failure of one member means for the others: "one-for-one" (default) nothing, "one-for-all" all restart,
+        /// "rest-for-one" those after it in `members` restart.
+        strategy: GroupStrategyWord,
+        /// Services and other groups, in the order in which they start again; they make room in the reverse order.
+        members: Vec<At<String>>,
+        /// Members whose failure makes the group "degraded" and touches no other.
+        optional: Vec<At<String>>,
     }
 }
 

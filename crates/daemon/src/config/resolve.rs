@@ -58,6 +58,7 @@ pub(super) fn resolve(
         queues: BTreeMap::new(),
         pools: BTreeMap::new(),
         schedules: BTreeMap::new(),
+        groups: BTreeMap::new(),
         supervision: file
             .supervision
             .get()
@@ -88,6 +89,11 @@ pub(super) fn resolve(
         let schedule = super::schedule::resolve(name, &raw.value, &config.queues, walk);
         config.schedules.insert(name.value.clone(), schedule);
     }
+    for (name, group) in file.group.get().iter().flat_map(|named| &named.0) {
+        check_name(name, walk);
+        config.groups.insert(name.value.clone(), super::group::resolve(&group.value));
+    }
+    super::group::check(file.group.get(), &config, walk);
     super::checks::dependencies(&config, &spans, walk);
     config
 }

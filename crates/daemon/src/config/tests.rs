@@ -126,6 +126,64 @@ fn retry_rules_that_contradict_themselves() {
 }
 
 #[test]
+fn supervision_as_written() {
+    let folder = toml(
+        r#"
+        [supervision]
+        restarts_per_second = 20
+        [service.db]
+        command = "sleep 9"
+        priority = "high"
+        restart = { max = 3, breaker = "5s", healthy_after = "30s", backoff = { default = "1s..8s", oom = "10s..5m" } }
+        [service.web]
+        command = "sleep 9"
+        depends_on = { db = "started" }
+        [service.cache]
+        command = "sleep 9"
+        [group.site]
+        strategy = "rest-for-one"
+        members = ["db", "front"]
+        [group.front]
+        members = ["cache", "web"]
+        optional = ["cache"]
+        "#,
+    );
+    let config = folder.load("ganger.toml").unwrap().config;
+    insta::assert_json_snapshot!(
+        "supervision",
+        (&config.supervision, &config.groups, &config.services["db"].program.restart)
+    );
+    assert_eq!(config.services["db"].priority, ganger_core::Priority::HIGH);
+    assert!(crate::config::verify(&config).is_empty());
+}
+
+#[test]
+fn mistakes_in_groups() {
+    let folder = toml(
+        r#"
+        [supervision]
+        restarts_per_second = 0
+        restart_bursts = 3
+        [service.db]
+        command = "sleep 9"
+        restart = { backoff = { oem = "1s" } }
+        [service.web]
+        command = "sleep 9"
+        [group.a]
+        strategy = "one_for_all"
+        members = ["db", "wbe"]
+        optional = ["web"]
+        [group.b]
+        members = ["db", "c"]
+        [group.c]
+        members = ["b"]
+        [group.web]
+        "#,
+    );
+    insta::assert_snapshot!(folder.findings("ganger.toml"));
+}
+
+#[test]
 fn references() {
     insta::assert_snapshot!(
         toml(include_str!("../../tests/config/references.toml")).findings("ganger.toml")

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ganger_core::end::signal_number;
-use ganger_core::{Dur, DurRange, Durability, Size};
+use ganger_core::{Dur, DurRange, Durability, GroupStrategy, Size};
 use schemars::JsonSchema;
 use toml::de::DeValue;
 
@@ -153,6 +153,21 @@ pub(super) struct DurabilityWord(
 impl FromNode for DurabilityWord {
     fn from_node(node: &Node<'_>, walk: &mut Walk<'_>) -> Option<Self> {
         let words: Vec<_> = Durability::ALL.iter().map(|d| (d.as_str(), *d)).collect();
+        walk.word(node, &words).map(Self)
+    }
+}
+
+/// `one-for-one`, `one-for-all` or `rest-for-one`.
+#[derive(Debug, Clone, Copy, JsonSchema)]
+#[schemars(inline)]
+pub(super) struct GroupStrategyWord(
+    #[schemars(with = "String", extend("enum" = ["one-for-one", "one-for-all", "rest-for-one"]))]
+    pub(super) GroupStrategy,
+);
+
+impl FromNode for GroupStrategyWord {
+    fn from_node(node: &Node<'_>, walk: &mut Walk<'_>) -> Option<Self> {
+        let words: Vec<_> = GroupStrategy::ALL.iter().map(|word| (word.as_str(), *word)).collect();
         walk.word(node, &words).map(Self)
     }
 }

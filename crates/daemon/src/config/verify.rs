@@ -37,6 +37,11 @@ pub(crate) fn verify(config: &Config) -> Vec<String> {
             .filter(|name| config.services.contains_key(*name))
             .map(|name| format!("`{name}` is the name of a service and of a pool")),
     );
+    wrong.extend(
+        super::group::faults(config)
+            .into_iter()
+            .map(|(name, why)| format!("group `{name}`: {why}")),
+    );
     schedules(config, &mut wrong);
     references(config, &mut wrong);
     wrong

@@ -99,7 +99,6 @@ const LATER: &[&str] = &[
     "pipeline",
     "store",
     "cluster",
-    "group",
     "defaults",
     "notify_by",
     "auth",
@@ -114,7 +113,8 @@ const LATER: &[&str] = &[
 ];
 
 /// Sections by other names.
-const SECTIONS: [(&str, &str); 11] = [
+const SECTIONS: [(&str, &str); 12] = [
+    ("groups", "group"),
     ("schedules", "schedule"),
     ("cron", "schedule"),
     ("timer", "schedule"),

@@ -29,6 +29,10 @@ pub(super) fn changes(old: &Desired, new: &Desired, specs: &Specs) -> Vec<Change
     compare("schedule", &old.config.schedules, &now, &mut list, |name, now| {
         old.config.schedules.get(name) == Some(now)
     });
+    let now = new.config.groups.iter().map(|(name, group)| (name.as_str(), group)).collect();
+    compare("group", &old.config.groups, &now, &mut list, |name, now| {
+        old.config.groups.get(name) == Some(now)
+    });
     let now = by_name(&specs.pools, |spec: &PoolSpec| spec.name.as_str());
     compare("pool", &old.config.pools, &now, &mut list, |name, now| {
         Specs::pool(old, name).and_then(Result::ok).as_ref() == Some(now)

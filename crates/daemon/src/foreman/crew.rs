@@ -104,6 +104,8 @@ impl Crew {
         }
         let rate = new.supervision.restarts;
         self.restart_rate.send_if_modified(|old| std::mem::replace(old, rate) != rate);
+        let groups = crate::config::group_specs(&new.groups);
+        self.services.set_groups(groups).await.map_err(service_error)?;
         self.services.apply(specs.services, Vec::new()).await.map_err(service_error)?;
         self.pools.apply(specs.pools).await.map_err(pool_error)?;
         let schedules = self.schedules.configure(specs.schedules).await;

@@ -2,10 +2,12 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use ganger_api::{Instance, Instances, LogLine, Seconds, Service, Timestamp, V1};
+use ganger_api::{
+    Group, GroupMember, Instance, Instances, LogLine, Seconds, Service, Timestamp, V1,
+};
 use ganger_core::InstanceKind;
 use ganger_logs::{Query, ReadError};
-use ganger_supervise::InstanceView;
+use ganger_supervise::{GroupView, InstanceView};
 
 use super::error::{Answer, Fault, not_found};
 use super::logs::log_line;
@@ -18,7 +20,8 @@ const LAST_LINES: u64 = 10;
 const WAITS: &str = "its restart waits for its turn";
 
 pub(crate) async fn list(State(app): State<App>) -> Answer<Instances> {
-    Ok(Json(Instances { v: V1, instances: app.instances().await }))
+    let instances = app.instances().await;
+    Ok(Json(Instances { v: V1, instances, groups: groups(&app) }))
 }
 
 pub(crate) async fn one(State(app): State<App>, Path(name): Path<String>) -> Answer<Service> {
@@ -57,6 +60,21 @@ async fn last_lines(app: &App, name: &str) -> Result<Vec<LogLine>, Fault> {
     let lines = tokio::task::spawn_blocking(read).await;
     // A status without its last lines is still a status.
     Ok(lines.ok().and_then(Result::ok).unwrap_or_default())
+}
+
+/// Groups as they were published last; none while the daemon only answers.
+pub(crate) fn groups(app: &App) -> Vec<Group> {
+    let Ok(full) = app.full() else { return vec![] };
+    let member =
+        |(name, optional): &(String, bool)| GroupMember { name: name.clone(), optional: *optional };
+    let group = |view: &GroupView| Group {
+        name: view.name.clone(),
+        strategy: view.strategy,
+        state: view.state,
+        reason: view.reason.clone(),
+        members: view.members.iter().map(member).collect(),
+    };
+    full.services.borrow().groups.iter().map(group).collect()
 }
 
 /// A view as the API writes it.

@@ -104,6 +104,9 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
     };
     let pools = Pools::start(parts, &mut tasks).await;
     let pools = pools.map_err(|error| DaemonError::Resume(pool_error(error)))?;
+    let groups = crate::config::group_specs(&desired.config.groups);
+    // Who is gone for this is gone for the next call too, which says so.
+    let _gone = supervised.services.set_groups(groups).await;
     if let Err(error) = supervised.services.apply(specs.services, resting.services).await {
         // A daemon that ends for it would end again and again; one that says so can be given a better configuration.
         tracing::error!(%error, "can't go on with the services");

@@ -205,7 +205,7 @@ impl Owner {
         let mut instances: Vec<_> =
             views.filter_map(|place| place.handle.view.borrow().clone()).collect();
         instances.sort_by(|a, b| a.id.cmp(&b.id));
-        self.show.send_replace(Arc::new(Snapshot { instances }));
+        self.show.send_replace(Arc::new(Snapshot { instances, groups: vec![] }));
     }
 
     /// The owner task of a place has ended.

@@ -42,7 +42,6 @@ pub use handle::{InstanceHandle, InstanceNotice, Ticket, TicketError};
 pub use start::{Begin, Surroundings, dispose, start};
 
 pub(crate) use blob::same_process;
-#[cfg(test)]
 pub(crate) use record::wall_ms;
 
 pub(crate) use crate::ready::NOTIFY_PREFIX;

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use super::error::ServiceError;
 use super::owner::Owner;
 use crate::instance::{Surroundings, Ticket, TicketError};
-use crate::spec::ServiceSpec;
+use crate::spec::{GroupSpec, ServiceSpec};
 use crate::view::{SlotResume, Snapshot};
 
 /// Requests in flight: people and API clients, each waits for its answer.
@@ -60,6 +60,7 @@ pub(super) enum Ask {
     Stop { name: String, slot: Option<u32>, reply: Answer<GroupTicket> },
     Restart { name: String, slot: Option<u32>, reply: Answer<GroupTicket> },
     Scale { name: String, replicas: u32, reply: Answer<GroupTicket> },
+    Groups { specs: Vec<GroupSpec>, reply: oneshot::Sender<()> },
     Publish { reply: oneshot::Sender<()> },
     Shutdown { reply: oneshot::Sender<()> },
 }
@@ -108,6 +109,16 @@ impl Services {
         resume: Vec<SlotResume>,
     ) -> Result<Applied, ServiceError> {
         self.ask(|reply| Ask::Apply { specs, resume, reply }).await
+    }
+
+    /// Makes the groups those of `specs`, which have no [`group_faults`](super::group_faults). Nothing starts or stops by it.
+    ///
+    /// # Errors
+    /// The owner task is gone.
+    pub async fn set_groups(&self, specs: Vec<GroupSpec>) -> Result<(), ServiceError> {
+        let (reply, done) = oneshot::channel();
+        self.asks.send(Ask::Groups { specs, reply }).await.map_err(|_| ServiceError::Gone)?;
+        done.await.map_err(|_| ServiceError::Gone)
     }
 
     /// Starts a service or one of its slots. Past failures are forgotten.

@@ -10,11 +10,15 @@
 //!        gone ──► leaving: after its dependents, stop ──► logs retired, forgotten
 //! ```
 //!
+//! Restarts after a failure pass here as wishes ([`crate::permit`]): a group that restarts together keeps them until it
+//! is their turn, then they go on to the budget.
+//!
 //! A person's `start NAME` does not wait for dependencies: it is a later and more exact word than the file. Restarts
 //! after a failure do not wait either. `shutdown` is `leaving` for all, after which every request is refused.
 
 mod apply;
 mod error;
+mod groups;
 mod handle;
 mod order;
 mod owner;
@@ -22,6 +26,8 @@ mod publisher;
 mod service;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 pub use error::ServiceError;
+pub use groups::faults as group_faults;
 pub use handle::{Applied, GroupTicket, Services, Startup};

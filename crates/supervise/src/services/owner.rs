@@ -1,23 +1,25 @@
 //! The owner task of all services.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use ganger_core::InstanceId;
+use ganger_core::{BreakerState, InstanceId};
 use ganger_process::Child;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::error::ServiceError;
+use super::groups::Groups;
 use super::handle::{Answer, Ask, GroupTicket};
 use super::order::{Dependents, reached, waits_text};
 use super::publisher::Publisher;
 use super::service::{Leaving, Service, Slot};
 use crate::instance::{InstanceHandle, InstanceNotice, Surroundings};
+use crate::permit::{Ask as PermitAsk, Permits};
 use crate::spec::ServiceSpec;
-use crate::view::{InstanceView, Snapshot};
+use crate::view::{InstanceView, Snapshot, Told};
 
 /// Notices in flight; an instance keeps its own and joins superseded ones while this is full.
 const NOTICES: usize = 1_024;
@@ -35,20 +37,32 @@ pub(super) struct Owner {
     pub(super) tasks: JoinSet<()>,
     /// Tickets of slots that leave; false where the stop was overruled.
     stops: JoinSet<(InstanceId, bool)>,
-    publisher: Publisher,
+    pub(super) publisher: Publisher,
+    pub(super) groups: Groups,
+    wished: mpsc::Receiver<PermitAsk>,
+    /// Wishes for a restart that wait for their turn in a group.
+    pub(super) wishes: BTreeMap<InstanceId, PermitAsk>,
+    /// Where wishes go on to.
+    pub(super) budget: Permits,
+    /// Members of groups that make room.
+    pub(super) rooms: JoinSet<InstanceId>,
+    /// Group events that the recorder has not taken yet.
+    pub(super) telling: VecDeque<Told>,
     /// Set from `shutdown` on: whom to tell when all is at rest.
-    going_down: Option<Vec<oneshot::Sender<()>>>,
+    pub(super) going_down: Option<Vec<oneshot::Sender<()>>>,
 }
 
 impl Owner {
     pub(super) fn new(
-        around: Surroundings,
+        mut around: Surroundings,
         adopted: Vec<Child>,
         held: &mut BTreeMap<String, OwnedFd>,
         inbox: mpsc::Receiver<Ask>,
     ) -> (Self, watch::Receiver<Arc<Snapshot>>) {
         let (notices, noticed) = mpsc::channel(NOTICES);
         let (publisher, snapshot) = Publisher::new();
+        let (permits, wished) = Permits::channel();
+        let budget = std::mem::replace(&mut around.permits, permits);
         let mut owner = Self {
             around,
             inbox,
@@ -61,6 +75,12 @@ impl Owner {
             tasks: JoinSet::new(),
             stops: JoinSet::new(),
             publisher,
+            groups: Groups::default(),
+            wished,
+            wishes: BTreeMap::new(),
+            budget,
+            rooms: JoinSet::new(),
+            telling: VecDeque::new(),
             going_down: None,
         };
         owner.take_adopted(adopted, held);
@@ -77,13 +97,20 @@ impl Owner {
                     None => return,
                 },
                 Some((id, notice)) = self.noticed.recv() => self.on_notice(id, notice).await,
+                Some(ask) = self.wished.recv() => self.on_wish(ask).await,
+                Some(Ok(id)) = self.rooms.join_next() => self.on_room(id).await,
+                Ok(slot) = self.around.told.clone().reserve_owned(), if !self.telling.is_empty() => {
+                    if let Some(told) = self.telling.pop_front() {
+                        slot.send(told);
+                    }
+                }
                 Some(Ok((id, true))) = self.stops.join_next() => self.on_stopped(id).await,
                 Some(ended) = self.tasks.join_next() => {
                     if let Err(error) = ended && error.is_panic() {
                         tracing::error!(%error, "an instance's owner task broke");
                     }
                 }
-                () = at(due) => self.publisher.publish(),
+                () = at(due) => self.publish(),
             }
         }
     }
@@ -93,13 +120,13 @@ impl Owner {
         match ask {
             Ask::Shutdown { reply } => self.shutdown(reply).await,
             Ask::Publish { reply } => {
-                // What came before the question; what comes meanwhile is for the next one.
-                for _ in 0..self.noticed.len() {
-                    let Ok((id, notice)) = self.noticed.try_recv() else { break };
-                    self.on_notice(id, notice).await;
-                }
-                self.publisher.publish();
+                self.hear().await;
+                self.publish();
                 // Who no longer waits needs no answer.
+                answer(reply, ());
+            }
+            Ask::Groups { specs, reply } => {
+                self.set_groups(specs).await;
                 answer(reply, ());
             }
             Ask::Apply { reply, .. } if down => answer(reply, Err(ServiceError::GoingDown)),
@@ -128,6 +155,21 @@ impl Owner {
                 let scaled = self.scale(&name, replicas).await;
                 answer(reply, scaled);
             }
+        }
+    }
+
+    /// Takes what instances have said so far; what comes meanwhile is for later.
+    pub(super) async fn hear(&mut self) {
+        for _ in 0..self.noticed.len() {
+            let Ok((id, notice)) = self.noticed.try_recv() else { break };
+            self.on_notice(id, notice).await;
+        }
+    }
+
+    fn publish(&mut self) {
+        if self.publisher.is_dirty() {
+            let groups = self.look_at_groups();
+            self.publisher.publish(groups);
         }
     }
 
@@ -183,10 +225,14 @@ impl Owner {
         let slot = self.services.get_mut(&id.name).and_then(|s| s.slots.get_mut(&id.slot));
         let Some(slot) = slot else { return };
         slot.view = Some(Arc::clone(&view));
+        self.on_failures(&id, view.crashes, view.breaker == BreakerState::Open);
         self.publisher.set(view);
         let names: Vec<String> = self.dependents.on(&id.name).cloned().collect();
         for name in names {
             self.start_if_met(&name).await;
+        }
+        if self.groups.is_busy() || !self.wishes.is_empty() {
+            self.take_turns().await;
         }
     }
 
@@ -316,11 +362,12 @@ impl Owner {
 
     fn settle_shutdown(&mut self) {
         let done = self.services.values().all(Service::gone);
-        if let Some(waiting) = self.going_down.as_mut().filter(|_| done) {
-            self.publisher.publish();
-            for reply in waiting.drain(..) {
-                answer(reply, ());
-            }
+        if !done || self.going_down.is_none() {
+            return;
+        }
+        self.publish();
+        for reply in self.going_down.iter_mut().flat_map(|waiting| waiting.drain(..)) {
+            answer(reply, ());
         }
     }
 

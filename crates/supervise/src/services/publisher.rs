@@ -8,7 +8,7 @@ use ganger_core::InstanceId;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::view::{InstanceView, Snapshot};
+use crate::view::{GroupView, InstanceView, Snapshot};
 
 /// A snapshot copies one pointer per instance: with a thousand instances coming up at once this makes fifty copies a
 /// second and not one per event. A person does not see 20 ms.
@@ -16,6 +16,7 @@ const EVERY: Duration = Duration::from_millis(20);
 
 pub(super) struct Publisher {
     views: BTreeMap<InstanceId, Arc<InstanceView>>,
+    groups: Vec<GroupView>,
     sender: watch::Sender<Arc<Snapshot>>,
     last: Option<Instant>,
     dirty: bool,
@@ -24,7 +25,10 @@ pub(super) struct Publisher {
 impl Publisher {
     pub(super) fn new() -> (Self, watch::Receiver<Arc<Snapshot>>) {
         let (sender, receiver) = watch::channel(Arc::new(Snapshot::default()));
-        (Self { views: BTreeMap::new(), sender, last: None, dirty: false }, receiver)
+        (
+            Self { views: BTreeMap::new(), groups: vec![], sender, last: None, dirty: false },
+            receiver,
+        )
     }
 
     pub(super) fn set(&mut self, view: Arc<InstanceView>) {
@@ -36,18 +40,34 @@ impl Publisher {
         self.dirty |= self.views.remove(id).is_some();
     }
 
+    /// Something other than a view has changed.
+    pub(super) fn touch(&mut self) {
+        self.dirty = true;
+    }
+
+    /// A group as it was published last.
+    pub(super) fn group(&self, name: &str) -> Option<&GroupView> {
+        self.groups.iter().find(|group| group.name == name)
+    }
+
+    /// Something waits to be published.
+    pub(super) const fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
     /// When the next publication is due.
     pub(super) fn due(&self) -> Option<Instant> {
         self.dirty.then(|| self.last.map_or_else(Instant::now, |last| last + EVERY))
     }
 
     /// Publishes what has changed.
-    pub(super) fn publish(&mut self) {
+    pub(super) fn publish(&mut self, groups: Vec<GroupView>) {
         if self.dirty {
+            self.groups.clone_from(&groups);
             self.dirty = false;
             self.last = Some(Instant::now());
             let instances = self.views.values().cloned().collect();
-            self.sender.send_replace(Arc::new(Snapshot { instances }));
+            self.sender.send_replace(Arc::new(Snapshot { instances, groups }));
         }
     }
 }

@@ -31,13 +31,15 @@ pub(super) struct Slot {
     pub(super) waiting: bool,
     /// It is forgotten once it is stopped.
     pub(super) leaving: bool,
+    /// Failures of it that its group has heard of.
+    pub(super) crashes: u64,
     /// The stop of its leaving is done. Views can be old; the stop's ticket can't.
     pub(super) stopped: bool,
 }
 
 impl Slot {
     pub(super) const fn new(handle: InstanceHandle, waiting: bool, leaving: bool) -> Self {
-        Self { handle, view: None, waiting, leaving, stopped: false }
+        Self { handle, view: None, waiting, leaving, crashes: 0, stopped: false }
     }
 
     /// No process, and none will come by itself, though one was wanted.

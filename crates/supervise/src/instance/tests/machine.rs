@@ -425,7 +425,8 @@ fn what_may_live_on_is_not_started_again() {
 /// One long story without shrinking: 20,000 moves, or as many as `GANGER_STEPS` says (a million takes seconds in release).
 #[test]
 fn a_long_life_of_random_crashes() {
-    let steps = std::env::var("GANGER_STEPS").ok().and_then(|n| n.parse().ok()).unwrap_or(20_000);
+    let steps =
+        std::env::var("GANGER_STEPS").ok().and_then(|n| n.parse().ok()).unwrap_or(20_000_u64);
     let seed = fastrand::u64(..);
     let mut random = fastrand::Rng::with_seed(seed);
     let limit = StartLimit { max: 4, within: SECOND * 60, breaker: SECOND * 60 };
@@ -452,6 +453,7 @@ fn a_long_life_of_random_crashes() {
         let done = world.play(next.clone());
         assert!(done.is_ok(), "step {step} of seed {seed}, {next:?}: {done:?}");
     }
+    assert!(world.machine.crashes() > steps / 200, "a quiet life shows nothing");
 }
 
 #[test]
