@@ -1,8 +1,11 @@
-//! Test kit (dev-dependency only): fake keeper, hostile child programs, temporary daemons.
+//! Test kit (dev-dependency only): fake keeper, hostile child programs, temporary daemons, test binaries that are keeper and
+//! daemon too.
 
+pub mod cases;
 pub mod daemon;
 pub mod fake_keeper;
 pub mod hostile;
+pub mod roles;
 
 pub use daemon::TempDaemon;
 pub use fake_keeper::{Act, FakeKeeper, FakeLink, Lives, OnTerm};

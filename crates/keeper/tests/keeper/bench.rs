@@ -15,7 +15,7 @@ use ganger_keeper::wire::{
 use ganger_sys::frame::{FrameReader, FrameWriter, Progress};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::roles::{self, SOCKET_ENV};
+use ganger_testkit::roles::{self, Handed, SOCKET_ENV};
 
 /// Longer than anything here takes on a busy machine; reaching it is a failure.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -40,9 +40,7 @@ pub(crate) struct Daemon {
 
 /// Waits for readiness; panics when it does not come.
 pub(crate) fn wait(fd: impl AsFd, what: &str) {
-    let timeout = Timespec::try_from(PATIENCE).unwrap();
-    let ready = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&timeout)).unwrap();
-    assert!(ready > 0, "nothing within {PATIENCE:?}: {what}");
+    roles::wait(fd, PATIENCE, what);
 }
 
 impl Bench {
@@ -77,24 +75,13 @@ impl Bench {
 
     /// The next daemon that the keeper starts, greeted.
     pub(crate) fn daemon(&self) -> Daemon {
-        wait(&self.listener, "a daemon");
-        let (relay, _) = self.listener.accept().unwrap();
-        let mut reader = FrameReader::new();
-        let frame = loop {
-            wait(&relay, "the daemon's table");
-            reader.read(&relay).unwrap();
-            if let Some(frame) = reader.next_frame().unwrap() {
-                break frame;
-            }
-        };
-        let at = frame.body.iter().position(|byte| *byte == b'\n').unwrap();
-        let mut fds = frame.fds.into_iter();
+        let Handed { pid, table, keeper, fds, relay } = roles::next_relay(&self.listener, PATIENCE);
         let mut daemon = Daemon {
-            pid: std::str::from_utf8(&frame.body[..at]).unwrap().parse().unwrap(),
-            table: decode("the table", &frame.body[at + 1..]).unwrap(),
+            pid,
+            table,
             _relay: relay,
-            socket: fds.next().unwrap(),
-            inherited: fds.collect(),
+            socket: keeper,
+            inherited: fds,
             reader: FrameReader::new(),
             writer: FrameWriter::new(),
             early: VecDeque::new(),

@@ -4,7 +4,7 @@ mod holding;
 mod spawning;
 mod trees;
 
-use crate::harness::Case;
+use ganger_testkit::cases::Case;
 
 pub(crate) const ALL: &[Case] = &[
     ("a_child_runs_is_told_and_acknowledged", spawning::runs_and_ends),

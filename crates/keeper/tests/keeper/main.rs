@@ -10,18 +10,17 @@
 
 mod bench;
 mod cases;
-mod harness;
 mod roles;
 
 fn main() -> std::process::ExitCode {
     let args: Vec<String> = std::env::args().collect();
     match args.get(1).map(String::as_str) {
-        Some("role:keeper") => roles::keeper(),
-        Some("role:relay") => roles::relay(),
+        Some("role:keeper") => ganger_testkit::roles::keeper(),
+        Some("role:relay") => ganger_testkit::roles::relay(),
         Some("role:logger") => roles::logger(),
         Some("role:hostile") => {
             ganger_testkit::hostile::run(&args[2], &args[1..3], &args[3..]).unwrap()
         }
-        _ => harness::main(&args, cases::ALL),
+        _ => ganger_testkit::cases::run(&args, cases::ALL),
     }
 }

@@ -1,94 +1,20 @@
-//! The other processes of a test: keeper, daemon and logger.
+//! The logger of a test.
 
 use std::collections::HashMap;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
 use ganger_core::Stream;
 use ganger_core::logwire::{LogReply, LogRequest};
-use ganger_keeper::wire::{KEEPER_FD_ENV, LOGGER_FD_ENV, TABLE_FD_ENV, Table, decode, encode};
-use ganger_keeper::{Helper, KeeperOptions};
-use ganger_sys::adopt_fd;
+use ganger_keeper::wire::{LOGGER_FD_ENV, decode, encode};
 use ganger_sys::frame::{FrameReader, FrameWriter, Progress};
+use ganger_testkit::roles::inherited;
 use rustix::event::{PollFd, PollFlags, poll};
-
-/// Where the relay finds the test.
-pub(crate) const SOCKET_ENV: &str = "TEST_SOCKET";
-
-/// This binary in another role.
-pub(crate) fn helper(role: &str) -> Helper {
-    let program = std::env::current_exe().unwrap().to_str().unwrap().to_owned();
-    Helper { argv: vec![program.clone(), format!("role:{role}")], program }
-}
-
-/// `role:keeper STATE_DIR [adopted fd]`
-pub(crate) fn keeper() -> ExitCode {
-    let args: Vec<String> = std::env::args().collect();
-    let adopt = args.get(3).map(|fd| adopt_fd(fd.parse().unwrap()).unwrap());
-    let daemon = match std::env::var("TEST_DAEMON") {
-        Ok(program) => Helper { argv: vec![program.clone()], program },
-        Err(_) => helper("relay"),
-    };
-    let options = KeeperOptions {
-        state_dir: args[2].clone().into(),
-        foreground: false,
-        adopt,
-        logger: helper("logger"),
-        daemon,
-    };
-    match ganger_keeper::run(options) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "{error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn number(name: &str) -> i32 {
-    std::env::var(name).unwrap().parse().unwrap()
-}
-
-/// The daemon: hands everything it was born with to the test and lives until the test hangs up.
-pub(crate) fn relay() -> ExitCode {
-    let keeper = adopt_fd(number(KEEPER_FD_ENV)).unwrap();
-    let mut file = std::fs::File::from(adopt_fd(number(TABLE_FD_ENV)).unwrap());
-    let mut body = Vec::new();
-    file.read_to_end(&mut body).unwrap();
-    let table: Table = decode("the table", &body).unwrap();
-    let mut fds = vec![keeper];
-    for number in numbers(&table) {
-        fds.push(adopt_fd(number).unwrap());
-    }
-    let Ok(mut test) = UnixStream::connect(std::env::var(SOCKET_ENV).unwrap()) else {
-        // The test is over.
-        return ExitCode::SUCCESS;
-    };
-    let mut writer = FrameWriter::new();
-    let frame = format!("{}\n", std::process::id()).into_bytes();
-    writer.push(&[frame, body].concat(), fds).unwrap();
-    while writer.write(&test).unwrap() == Progress::Blocked {
-        poll(&mut [PollFd::new(&test, PollFlags::OUT)], None).unwrap();
-    }
-    let _ = test.read(&mut [0]);
-    ExitCode::SUCCESS
-}
-
-/// Every descriptor of a table, in a fixed order.
-pub(crate) fn numbers(table: &Table) -> Vec<i32> {
-    let of_child = |row: &ganger_keeper::wire::ChildRow| {
-        [row.pidfd, row.channel, row.stdin, row.stdout, row.stderr]
-    };
-    let children = table.children.iter().flat_map(of_child).flatten();
-    let held = table.held.iter().map(|row| row.fd);
-    children.chain(held).chain(table.lock_fd).chain(table.api_fd).collect()
-}
 
 /// A logger of few words: bytes go to `DIR/NAME.SLOT.STREAM`.
 pub(crate) fn logger() -> ExitCode {
-    let control = adopt_fd(number(LOGGER_FD_ENV)).unwrap();
+    let control = inherited(LOGGER_FD_ENV);
     let (mut reader, mut writer) = (FrameReader::new(), FrameWriter::new());
     let mut pipes: HashMap<(String, u32, Stream), OwnedFd> = HashMap::new();
     let mut dir = String::new();

@@ -6,7 +6,7 @@ mod size;
 mod takeover;
 mod trouble;
 
-use crate::harness::Case;
+use ganger_testkit::cases::Case;
 
 pub(crate) const ALL: &[Case] = &[
     ("an_unmodified_fork_script_is_a_worker", kinds::fork_script),

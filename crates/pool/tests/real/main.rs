@@ -9,17 +9,21 @@
 )]
 
 mod cases;
-mod harness;
 mod rig;
-mod roles;
 mod scripts;
+
+use ganger_testkit::roles;
 
 fn main() -> std::process::ExitCode {
     let args: Vec<String> = std::env::args().collect();
     match args.get(1).map(String::as_str) {
         Some("role:keeper") => roles::keeper(),
         Some("role:relay") => roles::relay(),
-        Some("role:logger") => roles::logger(),
-        _ => harness::main(&args, cases::ALL),
+        Some("role:logger") => {
+            let wire = roles::inherited(ganger_keeper::wire::LOGGER_FD_ENV);
+            ganger_logs::mover::run(wire).unwrap();
+            std::process::ExitCode::SUCCESS
+        }
+        _ => ganger_testkit::cases::run(&args, cases::ALL),
     }
 }

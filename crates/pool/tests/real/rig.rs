@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ganger_core::logwire::LogTarget;
 use ganger_core::{Backoff, Durability, InstanceId, InstanceKind};
-use ganger_keeper::wire::{Output, Plan, Table, decode};
+use ganger_keeper::wire::{Output, Plan, Table};
 use ganger_logs::read::LogReader;
 use ganger_pool::{Parts, PoolParts, PoolSpec, Pools, Tasks};
 use ganger_process::{Inherited, Link, Processes};
@@ -18,13 +18,13 @@ use ganger_queue::{QueueConfig, RetryRules};
 use ganger_store::writer::WriterThread;
 use ganger_store::{Readers, SqliteOptions, SqliteStore, Store as _, Writer};
 use ganger_supervise::{InstanceSpec, Surroundings, Told};
-use ganger_sys::frame::FrameReader;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::roles::{SOCKET_ENV, helper, numbers};
+use ganger_testkit::roles::{
+    Handed, SOCKET_ENV, helper, next_relay, numbers, readable_within, wait,
+};
 
 /// Longer than anything here takes on a busy machine; reaching it is a failure.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -49,15 +49,6 @@ pub(crate) struct Daemon {
     /// Whoever lives inside.
     _members: JoinSet<()>,
     _relay: UnixStream,
-}
-
-fn wait_readable(fd: impl std::os::fd::AsFd, what: &str) {
-    assert!(readable_within(fd, PATIENCE), "nothing within {PATIENCE:?}: {what}");
-}
-
-fn readable_within(fd: impl std::os::fd::AsFd, limit: Duration) -> bool {
-    let timeout = Timespec::try_from(limit).unwrap();
-    poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&timeout)).unwrap() > 0
 }
 
 impl Rig {
@@ -101,7 +92,7 @@ impl Rig {
         let events = inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE;
         inotify::add_watch(&watch, self.dir.path(), events).unwrap();
         while self.lines(name).len() < n {
-            wait_readable(&watch, name);
+            wait(&watch, PATIENCE, name);
             let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
             let mut reader = inotify::Reader::new(&watch, &mut buffer);
             reader.next().unwrap();
@@ -110,19 +101,7 @@ impl Rig {
 
     /// The stand-in that the keeper starts next: the keeper's socket and what is inherited.
     fn next_daemon(&self) -> (UnixStream, OwnedFd, Table) {
-        wait_readable(&self.listener, "a daemon");
-        let (relay, _) = self.listener.accept().unwrap();
-        let mut reader = FrameReader::new();
-        let frame = loop {
-            wait_readable(&relay, "the daemon's table");
-            reader.read(&relay).unwrap();
-            if let Some(frame) = reader.next_frame().unwrap() {
-                break frame;
-            }
-        };
-        let mut table: Table = decode("the table", &frame.body).unwrap();
-        let mut fds = frame.fds.into_iter();
-        let keeper = fds.next().unwrap();
+        let Handed { mut table, keeper, fds, relay, .. } = next_relay(&self.listener, PATIENCE);
         for (number, fd) in numbers(&mut table).into_iter().zip(fds) {
             // Each number is adopted once in a process's life; a real daemon has one life only.
             let floor = FRESH.fetch_add(1, Ordering::Relaxed);

@@ -14,12 +14,10 @@ use ganger_supervise::{
     Dependency, InstanceSpec, Ready, ReadyBy, ServiceSpec, Services, Snapshot, Surroundings, Told,
     Until, services,
 };
+use ganger_testkit::roles::SOCKET_ENV;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
-
-/// Where the daemon finds the test.
-pub(crate) const SOCKET_ENV: &str = "TEST_SOCKET";
 
 pub(crate) fn run() -> ExitCode {
     let (keeper, inherited) = Inherited::from_env().unwrap();

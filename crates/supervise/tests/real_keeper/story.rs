@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::daemon::SOCKET_ENV;
+use ganger_testkit::roles::SOCKET_ENV;
 
 /// Nothing here takes longer on any machine that can run it.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -8,7 +8,7 @@ use ganger_core::{End, SpawnId};
 use ganger_keeper::wire::{Event, Held, Output, Plan, Request, Table, encode};
 
 use crate::bench::{Bench, Daemon, hostile, processes_with, read_some, shell, wait};
-use crate::roles;
+use ganger_testkit::roles;
 
 fn logged(plan: Plan) -> Plan {
     let name = plan.instance.name.clone();
@@ -91,7 +91,7 @@ pub(crate) fn logger_replaced() {
 
 /// As a daemon does it: a table of everything it has, and a keeper that takes it over.
 fn revive(bench: &mut Bench, daemon: &Daemon, fds: Vec<(Table, Vec<OwnedFd>)>) {
-    let (table, fds) = fds.into_iter().next().unwrap();
+    let (mut table, fds) = fds.into_iter().next().unwrap();
     let memfd = rustix::fs::memfd_create("table", rustix::fs::MemfdFlags::empty()).unwrap();
     std::io::Write::write_all(
         &mut std::fs::File::from(memfd.try_clone().unwrap()),
@@ -101,7 +101,7 @@ fn revive(bench: &mut Bench, daemon: &Daemon, fds: Vec<(Table, Vec<OwnedFd>)>) {
     for fd in &fds {
         rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty()).unwrap();
     }
-    assert_eq!(roles::numbers(&table).len(), fds.len());
+    assert_eq!(roles::numbers(&mut table).len(), fds.len());
     let _ = daemon;
     bench.start(&[], &[memfd.as_raw_fd().to_string()]);
 }
