@@ -1,5 +1,7 @@
 //! The dispatcher over a real store, with workers that are only channels.
 
+mod words;
+
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 

@@ -110,6 +110,35 @@ fn a_timeout_is_reported_only_when_the_worker_let_go() {
 }
 
 #[test]
+fn words_belong_to_one_attempt_and_go_with_its_end() {
+    let clock = Clock(Instant::now());
+    let mut load = load(2, usize::MAX);
+    load.take([task(1), task(2), task(3)]);
+    assert!(!load.says(id(1), None, |s| s.log("not sent", 0)));
+    load.send(clock.at(0), |t| t.id != id(2));
+    assert!(load.says(id(1), Some(token(1)), |s| s.log("a", 1)));
+    assert!(load.says(id(2), None, |s| s.progress("5", None, 1)));
+    // Of an earlier attempt, of nobody's, of what was not sent.
+    assert!(!load.says(id(1), Some(token(9)), |s| s.log("stale", 1)));
+    assert!(!load.says(id(7), None, |s| s.log("nobody", 1)));
+    assert!(!load.says(id(3), None, |s| s.log("not sent", 1)));
+    assert!(load.has_words());
+    let told = load.take_words();
+    let told: Vec<_> = told.iter().map(|(id, _, s)| (id.raw(), s.said().total)).collect();
+    assert_eq!(told, [(1, 1), (2, 0)]);
+    assert!(!load.has_words() && load.take_words().is_empty());
+    // What is not told yet rides with the end, whatever that is.
+    load.says(id(1), Some(token(1)), |s| s.log("b", 2));
+    load.says(id(2), Some(token(2)), |s| s.log("c", 2));
+    let answered = load.answered(id(1), done(), clock.at(3)).unwrap();
+    assert_eq!(answered.said.unwrap().said().lines[0].text.as_ref(), "b");
+    assert!(!load.says(id(1), Some(token(1)), |s| s.log("late", 4)));
+    let ended = load.died(&boom());
+    assert_eq!(ended[0].said.as_ref().unwrap().said().lines[0].text.as_ref(), "c");
+    assert_eq!((ended[1].id, &ended[1].said), (id(3), &None));
+}
+
+#[test]
 fn what_may_live_on_is_stuck_whatever_the_verdict() {
     let clock = Clock(Instant::now());
     let stuck = Gone { cause: Cause::Stuck, ..boom() };

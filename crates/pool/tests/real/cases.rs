@@ -5,6 +5,7 @@ mod poison;
 mod size;
 mod takeover;
 mod trouble;
+mod words;
 
 use ganger_testkit::cases::Case;
 
@@ -26,6 +27,9 @@ pub(crate) const ALL: &[Case] = &[
     ("attempts_live_on_under_a_new_daemon", takeover::envelope),
     ("a_raw_attempt_is_rerun_and_never_overlaps", takeover::raw),
     ("a_commands_result_outlives_the_daemon", takeover::command),
+    ("words_of_a_node_worker_are_kept_through_a_crash_and_a_flood", words::node),
+    ("words_of_a_python_worker_are_kept_through_a_crash_and_a_flood", words::python),
+    ("words_outlive_the_daemon", words::takeover),
     ("workers_that_died_meanwhile_lose_nothing", takeover::died_meanwhile),
 ];
 

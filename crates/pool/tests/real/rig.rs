@@ -208,6 +208,21 @@ impl Daemon {
         });
     }
 
+    /// Goes in order, as for an upgrade: what it knows is written, its workers live on.
+    pub(crate) fn retire(self) {
+        let Self { runtime, tasks, pools, processes, thread, told, mut _members, _relay } = self;
+        drop((tasks, pools, processes, told));
+        runtime.block_on(async {
+            let all = async { while _members.join_next().await.is_some() {} };
+            // Some wait for what lives as long as the runtime.
+            let _ = tokio::time::timeout(Duration::from_secs(2), all).await;
+        });
+        runtime.shutdown_timeout(PATIENCE);
+        drop(_members);
+        thread.join();
+        drop(_relay);
+    }
+
     /// Dies as by SIGKILL: nothing in it says goodbye. What it had given to the store's thread is written or not.
     pub(crate) fn kill(self) {
         let Self { runtime, tasks, pools, processes, thread, told, _members, _relay } = self;

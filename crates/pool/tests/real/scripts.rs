@@ -126,3 +126,57 @@ for line in s:
         os.kill(os.getpid(), signal.SIGSTOP)
     s.write('1\n'); s.flush()
 ";
+
+/// Says what its payload asks for; the SDK is at `SDK`.
+pub(crate) const WORDS_JS: &str = r"
+const { worker } = require('SDK');
+worker((what, task) => {
+  if (what === 'flood') {
+    for (let n = 1; n <= 100000; n += 1) { task.log(`line ${n}`); task.progress(n / 1000); }
+    return 1;
+  }
+  task.log(`attempt ${task.attempt}`);
+  if (task.attempt > 1) {
+    // As a callback of the first attempt would, had it the channel.
+    process.send({ id: task.id, token: '1.0', log: 'stale' });
+    return 1;
+  }
+  task.progress(33, 'half way');
+  task.log('two\nlines');
+  process.abort();
+});
+";
+
+/// The same in Python; with files it says something before and after they are there.
+pub(crate) const WORDS_PY: &str = r"
+import os, select, sys, time
+sys.path.insert(0, 'SDK')
+from ganger import worker
+
+@worker.task()
+def words(what, task):
+    if what == 'flood':
+        for n in range(1, 100001):
+            task.log(f'line {n}')
+            task.progress(n / 1000)
+        return 1
+    if isinstance(what, dict):
+        task.log('before')
+        task.progress(10)
+        with open(what['began'], 'w') as file:
+            file.write('begun\n')
+        while not os.path.exists(what['go']):
+            time.sleep(0.01)
+        task.log('after')
+        return 1
+    task.log(f'attempt {task.attempt}')
+    if task.attempt > 1:
+        task.token = '1.0'
+        task.log('stale')
+        return 1
+    task.progress(33, 'half way')
+    task.log('two\nlines')
+    os.kill(os.getpid(), 9)
+
+worker.run()
+";
