@@ -12,6 +12,7 @@ mod store;
 mod survivors;
 mod tasks;
 mod why;
+mod words;
 
 use std::time::Duration;
 

@@ -213,11 +213,13 @@ fn understand<'a>(wire: Wire<'a>, text: &[u8]) -> Result<FromWorker<'a>, Garbage
     if wire.started {
         return Ok(FromWorker::Started { id });
     }
-    if let Some(value) = wire.progress {
+    // An answer is one whatever else it carries.
+    let answers = wire.result.is_some() || wire.error.is_some();
+    if let Some(value) = wire.progress.filter(|_| !answers) {
         let message = wire.message.map(|raw| text::lossy(raw.get(), MESSAGE_MAX));
         return Ok(FromWorker::Progress { id, token: token_of(&wire, text)?, value, message });
     }
-    if let Some(raw) = wire.log {
+    if let Some(raw) = wire.log.filter(|_| !answers) {
         let log = text::lossy(raw.get(), LOG_TEXT_MAX);
         return Ok(FromWorker::Log { id, token: token_of(&wire, text)?, text: log });
     }

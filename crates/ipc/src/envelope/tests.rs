@@ -164,3 +164,24 @@ fn a_worker_may_say_whether_and_when_to_try_again() {
     );
     assert_eq!(read(r#"{"message":"x","retry_after_s":-1}"#).retry_after, None);
 }
+
+#[test]
+fn words_of_an_attempt() {
+    let id = id(1);
+    let one = |rest: &str| read(&format!("{{\"id\":\"{id}\",{rest}}}"));
+    let told = |text: &str| (vec![text.to_owned()], None);
+    assert_eq!(
+        one(r#""progress":42,"message":"half","token":"3.7""#),
+        told("1 progress 42 half (3.7)")
+    );
+    assert_eq!(one(r#""progress":{"a":null}"#), told(r#"1 progress {"a":null}"#));
+    assert_eq!(
+        one(r#""log":"a\nb\ud800","token":"3.7""#),
+        told("1 log \"a\\nb\u{fffd}\u{fffd}\u{fffd}\" (3.7)")
+    );
+    assert_eq!(one(r#""log":{"n":1}"#), told(r#"1 log "{\"n\":1}""#));
+    // An answer is one whatever else it carries; a token that is none is told.
+    assert_eq!(one(r#""result":7,"log":"x","progress":3"#), told("1 = 7"));
+    let (none, why) = one(r#""log":"x","token":"soon""#);
+    assert!(none.is_empty() && why.unwrap().to_string().contains("fencing token"));
+}

@@ -56,7 +56,7 @@ impl Remedy {
 }
 
 /// Rows that must not exist: what they are, and how many there are.
-const NEVER: [(&str, &str); 9] = [
+const NEVER: [(&str, &str); 10] = [
     (
         "tasks are both unfinished and finished",
         "SELECT count(*) FROM task WHERE id IN (SELECT id FROM done)",
@@ -92,6 +92,11 @@ const NEVER: [(&str, &str); 9] = [
     (
         "attempts belong to no task",
         "SELECT count(*) FROM attempt WHERE id NOT IN (SELECT id FROM task) \
+         AND id NOT IN (SELECT id FROM done)",
+    ),
+    (
+        "words belong to no task",
+        "SELECT count(*) FROM said WHERE id NOT IN (SELECT id FROM task) \
          AND id NOT IN (SELECT id FROM done)",
     ),
     (

@@ -42,7 +42,7 @@ pub fn repair(db: &Path) -> Result<Repaired, UpkeepError> {
     let tx = conn.transaction().map_err(&fail)?;
     tx.execute_batch("REINDEX").map_err(&fail)?;
     let mut orphans = 0;
-    for table in ["body", "attempt"] {
+    for table in ["body", "attempt", "said"] {
         let sql = format!(
             "DELETE FROM {table} WHERE id NOT IN (SELECT id FROM task) \
              AND id NOT IN (SELECT id FROM done)"

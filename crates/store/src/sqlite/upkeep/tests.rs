@@ -185,6 +185,7 @@ fn a_check_finds_what_is_planted_and_a_repair_puts_it_right() {
             "INSERT INTO attempt VALUES (77, 1, 'w', 1, 1, 2, 'error', NULL)",
             "1 attempts belong to no task",
         ),
+        ("INSERT INTO said VALUES (77, 1, '{}')", "1 words belong to no task"),
         (
             "UPDATE meta SET value = 3 WHERE name = 'id_floor'",
             "1 task ids lie above the highest one drawn",
