@@ -67,13 +67,15 @@ pub async fn start(parts: Parts, tasks: &mut JoinSet<()>) -> Result<Started, Sto
         let ix = engine.configure(&name, config);
         if durable {
             let asked: Arc<str> = name.as_str().into();
-            let (row, lanes) =
-                readers.run(move |s| Ok((s.queue(&asked)?, s.lanes(&asked)?))).await?;
+            let (row, lanes, buckets) = readers
+                .run(move |s| Ok((s.queue(&asked)?, s.lanes(&asked)?, s.buckets(&asked)?)))
+                .await?;
             let row = row.unwrap_or_else(|| QueueRow {
                 name: name.as_str().into(),
                 gate: ganger_store::Gate::default(),
                 counts: ganger_store::Counts::default(),
             });
+            engine.restore_buckets(ix, buckets, now());
             engine.restore(ix, &row, &lanes);
         }
         names.insert(name, ix);

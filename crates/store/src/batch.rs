@@ -177,6 +177,13 @@ pub enum Op {
         /// They can.
         on: bool,
     },
+    /// Token buckets that this batch's claims took from. A bucket that would be full is as good as none: its row goes by itself.
+    Buckets {
+        /// The queue; made when new.
+        queue: Arc<str>,
+        /// What each is of, in the submitter's words, and when it would be full again; wall clock, milliseconds since 1970.
+        full_at: Vec<(Arc<str>, u64)>,
+    },
     /// Appends to the bounded event history; the store numbers it.
     Event(Box<Event>),
     /// Desired state: sets a key, or removes it.

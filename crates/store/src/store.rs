@@ -75,6 +75,10 @@ pub trait StoreRead: Send + 'static {
     /// When the task became available that waits longest in this queue; milliseconds since 1970.
     fn oldest_available_ms(&mut self, queue: &str) -> Result<Option<u64>, StoreError>;
 
+    /// The token buckets of a queue, by what they are of, and when each would be full again (wall clock, milliseconds since
+    /// 1970). Those that are full may be missing.
+    fn buckets(&mut self, queue: &str) -> Result<Vec<(Arc<str>, u64)>, StoreError>;
+
     /// Priorities that have available tasks, largest first.
     fn lanes(&mut self, queue: &str) -> Result<Vec<Priority>, StoreError>;
 

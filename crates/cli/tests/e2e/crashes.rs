@@ -88,3 +88,24 @@ fn no_gap(it: &ganger_testkit::TempDaemon) {
         assert_eq!(pair[1], pair[0] + 1, "{said}");
     }
 }
+
+#[test]
+fn a_killed_daemon_gives_no_token_twice() {
+    let it = up(r#"
+version = 1
+[queue.rated]
+limits = { rate = "1/1h" }
+[pool.p]
+queues = ["rated"]
+protocol = "command"
+command = ["echo", "1"]
+"#);
+    let push = || it.ganger(&["push", "rated", "--json"]).with_code(0).json()["id"].to_string();
+    let (first, second) = (push().replace('"', ""), push().replace('"', ""));
+    let _ = it.ganger(&["task", "wait", &first, "--timeout", "20s"]).with_code(0);
+    let daemon = Process::open(it.pid_of("daemon")).unwrap();
+    daemon.kill();
+    assert!(daemon.ended_within(SOON));
+    let said = it.ganger(&["why", &second]).with_code(0).out;
+    assert!(said.contains("has reached its rate"), "{said}");
+}

@@ -59,6 +59,8 @@ impl Engine {
                 Op::Said { id, token, .. } => self.save_later(id, token, now),
                 Op::Started { .. } | Op::Event(_) | Op::Desire { .. } => {}
                 Op::Keep { .. } | Op::Searchable { .. } | Op::Fire(_) | Op::Schedule { .. } => {}
+                // The claims it belongs to have given their tokens back.
+                Op::Buckets { .. } => {}
             }
         }
     }

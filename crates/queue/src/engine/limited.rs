@@ -1,14 +1,18 @@
 //! Queues with limits: what claims are counted under, what is set aside, and what is read back.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use ganger_core::{Priority, TaskId};
-use ganger_store::{ReadyRow, StoreError};
+use ganger_store::{Batch, Op, ReadyRow, StoreError};
 
 use super::lane::{WINDOW_BYTES, Waiting};
 use super::{Engine, Now, Phase, QueueIx};
 use crate::actions::Read;
 use crate::limits::{Demand, Group, KEY_HELD_MAX, Limits};
+
+/// Longer than any rate's time.
+const FAR: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 impl Engine {
     /// Builds a queue's limits after its configuration came or changed. Claims under way are counted, what was set aside
@@ -48,6 +52,52 @@ impl Engine {
     /// A claim of an earlier epoch counts.
     pub(super) fn count_resumed(&mut self, ix: QueueIx, row: &ReadyRow) -> Option<Box<Demand>> {
         self.row_mut(ix).limits.as_mut().map(|limits| limits.count(row))
+    }
+
+    /// The buckets of a durable queue as the last commit left them: what they are of, and when they would be full again (wall
+    /// clock, milliseconds since 1970). After `configure`, before the first claim.
+    pub fn restore_buckets(&mut self, ix: QueueIx, buckets: Vec<(Arc<str>, u64)>, now: Now) {
+        let Some(limits) = self.row_mut(ix).limits.as_mut() else { return };
+        for (of, full_at_ms) in buckets {
+            let wait = Duration::from_millis(full_at_ms.saturating_sub(now.wall_ms));
+            let group = match of.split_once('/') {
+                Some(("kind", name)) => Some(Group::Kind(name.into())),
+                Some(("key", name)) => Some(Group::Key(name.into())),
+                _ => None,
+            };
+            if !wait.is_zero() {
+                // Further than a clock reaches: the bound of what is restored holds anyway.
+                let full_at = now.at.checked_add(wait).unwrap_or(now.at + FAR);
+                limits.restore_bucket(group.as_ref(), full_at, now.at);
+            }
+        }
+    }
+
+    /// Puts the buckets that this batch's claims took from beside them.
+    pub(super) fn store_buckets(&mut self, batch: &mut Batch) {
+        let now = self.clock;
+        for ix in &self.limited {
+            let row = &mut self.queues[ix.0 as usize];
+            if row.is_memory() {
+                continue;
+            }
+            let spent = row.limits.as_mut().map(|limits| limits.spent(now.at)).unwrap_or_default();
+            if spent.is_empty() {
+                continue;
+            }
+            let stored = |(group, at): (Option<Group>, Instant)| {
+                let of: Arc<str> = match group {
+                    None => "".into(),
+                    Some(Group::Kind(name)) => format!("kind/{name}").into(),
+                    Some(Group::Key(name)) => format!("key/{name}").into(),
+                };
+                // Rounded up: a token late rather than one too many.
+                let wait = at.saturating_duration_since(now.at).as_millis() as u64 + 1;
+                (of, now.wall_ms + wait)
+            };
+            let full_at = spent.into_iter().map(stored).collect();
+            batch.ops.push(Op::Buckets { queue: Arc::clone(&row.name), full_at });
+        }
     }
 
     /// Counts a task that is about to be claimed; or sets it aside, and gives nothing back.

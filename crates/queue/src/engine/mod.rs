@@ -306,6 +306,7 @@ impl Engine {
         let next = Batch { no: self.batch.no + 1, ..Batch::default() };
         let mut batch = std::mem::replace(&mut self.batch, next);
         batch.id_floor = self.last_id.take();
+        self.store_buckets(&mut batch);
         self.in_flight += 1;
         Some(batch)
     }

@@ -149,7 +149,8 @@ impl Engine {
             (Op::Gate { req, .. }, _) => self.reply(req, Ok(Done::Gated)),
             (Op::Started { .. }, Some(_)) => self.stats.stale += 1,
             (Op::Started { .. } | Op::Said { .. } | Op::Event(_) | Op::Desire { .. }, _)
-            | (Op::Keep { .. } | Op::Searchable { .. } | Op::Fire(_) | Op::Schedule { .. }, _) => {}
+            | (Op::Buckets { .. } | Op::Keep { .. } | Op::Searchable { .. }, _)
+            | (Op::Fire(_) | Op::Schedule { .. }, _) => {}
         }
     }
 

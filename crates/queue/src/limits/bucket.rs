@@ -29,6 +29,16 @@ impl Bucket {
         self.full_at = self.full_at.and_then(|at| at.checked_sub(rate.interval()));
     }
 
+    /// The moment at which it would be full again, if that is to come.
+    pub(crate) fn full_at(&self, now: Instant) -> Option<Instant> {
+        self.full_at.filter(|at| *at > now)
+    }
+
+    /// One of an earlier run. It has at worst no token: a clock that was set must not close it for longer.
+    pub(crate) fn restore(&mut self, rate: &Rate, full_at: Instant, now: Instant) {
+        self.full_at = Some(full_at.min(now + rate.interval() * rate.burst.max(1)));
+    }
+
     /// True when nothing would be different in a new bucket.
     pub(crate) fn is_full(&self, now: Instant) -> bool {
         self.full_at.is_none_or(|at| at <= now)

@@ -13,7 +13,8 @@
 //! and is read from there when half of them are through. (Tasks of `memory` queues are all in memory anyway.) When the
 //! queue as a whole is full, nothing is taken out of its lanes.
 //!
-//! After a restart the counts are those of the claims that the new daemon finds; buckets are full.
+//! After a restart the counts are those of the claims that the new daemon finds, and buckets are as the last commit that claimed
+//! from them left them.
 
 mod bucket;
 mod field;
@@ -23,7 +24,7 @@ mod rules;
 mod tests;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -83,6 +84,9 @@ pub(crate) struct Limits {
     hungry: BTreeSet<Group>,
     bounded: bool,
     swept: usize,
+    /// Tokens were taken since the last [`Limits::spent`]: of the queue as a whole, and of groups.
+    spent_all: bool,
+    spent: HashSet<Group>,
 }
 
 impl Limits {
@@ -97,6 +101,8 @@ impl Limits {
             hungry: BTreeSet::new(),
             bounded,
             swept: SWEEP,
+            spent_all: false,
+            spent: HashSet::new(),
             rules,
         }
     }
@@ -146,9 +152,38 @@ impl Limits {
     /// A claim begins.
     pub(crate) fn take(&mut self, demand: &Demand, now: Instant) {
         self.all.take(now);
+        self.spent_all |= self.all.limit.rate.is_some();
         for group in demand.groups() {
-            self.gauge(group).take(now);
+            let gauge = self.gauge(group);
+            gauge.take(now);
+            if gauge.limit.rate.is_some() {
+                self.spent.insert(group.clone());
+            }
             self.refresh(group, now);
+        }
+    }
+
+    /// When the buckets from which tokens were taken since the last call would be full again: `None` is the queue's own.
+    pub(crate) fn spent(&mut self, now: Instant) -> Vec<(Option<Group>, Instant)> {
+        let mut all = Vec::new();
+        if std::mem::take(&mut self.spent_all) {
+            all.extend(self.all.bucket.full_at(now).map(|at| (None, at)));
+        }
+        for group in self.spent.drain() {
+            let bucket = self.groups.get(&group).map(|gauge| gauge.bucket);
+            all.extend(bucket.and_then(|b| b.full_at(now)).map(|at| (Some(group), at)));
+        }
+        all
+    }
+
+    /// A bucket of an earlier run, if it has a rate now.
+    pub(crate) fn restore_bucket(&mut self, group: Option<&Group>, full_at: Instant, now: Instant) {
+        let gauge = match group {
+            None => &mut self.all,
+            Some(group) => self.gauge(group),
+        };
+        if let Some(rate) = gauge.limit.rate {
+            gauge.bucket.restore(&rate, full_at, now);
         }
     }
 

@@ -42,7 +42,7 @@ macro_rules! conformance {
             uncharged_return_reuses_the_number, dead_letters_come_back, cancelling,
             keys_add_nothing_twice, due_tasks, refill_goes_forward, pages_meet_every_task_once,
             claims_survive_and_epochs_rise, counts_agree_with_rows, desired_state_and_events,
-            large_payloads, pausing, a_fire_happens_once, marks_of_schedules
+            large_payloads, pausing, a_fire_happens_once, marks_of_schedules, buckets_are_kept_by_name
         );
     };
     ($open:expr, $part:ident; $($name:ident),+) => {

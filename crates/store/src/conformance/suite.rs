@@ -451,3 +451,21 @@ pub(crate) fn pausing<S: Store>(open: &dyn Fn() -> S) {
     assert!(!store.reader().unwrap().queue("q").unwrap().unwrap().gate.paused);
     assert_eq!(store.reader().unwrap().queue("nope").unwrap(), None);
 }
+
+pub(crate) fn buckets_are_kept_by_name<S: Store>(open: &dyn Fn() -> S) {
+    let mut store = open();
+    let far = 4_000_000_000_000;
+    let put = |rows: &[(&str, u64)]| {
+        let full_at = rows.iter().map(|(of, at)| ((*of).into(), *at)).collect();
+        batch(vec![Op::Buckets { queue: q(), full_at }])
+    };
+    store.commit(&[put(&[("", far), ("key/a", far + 1)])]).unwrap();
+    store.commit(&[put(&[("key/a", far + 7)])]).unwrap();
+    drop(store);
+    let store = open();
+    let mut reader = store.reader().unwrap();
+    let kept = reader.buckets("q").unwrap();
+    let kept: Vec<_> = kept.iter().map(|(of, at)| (&**of, *at)).collect();
+    assert_eq!(kept, [("", far), ("key/a", far + 7)]);
+    assert_eq!(reader.buckets("other").unwrap(), []);
+}

@@ -189,6 +189,11 @@ impl<'c> Tx<'c> {
                 self.searchable(no, *on)?;
                 None
             }
+            Op::Buckets { queue, full_at } => {
+                let no = self.queue_no(queue)?;
+                self.buckets(no, full_at)?;
+                None
+            }
             Op::Event(event) => {
                 let mut event = event.clone();
                 event.seq = self.next_event;

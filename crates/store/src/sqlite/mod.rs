@@ -4,6 +4,7 @@
 //! FULL commit also fsyncs the NORMAL commits before it, so an acknowledged fsync never stands on air.
 
 mod apply;
+mod bucket;
 mod cache;
 mod control;
 mod dead;

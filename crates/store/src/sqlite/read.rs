@@ -308,6 +308,10 @@ impl StoreRead for SqliteReader {
         Ok(oldest.and_then(TaskId::from_raw).map(TaskId::drawn_at_ms))
     }
 
+    fn buckets(&mut self, queue: &str) -> Result<Vec<(Arc<str>, u64)>, StoreError> {
+        reading!("reading token buckets", self.bucket_rows(queue))
+    }
+
     fn lanes(&mut self, queue: &str) -> Result<Vec<Priority>, StoreError> {
         let heads = reading!("reading lanes", self.heads(queue))?;
         Ok(heads.into_iter().rev().map(|(priority, _)| Priority(priority)).collect())

@@ -172,6 +172,13 @@ impl SqliteStore {
                  (SELECT queue, key FROM dedupe WHERE until > 1 AND until <= ?1 LIMIT ?2)",
             )?
             .execute(chunk)?;
+        let buckets = self
+            .conn
+            .prepare_cached(
+                "DELETE FROM bucket WHERE (queue, of) IN \
+                 (SELECT queue, of FROM bucket WHERE full_at <= ?1 ORDER BY full_at LIMIT ?2)",
+            )?
+            .execute(chunk)?;
         let results: Vec<i64> = self
             .conn
             .prepare_cached(
@@ -201,7 +208,7 @@ impl SqliteStore {
                 )?
                 .execute([queue, bytes])?;
         }
-        Ok(keys.max(results.len()).max(cached.len()) >= CHUNK)
+        Ok(keys.max(buckets).max(results.len()).max(cached.len()) >= CHUNK)
     }
 
     /// Forgets old idempotency keys; one with an unfinished task is looked at again a day later.

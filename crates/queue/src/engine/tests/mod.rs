@@ -2,6 +2,7 @@
 
 mod fires;
 mod history;
+mod rates;
 mod said;
 mod scenes;
 mod world;

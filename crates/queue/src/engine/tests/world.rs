@@ -152,6 +152,8 @@ impl World {
                     counts: Counts::default(),
                 });
                 let lanes = self.reader.lanes(name).unwrap();
+                let buckets = self.reader.buckets(name).unwrap();
+                self.engine.restore_buckets(ix, buckets, self.now);
                 self.engine.restore(ix, &row, &lanes);
             }
         }

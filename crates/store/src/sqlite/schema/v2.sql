@@ -114,4 +114,10 @@ ALTER TABLE queue ADD COLUMN gated_by_config INTEGER NOT NULL DEFAULT 0;
 -- and have no row.
 CREATE TABLE said (id INTEGER NOT NULL, n INTEGER NOT NULL, said TEXT NOT NULL, PRIMARY KEY (id, n)) WITHOUT ROWID;
 
+-- == Token buckets of rates ==
+
+-- When each would be full again; written by the commits that claim from it. `of`: '' the queue, kind/NAME, key/NAME.
+CREATE TABLE bucket (queue INTEGER NOT NULL, of TEXT NOT NULL, full_at INTEGER NOT NULL, PRIMARY KEY (queue, of)) WITHOUT ROWID;
+CREATE INDEX bucket_full ON bucket (full_at);
+
 -- == (append your own headed section below) ==
