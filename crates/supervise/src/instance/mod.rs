@@ -12,9 +12,13 @@
 //!     │        up     │    │ "breaker open", 60 s      failed
 //!     │               └► starting
 //!     │
-//!     └── stopping ◄── Stop, Restart, readiness timeout, from starting and running
+//!     └── stopping ◄── Stop, Restart, Yield, readiness timeout, lost health, from starting and running
 //!           signal → stop_timeout → end of the tree by force (→ "stuck", said, asked again every 30 s)
 //! ```
+//!
+//! Between the end of a `backoff` and `starting` stands a permit ([`crate::permit`]): the holder and the budget of restarts
+//! may let it wait. `Yield` (its group restarts) ends in `backoff` with the permit asked for. The breaker has its own
+//! drawing in `state/failing.rs`.
 //!
 //! `starting` without a process yet means that the keeper has the start and has not answered. There is never a second
 //! start before the exit of the first is told, and the keeper tells an exit only when the tree is empty; what could not
