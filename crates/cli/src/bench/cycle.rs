@@ -25,6 +25,8 @@ use crate::error::{CliError, Kind};
 pub(super) const BATCH: i64 = 1_000;
 /// Batches with the writer at a time: one is committed while the next is made, as the dispatcher makes its own.
 const UNDER_WAY: u32 = 2;
+/// A run has at least so many batches, however slow the machine: of fewer, too few tasks would go the whole way.
+const LEAST: i64 = 8;
 const WORKER: &str = "bench#1";
 const QUEUE: &str = "bench";
 
@@ -48,7 +50,8 @@ fn run(path: &Path, long: Duration) -> Result<f64, CliError> {
     let since = Instant::now();
     let mut out = 0;
     loop {
-        while out < UNDER_WAY && since.elapsed() < long {
+        let more = since.elapsed() < long || load.pushed < LEAST * BATCH;
+        while out < UNDER_WAY && more {
             let tell = tell.clone();
             writer.submit(load.batch(), move |settled| drop(tell.send(settled)));
             out += 1;
