@@ -5,7 +5,7 @@ use hyper::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::connection::{Call, parse};
+use super::connection::{Call, fresh_key, parse};
 use super::sse::Sse;
 use super::{Client, Connection};
 use crate::{
@@ -209,7 +209,7 @@ impl Client {
             path: format!("/queues/{}/tasks", escape(queue)),
             body,
             media,
-            key: Some(format!("{:032x}", fastrand::u128(..))),
+            key: Some(fresh_key()),
             deadline: self.options.timeout,
             repeatable: true,
         }

@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use tokio::sync::mpsc;
 
 use super::body::RequestBody;
-use super::connection::Call;
+use super::connection::{Call, fresh_key};
 use super::sse::Lines;
 use super::{Client, Connection, SseError};
 use crate::{ApiError, ErrorKind, NDJSON, NewTask, StreamResult};
@@ -44,7 +44,7 @@ impl Client {
             path: format!("/queues/{queue}/stream"),
             body: Bytes::new(),
             media: NDJSON,
-            key: Some(format!("{:032x}", fastrand::u128(..))),
+            key: Some(fresh_key()),
             deadline: Duration::MAX,
             repeatable: false,
         };
