@@ -229,7 +229,12 @@ impl<'a> Case<'a> {
             for pair in attempts.windows(2) {
                 count += 1;
                 if !self.explained(&ends, &pair[0], &pair[1]) {
-                    wrong.push(format!("task {n}: {:?}, then {:?}", pair[0], pair[1]));
+                    wrong.push(format!(
+                        "task {n}: {:?}, then {:?}; {}",
+                        pair[0],
+                        pair[1],
+                        self.around(&pair[0])
+                    ));
                 }
             }
         }
@@ -259,6 +264,22 @@ impl<'a> Case<'a> {
             let uncommitted = first.end_ns.is_none_or(|end| end + self.flight() >= *from);
             met && *from <= second.start_ns && uncommitted
         })
+    }
+
+    /// What was killed in the seconds before and after an attempt began, and who had taken over when; in milliseconds from its start.
+    fn around(&self, attempt: &Attempt) -> String {
+        const NEAR_MS: i64 = 3_000;
+        let from = |ns: u64| (ns.cast_signed() - attempt.start_ns.cast_signed()) / 1_000_000;
+        let near = |ns: &u64| from(*ns).abs() < NEAR_MS;
+        let kills = self.story.kills.iter().filter(|kill| near(&kill.from_ns));
+        let crashes = self.story.crashed.iter().filter(|(_, ns)| near(ns));
+        let takeovers = self.takeovers.iter().filter(|(_, ns)| near(ns));
+        kills
+            .map(|k| format!("{:?} from {} to {}", k.kind, from(k.from_ns), from(k.to_ns)))
+            .chain(crashes.map(|(place, ns)| format!("ended itself at {place} {}", from(*ns))))
+            .chain(takeovers.map(|(epoch, ns)| format!("epoch {epoch} at work at {}", from(*ns))))
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 
     /// How long after its end an attempt may be uncommitted.
