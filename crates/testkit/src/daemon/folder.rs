@@ -14,6 +14,8 @@ use super::stream::Lines;
 const DOWN_LIMIT: Duration = Duration::from_secs(20);
 /// A killed process is gone at once; the machine may be busy.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
+/// Looks for what is left; the second finds nothing unless a keeper was just revived.
+const KILL_ROUNDS: u32 = 5;
 
 /// A temporary folder in which ganger may run.
 #[derive(Debug)]
@@ -209,14 +211,20 @@ impl TempDaemon {
             }
             let _ = child.wait();
         }
-        let keepers = state_dir.to_str().map(with_word).unwrap_or_default();
-        let left: Vec<Process> =
-            keepers.into_iter().chain(self.children()).filter_map(Process::open).collect();
-        for process in &left {
-            process.kill();
-        }
-        for process in &left {
-            let _ = process.ended_within(KILL_LIMIT);
+        // A daemon that sees its keeper killed starts another before it is killed itself.
+        for _ in 0..KILL_ROUNDS {
+            let keepers = state_dir.to_str().map(with_word).unwrap_or_default();
+            let left: Vec<Process> =
+                keepers.into_iter().chain(self.children()).filter_map(Process::open).collect();
+            if left.is_empty() {
+                return;
+            }
+            for process in &left {
+                process.kill();
+            }
+            for process in &left {
+                let _ = process.ended_within(KILL_LIMIT);
+            }
         }
     }
 }
