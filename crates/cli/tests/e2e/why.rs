@@ -204,12 +204,12 @@ fn the_same_work_waits_for_the_one_under_way() {
     // Without a result of the first, the second runs, and the third waits for that one.
     let _ = it.ganger(&["task", "cancel", &leader]).with_code(0);
     let _ = it.ganger(&["task", "wait", &leader, "--timeout", "60s"]);
-    drop(gate);
     says(&it, &leader, "it is cancelled");
-    let gate = hold(&pipe);
+    // Before the first goes: the second would read the end of the pipe if it came while only that one was open.
+    let gates = [gate, hold(&pipe)];
     assert_eq!(cause(&it, &third, "follows")["leader"], second.as_str());
     says(&it, &second, "it runs on gates#");
-    drop(gate);
+    drop(gates);
     completes(&it, &second);
     completes(&it, &third);
     let _ = it.ganger(&["queue", "pause", "same"]).with_code(0);
