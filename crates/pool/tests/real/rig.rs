@@ -249,7 +249,7 @@ fn queues() -> Vec<(String, QueueConfig)> {
     let disk = QueueConfig { retry: retry.clone(), ..QueueConfig::default() };
     let quick = QueueConfig { timeout: Duration::from_millis(300), ..disk.clone() };
     // Long enough for an interpreter to start on a busy machine.
-    let patient = QueueConfig { timeout: Duration::from_secs(2), ..disk.clone() };
+    let patient = QueueConfig { timeout: Duration::from_secs(5), ..disk.clone() };
     let once = QueueConfig { retry: RetryRules { max: 1, ..retry.clone() }, ..disk.clone() };
     let many = QueueConfig { retry: RetryRules { max: 10, ..retry }, ..disk.clone() };
     let mem = QueueConfig { durability: Durability::Memory, ..disk.clone() };
