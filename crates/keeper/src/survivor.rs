@@ -91,6 +91,7 @@ mod tests {
 
         let mut bare = std::process::Command::new("/bin/sleep").arg("100").env_clear().spawn();
         let bare = bare.as_mut().unwrap();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
         let may = |at| may_be(bare.id(), at).map(|one| one.pid);
         assert_eq!((may(now + 1000), may(now - 60_000)), (Some(bare.id()), None), "by its age");
         bare.kill().unwrap();

@@ -4,9 +4,10 @@ use std::fs::{File, OpenOptions};
 use std::process::Command;
 
 use ganger_testkit::TempDaemon;
+use ganger_testkit::daemon::Process;
 use serde_json::Value;
 
-use crate::{folder, up};
+use crate::{SOON, folder, up};
 
 /// Programs that wait for a named pipe: whoever opens it for writing knows that the task runs, and ends it by closing it.
 const CONFIG: &str = r#"
@@ -47,8 +48,8 @@ command = ["sh", "-c", "cat busy > /dev/null; echo 1"]
 queues = ["crashing"]
 protocol = "stdio"
 raw = true
-restart = { backoff = "2s..2s", max = 1000 }
-command = ["sh", "-c", "test -e fixed || exit 7; while read -r line; do echo 1; done"]
+restart = { backoff = "1ms..1ms", max = 1, within = "1h", breaker = "1h" }
+command = ["sh", "-c", "test ! -e broken || exit 7; while read -r line; do echo 1; done"]
 
 [queue.halted]
 [pool.halted]
@@ -234,10 +235,16 @@ fn workers_are_busy_down_or_not_there() {
         completes(&it, id);
     }
 
+    // Not while it starts: it would be given the task, and lose it.
+    let mut events = it.follow(&["events", "-f", "-n", "100"]);
+    it.write("broken", "");
+    let worker = Process::open(it.pid("crashing", 1)).expect("it runs");
+    worker.kill();
+    events.until("the breaker opens", SOON, |l| l.contains("instance.breaker"));
     let crashing = push(&it, &["crashing"]);
     let down = cause(&it, &crashing, "worker_down");
     assert_eq!(down["worker"], "crashing#1");
-    it.write("fixed", "");
+    std::fs::remove_file(it.path().join("broken")).expect("it was written");
     let _ = it.ganger(&["restart", "crashing"]).with_code(0);
     completes(&it, &crashing);
 

@@ -109,13 +109,13 @@ impl Engine {
     ) -> Option<(Waiting, Option<Box<Demand>>)> {
         let settled = self.settled_no;
         let Some(limits) = self.row_mut(ix).limits.as_mut() else { return Some((waiting, None)) };
-        let demand = limits.demand(&waiting.row);
+        let mut demand = limits.demand(&waiting.row);
         if let Some(group) = limits.blocked_by(&demand, now.at) {
             limits.hold(&group, waiting, settled, now.at);
             self.read_left(ix);
             return None;
         }
-        limits.take(&demand, now.at);
+        limits.take(&mut demand, now.at);
         Some((waiting, Some(Box::new(demand))))
     }
 

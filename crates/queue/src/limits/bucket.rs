@@ -9,6 +9,8 @@ use super::rules::Rate;
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Bucket {
     full_at: Option<Instant>,
+    /// When the last token was taken, by this daemon.
+    last: Option<Instant>,
 }
 
 impl Bucket {
@@ -22,11 +24,15 @@ impl Bucket {
     /// Takes a token; whoever takes one that is not there has asked [`Bucket::next`] wrongly, and waits longer later.
     pub(crate) fn take(&mut self, rate: &Rate, now: Instant) {
         self.full_at = Some(self.full_at.map_or(now, |at| at.max(now)) + rate.interval());
+        self.last = Some(now);
     }
 
-    /// Gives one back that was not used after all.
-    pub(crate) fn give_back(&mut self, rate: &Rate) {
-        self.full_at = self.full_at.and_then(|at| at.checked_sub(rate.interval()));
+    /// Gives one back that was taken then and not used after all. Only while none was taken later: the bucket may have
+    /// filled up in between, and the token would be there twice.
+    pub(crate) fn give_back(&mut self, rate: &Rate, taken: Instant) {
+        if self.last == Some(taken) {
+            self.full_at = self.full_at.and_then(|at| at.checked_sub(rate.interval()));
+        }
     }
 
     /// The moment at which it would be full again, if that is to come.

@@ -75,11 +75,11 @@ impl Gauge {
         }
     }
 
-    /// One claim less; `unused`: it came to nothing, so its token is there again.
-    pub(crate) fn release(&mut self, unused: bool) {
+    /// One claim less; `unused`: it came to nothing, and took its token then.
+    pub(crate) fn release(&mut self, unused: Option<Instant>) {
         self.running = self.running.saturating_sub(1);
-        if let Some(rate) = self.limit.rate.as_ref().filter(|_| unused) {
-            self.bucket.give_back(rate);
+        if let (Some(rate), Some(taken)) = (&self.limit.rate, unused) {
+            self.bucket.give_back(rate, taken);
         }
     }
 

@@ -60,6 +60,8 @@ pub enum Group {
 pub(crate) struct Demand {
     kind: Option<Group>,
     key: Option<Group>,
+    /// When tokens were taken for it. `None`: not yet, or by an earlier daemon or under other rules.
+    taken: Option<Instant>,
 }
 
 impl Demand {
@@ -115,7 +117,7 @@ impl Limits {
     pub(crate) fn demand(&self, row: &ReadyRow) -> Demand {
         let kind = row.kind.as_ref().filter(|kind| self.rules.kinds.contains_key(&***kind));
         let key = (!self.rules.per_key.is_none()).then(|| self.key_of(row)).flatten();
-        Demand { kind: kind.cloned().map(Group::Kind), key: key.map(Group::Key) }
+        Demand { kind: kind.cloned().map(Group::Kind), key: key.map(Group::Key), taken: None }
     }
 
     fn key_of(&self, row: &ReadyRow) -> Option<Arc<str>> {
@@ -150,7 +152,8 @@ impl Limits {
     }
 
     /// A claim begins.
-    pub(crate) fn take(&mut self, demand: &Demand, now: Instant) {
+    pub(crate) fn take(&mut self, demand: &mut Demand, now: Instant) {
+        demand.taken = Some(now);
         self.all.take(now);
         self.spent_all |= self.all.limit.rate.is_some();
         for group in demand.groups() {
@@ -199,6 +202,7 @@ impl Limits {
 
     /// A claim's end is confirmed; `unused`: it came to nothing.
     pub(crate) fn release(&mut self, demand: &Demand, unused: bool, now: Instant) {
+        let unused = demand.taken.filter(|_| unused);
         self.all.release(unused);
         for group in demand.groups() {
             self.gauge(group).release(unused);

@@ -58,12 +58,14 @@ struct Plain {
     limit: Limit,
     running: u32,
     credit_ms: u64,
+    /// When the last one was taken.
+    last_ms: u64,
 }
 
 impl Plain {
     fn new(limit: Limit) -> Self {
         let burst = limit.rate.map_or(0, |rate| u64::from(rate.burst));
-        Self { limit, running: 0, credit_ms: burst * INTERVAL_MS }
+        Self { limit, running: 0, credit_ms: burst * INTERVAL_MS, last_ms: 0 }
     }
 
     fn most(&self) -> u64 {
@@ -75,8 +77,9 @@ impl Plain {
             && (self.limit.rate.is_none() || self.credit_ms >= INTERVAL_MS)
     }
 
-    fn take(&mut self) {
+    fn take(&mut self, now_ms: u64) {
         self.running += 1;
+        self.last_ms = now_ms;
         self.credit_ms = self.credit_ms.saturating_sub(INTERVAL_MS);
     }
 
@@ -97,7 +100,8 @@ struct Model {
     limits: BTreeMap<(u8, u8), Plain>,
     rules: LimitRules,
     waiting: Vec<Task>,
-    running: Vec<(Task, Token)>,
+    /// With the time of each claim.
+    running: Vec<(Task, Token, u64)>,
 }
 
 impl Model {
@@ -117,7 +121,7 @@ impl Model {
     }
 
     /// The first of all that may run.
-    fn next(&mut self) -> Option<Task> {
+    fn next(&mut self, now_ms: u64) -> Option<Task> {
         self.waiting.sort_by_key(|task| (std::cmp::Reverse(task.priority), task.id));
         let at = (0..self.waiting.len()).find(|at| {
             let names = self.of(self.waiting[*at]);
@@ -125,7 +129,7 @@ impl Model {
         })?;
         let task = self.waiting.remove(at);
         for name in self.of(task) {
-            self.limits.get_mut(&name).unwrap().take();
+            self.limits.get_mut(&name).unwrap().take(now_ms);
         }
         Some(task)
     }
@@ -175,13 +179,14 @@ impl Bench {
         let got = self.engine.take(&worker, &[self.ix], n, n, self.now);
         let sent = self.engine.actions().send;
         assert_eq!(got, sent.len());
+        let now_ms = self.now.wall_ms;
         for attempt in sent {
-            let task = self.model.next().expect("nothing may run");
+            let task = self.model.next(now_ms).expect("nothing may run");
             assert_eq!(task.id, attempt.id, "another one is next");
-            self.model.running.push((task, attempt.token));
+            self.model.running.push((task, attempt.token, now_ms));
         }
         if got < n {
-            let left = self.model.next();
+            let left = self.model.next(now_ms);
             assert_eq!(left, None, "it may run and was not given");
         }
     }
@@ -190,14 +195,16 @@ impl Bench {
         if self.model.running.is_empty() {
             return;
         }
-        let (task, token) = self.model.running.remove(pick % self.model.running.len());
+        let (task, token, taken_ms) = self.model.running.remove(pick % self.model.running.len());
         let how = if released { How::Released } else { How::Completed("1".into()) };
         self.engine.finish(Finish::new(task.id, token, how), self.now).unwrap();
         let _ = self.engine.actions();
         for name in self.model.of(task) {
             let plain = self.model.limits.get_mut(&name).unwrap();
             plain.running -= 1;
-            plain.give(if released { INTERVAL_MS } else { 0 });
+            // A token comes back only while none was taken later.
+            let back = released && plain.last_ms == taken_ms;
+            plain.give(if back { INTERVAL_MS } else { 0 });
         }
         if released {
             self.model.waiting.push(task);
