@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use ganger_core::{Priority, TaskId, TaskState};
 use ganger_store::{
-    Cancelled, Control, Enqueue, Followed, Limits, Op, Push, RefusedWhy, Revived, StoreError, What,
+    Cancelled, Control, Enqueue, Followed, Limits, Op, Push, ReadyRow, RefusedWhy, Revived,
+    StoreError, What,
 };
 
 use super::finish::End;
@@ -88,8 +89,9 @@ impl Engine {
     }
 
     /// How long an attempt may take when its task has a deadline.
-    pub(super) fn until_deadline(waiting: &Waiting, timeout: Duration, now: Now) -> Duration {
-        match control(waiting).and_then(|control| control.deadline_ms) {
+    pub(super) fn until_deadline(row: &ReadyRow, timeout: Duration, now: Now) -> Duration {
+        let control = row.options.as_ref().and_then(|options| options.control.as_deref());
+        match control.and_then(|control| control.deadline_ms) {
             Some(at) => timeout.min(Duration::from_millis(at.saturating_sub(now.wall_ms))),
             None => timeout,
         }
@@ -225,7 +227,7 @@ impl Engine {
         }
         let Some(ix) = self.queue(&queue) else { return };
         let busy = self.running.contains_key(&id) || self.promoting.contains_key(&id);
-        self.row_mut(ix).forget_read(id);
+        self.row_mut(ix).forget_read(id, i64::MAX);
         self.due.forget_read(id, row.priority);
         if from == TaskState::Available && !busy {
             self.row_mut(ix).admit(Waiting::stored(row), true);

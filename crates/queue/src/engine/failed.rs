@@ -85,6 +85,10 @@ impl Engine {
     pub(super) fn go_on(&mut self) {
         self.hold_until = None;
         self.batch.sync |= !self.redo.is_empty();
-        self.batch.ops.append(&mut self.redo);
+        for op in std::mem::take(&mut self.redo) {
+            let late = if let Op::Outcome(outcome) = &op { self.late(outcome) } else { None };
+            self.batch.ops.push(op);
+            self.batch.ops.extend(late);
+        }
     }
 }

@@ -110,10 +110,27 @@ impl Engine {
         let control = run.row.options.as_ref().and_then(|options| options.control.as_ref());
         let ends = control.is_some_and(|c| c.ends()) && outcome.state().is_final();
         self.batch.sync |= synced;
+        let late = self.late(&outcome);
         self.batch.ops.push(Op::Outcome(Box::new(outcome)));
         if ends {
             self.batch.ops.push(Op::Settle { id });
         }
+        self.batch.ops.extend(late);
+    }
+
+    /// What ends a task that an outcome lets wait again though its last moment has passed: that moment was looked at while
+    /// it ran, and does not come again.
+    pub(super) fn late(&self, outcome: &Outcome) -> Option<Op> {
+        if outcome.state().is_final() {
+            return None;
+        }
+        let (row, at_ms) = (&self.running.get(&outcome.id)?.row, self.clock.wall_ms);
+        let control = row.options.as_ref()?.control.as_ref()?;
+        let attempt = row.attempt - u32::from(outcome.word == AttemptWord::Released);
+        control.over(attempt, row.base, at_ms)?;
+        let moments = [control.deadline_ms, control.expires_ms].into_iter().flatten();
+        let due_ms = moments.filter(|at| *at <= at_ms).min()?;
+        Some(Op::Expire { id: outcome.id, due_ms, at_ms })
     }
 
     fn end_memory(&mut self, run: Running, verdict: Verdict, said: Option<Box<Said>>, now: Now) {

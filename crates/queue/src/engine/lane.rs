@@ -58,8 +58,9 @@ pub(crate) struct Lane {
     /// What was readable when the last read was asked for.
     asked: i64,
     reading: bool,
-    /// Tasks that left for another lane while a read was under way: it may still bring them.
-    gone: Vec<TaskId>,
+    /// Tasks that left for another lane or a later place while a read was under way: it may still bring them from places
+    /// below this one.
+    gone: Vec<(TaskId, i64)>,
     /// The next read begins here at the latest.
     rewound: Option<i64>,
 }
@@ -195,7 +196,9 @@ impl Lane {
     ) {
         self.reading = false;
         let gone = std::mem::take(&mut self.gone);
-        for row in rows.filter(|row| !gone.contains(&row.id)) {
+        for row in
+            rows.filter(|row| !gone.iter().any(|(id, below)| *id == row.id && row.seq < *below))
+        {
             self.insert(Waiting::stored(row));
         }
         if let Some(last) = last {
@@ -210,10 +213,10 @@ impl Lane {
         }
     }
 
-    /// What a read under way says of this task is old.
-    pub(crate) fn forget_read(&mut self, id: TaskId) {
+    /// What a read under way says of this task is old, if it has it from a place below this one.
+    pub(crate) fn forget_read(&mut self, id: TaskId, below: i64) {
         if self.reading {
-            self.gone.push(id);
+            self.gone.push((id, below));
         }
     }
 

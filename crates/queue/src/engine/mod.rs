@@ -247,7 +247,9 @@ impl Engine {
                 foreign.push(claim);
                 continue;
             };
-            let timeout = self.timeout(ix, &claim.row);
+            // Its last moment may have been dealt with by a daemon that did not live to see the attempt end.
+            let since = Now { wall_ms: claim.started_at_ms.unwrap_or(now.wall_ms), ..now };
+            let timeout = Self::until_deadline(&claim.row, self.timeout(ix, &claim.row), since);
             if let Some(began) = claim.started_at_ms {
                 let gone = Duration::from_millis(now.wall_ms.saturating_sub(began));
                 let at = now.at + timeout.saturating_sub(gone);

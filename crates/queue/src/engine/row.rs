@@ -387,9 +387,9 @@ impl QueueState {
     }
 
     /// What a read under way says of this task is old.
-    pub(crate) fn forget_read(&mut self, id: TaskId) {
+    pub(crate) fn forget_read(&mut self, id: TaskId, below: i64) {
         for lane in self.lanes.iter_mut().flatten() {
-            lane.forget_read(id);
+            lane.forget_read(id, below);
         }
     }
 

@@ -226,6 +226,7 @@ impl Engine {
         for task in &push.tasks {
             self.unpush_one(ix, task);
         }
+        self.refill(ix);
     }
 
     fn unpush_one(&mut self, ix: QueueIx, task: &Enqueue) {
@@ -312,6 +313,8 @@ impl Engine {
             let row = self.row_mut(ix);
             row.moved(Some(cancelled.from), Some(TaskState::Cancelled));
             row.drop_bytes(cancelled.payload_len);
+            // Whoever waits in the store only must not wait for the next push or end.
+            self.refill(ix);
         }
         self.actions.finished.push(Finished {
             id,
@@ -330,6 +333,8 @@ impl Engine {
         let queue = self.row_mut(ix);
         queue.moved(Some(revived.from), Some(TaskState::Available));
         queue.add_bytes(revived.row.payload.len());
+        // A read under way may have found it before it ended: it would wait, and be given out, twice.
+        queue.forget_read(revived.row.id, revived.row.seq);
         if !known {
             queue.admit(Waiting::stored(revived.row), true);
         }

@@ -91,7 +91,7 @@ impl Engine {
         now: Now,
     ) {
         let frees = Self::frees_at_start(&waiting);
-        let timeout = Self::until_deadline(&waiting, self.timeout(ix, &waiting.row), now);
+        let timeout = Self::until_deadline(&waiting.row, self.timeout(ix, &waiting.row), now);
         let Waiting { mut row, history, birth } = waiting;
         self.counter += 1;
         let token = Token { epoch: self.epoch, counter: self.counter };

@@ -46,32 +46,29 @@ impl Tx<'_> {
             let Some(dedupe) = control(task).and_then(|control| control.dedupe.as_ref()) else {
                 continue;
             };
-            let holder = match own.get(&*dedupe.key) {
+            if let Some(first) = own.get(&*dedupe.key) {
                 // One of the same request waits, whatever becomes of it.
-                Some(first) => (dedupe.on_conflict == OnConflict::Reject).then_some(*first),
-                None => self.blocker(queue, dedupe, task.id)?,
-            };
-            if let Some(holder) = holder {
-                return Ok(Some((at, holder)));
+                if dedupe.on_conflict == OnConflict::Reject {
+                    return Ok(Some((at, *first)));
+                }
+                continue;
+            }
+            match (self.holder(queue, dedupe, task.id)?, dedupe.on_conflict) {
+                // The holder stands for it: it takes no key, and the next of the request meets the holder too.
+                (Some(_), OnConflict::Existing) => continue,
+                (Some(holder), OnConflict::Reject) => return Ok(Some((at, holder))),
+                (Some(holder), OnConflict::Replace) if !self.waits(holder)? => {
+                    return Ok(Some((at, holder)));
+                }
+                (Some(_), OnConflict::Replace) | (None, _) => {}
             }
             own.insert(&dedupe.key, task.id);
         }
         Ok(None)
     }
 
-    fn blocker(
-        &self,
-        queue: i64,
-        dedupe: &Dedupe,
-        new: TaskId,
-    ) -> rusqlite::Result<Option<TaskId>> {
-        let Some(holder) = self.holder(queue, dedupe, new)? else { return Ok(None) };
-        let waits = self.locate(holder)?.is_some_and(|(_, state)| state != TaskState::Running);
-        Ok(match dedupe.on_conflict {
-            OnConflict::Existing => None,
-            OnConflict::Reject => Some(holder),
-            OnConflict::Replace => (!waits).then_some(holder),
-        })
+    fn waits(&self, id: TaskId) -> rusqlite::Result<bool> {
+        Ok(self.locate(id)?.is_some_and(|(_, state)| state != TaskState::Running))
     }
 
     /// Who holds a key at the moment of a push.
@@ -97,7 +94,7 @@ impl Tx<'_> {
     ) -> rusqlite::Result<Fate> {
         let Some(control) = control(task) else { return Ok(Fate::Plain) };
         if let Some(dedupe) = &control.dedupe
-            && let Some(holder) = self.take_key(op, queue, dedupe, task, applied)?
+            && let Some(holder) = self.make_way(op, queue, dedupe, task, applied)?
         {
             return Ok(Fate::Instead(holder));
         }
@@ -107,14 +104,18 @@ impl Tx<'_> {
                 .prepare_cached("INSERT OR IGNORE INTO task_limit VALUES (?1, ?2)")?
                 .execute([int(at), id])?;
         }
-        match &control.cache {
-            Some(cache) => self.look_up(queue, cache, task.id),
-            None => Ok(Fate::Plain),
+        let fate = match &control.cache {
+            Some(cache) => self.look_up(queue, cache, task.id)?,
+            None => Fate::Plain,
+        };
+        if let Some(dedupe) = &control.dedupe {
+            self.take_key(queue, dedupe, task, &fate)?;
         }
+        Ok(fate)
     }
 
-    /// Takes the key, or tells who keeps it.
-    fn take_key(
+    /// Sees to it that nobody holds the key, or tells who keeps it.
+    fn make_way(
         &mut self,
         op: usize,
         queue: i64,
@@ -132,13 +133,28 @@ impl Tx<'_> {
                 Ok(cancelled) => {
                     applied.cancelled.push(cancelled);
                     self.settle(op, holder, applied)?;
+                    // Also one held for a time: it goes to who took the place, or to nobody.
+                    self.conn
+                        .prepare_cached("DELETE FROM dedupe WHERE queue = ?1 AND key = ?2")?
+                        .execute(params![queue, dedupe.key])?;
                 }
                 // It runs: refused before, unless it is of this very request.
                 Err(_) => return Ok(Some(holder)),
             }
         }
+        Ok(None)
+    }
+
+    fn take_key(
+        &mut self,
+        queue: i64,
+        dedupe: &Dedupe,
+        task: &Enqueue,
+        fate: &Fate,
+    ) -> rusqlite::Result<()> {
         let until = match dedupe.until {
-            Until::Start if task.claim.is_some() => return Ok(None),
+            // It starts with this commit. A follower does not: its claim is dropped.
+            Until::Start if task.claim.is_some() && matches!(fate, Fate::Plain) => return Ok(()),
             Until::Start => 0,
             Until::Success => 1,
             Until::For(time) => {
@@ -149,7 +165,7 @@ impl Tx<'_> {
         self.conn
             .prepare_cached("INSERT OR REPLACE INTO dedupe VALUES (?1, ?2, ?3, ?4)")?
             .execute(params![queue, dedupe.key, task.id.raw(), until])?;
-        Ok(None)
+        Ok(())
     }
 
     /// Lets go of what a task no longer holds in the state it is in: its key, its followers, its claim on a result.
@@ -192,8 +208,11 @@ impl Tx<'_> {
             self.limit_result(raw, &control, ended_at)?;
         }
         match &control.cache {
-            Some(cache) => self.land(op, queue, cache, id, ended_at, result.as_deref(), applied),
-            None => Ok(()),
+            // A result of another task's serves as long as it would have without this one.
+            Some(cache) if !control.cached => {
+                self.land(op, queue, cache, id, ended_at, result.as_deref(), applied)
+            }
+            _ => Ok(()),
         }
     }
 

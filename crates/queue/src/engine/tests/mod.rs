@@ -1,5 +1,6 @@
 //! Tests of the whole engine: by hand where one rule is looked at, by random histories for what must always hold.
 
+mod control_kills;
 mod fires;
 mod history;
 mod rates;
