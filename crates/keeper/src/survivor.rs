@@ -63,19 +63,26 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_process_is_told_by_its_marks_its_birth_and_its_age() {
-        let state = StateId([7; 16]);
+    /// A process with this environment only. It has spoken: until its exec is over it would show its parent's environment, also after a
+    /// vfork(2) returned, for the kernel wakes the parent just before it changes the memory.
+    fn speaker(environment: &[(&str, &str)]) -> std::process::Child {
         let mut child = std::process::Command::new("/bin/sh")
             .args(["-c", "echo on; read -r line"])
-            .env(SPAWN_MARK_ENV, format!("{state}:42"))
-            .env(INSTANCE_ENV, "images#2")
+            .env_clear()
+            .envs(environment.iter().copied())
             .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::piped())
             .spawn()
             .unwrap();
-        // It has said something: its exec is over.
         std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0; 3]).unwrap();
+        child
+    }
+
+    #[test]
+    fn a_process_is_told_by_its_marks_its_birth_and_its_age() {
+        let state = StateId([7; 16]);
+        let mark = format!("{state}:42");
+        let mut child = speaker(&[(SPAWN_MARK_ENV, &mark), (INSTANCE_ENV, "images#2")]);
         let pid = child.id();
         let found = of(pid, state).unwrap();
         let place = InstanceId::new("images", 2);
@@ -89,8 +96,7 @@ mod tests {
         child.wait().unwrap();
         assert!(of(pid, state).is_none() && !lives(pid, found.birth));
 
-        let mut bare = std::process::Command::new("/bin/sleep").arg("100").env_clear().spawn();
-        let bare = bare.as_mut().unwrap();
+        let mut bare = speaker(&[]);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
         let may = |at| may_be(bare.id(), at).map(|one| one.pid);
         assert_eq!((may(now + 1000), may(now - 60_000)), (Some(bare.id()), None), "by its age");
