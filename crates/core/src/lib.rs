@@ -1,8 +1,9 @@
-//! Ids, words, time and size parsing, backoff maths: only what three or more crates share.
+//! Ids, words, time and size parsing, backoff maths: only what crates share that may not know each other.
 //!
 //! This crate does no I/O, starts no task and reads no clock. Everything may use it; it uses nothing of ours.
 
 pub mod backoff;
+pub mod bucket;
 pub mod end;
 pub mod event;
 pub mod ids;
@@ -14,6 +15,7 @@ pub mod units;
 pub mod words;
 
 pub use backoff::{Backoff, CauseBackoffs};
+pub use bucket::{Bucket, Rate};
 pub use end::{End, SignalSource, Usage};
 pub use event::Event;
 pub use ids::{InstanceId, SpawnId, StateId, TaskId, TaskIdSource, Token};

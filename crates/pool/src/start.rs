@@ -70,11 +70,7 @@ pub async fn start(parts: Parts, tasks: &mut JoinSet<()>) -> Result<Started, Sto
             let (row, lanes, buckets) = readers
                 .run(move |s| Ok((s.queue(&asked)?, s.lanes(&asked)?, s.buckets(&asked)?)))
                 .await?;
-            let row = row.unwrap_or_else(|| QueueRow {
-                name: name.as_str().into(),
-                gate: ganger_store::Gate::default(),
-                counts: ganger_store::Counts::default(),
-            });
+            let row = row.unwrap_or_else(|| QueueRow::empty(&name));
             engine.restore_buckets(ix, buckets, now());
             engine.restore(ix, &row, &lanes);
         }

@@ -156,6 +156,14 @@ pub struct QueueRow {
     pub counts: Counts,
 }
 
+impl QueueRow {
+    /// One that has had no tasks.
+    #[must_use]
+    pub fn empty(name: &str) -> Self {
+        Self { name: name.into(), gate: Gate::default(), counts: Counts::default() }
+    }
+}
+
 /// How many tasks of a queue are in each state. `completed` and `cancelled` count all that ever were, also those whose
 /// rows were dropped from the history by now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -36,6 +36,14 @@ impl Said {
         *self == Self::default()
     }
 
+    /// Its lines with their numbers.
+    pub fn numbered(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = (u64, &SaidLine)> + ExactSizeIterator {
+        let before = self.dropped();
+        self.lines.iter().enumerate().map(move |(at, line)| (before + at as u64 + 1, line))
+    }
+
     /// Lines that were said and are not kept.
     #[must_use]
     pub fn dropped(&self) -> u64 {

@@ -13,35 +13,20 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use ganger_core::Priority;
-use serde::{Deserialize, Serialize};
+use ganger_core::{Bucket, Priority, Rate};
 use tokio::sync::{mpsc, watch};
 
 use crate::permit::{Ask, Permits};
 
-/// Restarts per second, and how many at once after a quiet time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RestartRate {
-    /// In the long run; at least 1.
-    pub per_second: u32,
-    /// At once; at least 1.
-    pub burst: u32,
-}
-
-impl Default for RestartRate {
-    /// 50 a second, 200 at once: a restart costs about 2 ms of processor time in all (spawn, records, last lines), so a
-    /// thousand programs that crash as they start take about a tenth of a core.
-    fn default() -> Self {
-        Self { per_second: 50, burst: 200 }
-    }
-}
+/// Where nothing is said: a restart costs about 2 ms of processor time in all (spawn, records, last lines; estimated), so a
+/// thousand programs that crash as they start take about a tenth of a core.
+pub const RESTARTS: Rate = Rate { count: 50, per: Duration::from_secs(1), burst: 200 };
 
 /// Who waits, and when the next may go. Pure; `T` is the wish.
 #[derive(Debug)]
 pub struct Budget<T> {
-    rate: RestartRate,
-    /// When the bucket is full again (GCRA, ITU-T I.371: one instant stands for the whole bucket).
-    full_at: Option<Instant>,
+    rate: Rate,
+    bucket: Bucket,
     lanes: BTreeMap<Priority, Lane<T>>,
 }
 
@@ -72,15 +57,14 @@ pub enum Next<T> {
 impl<T> Budget<T> {
     /// A full bucket and nobody in line.
     #[must_use]
-    pub const fn new(rate: RestartRate) -> Self {
-        Self { rate, full_at: None, lanes: BTreeMap::new() }
+    pub fn new(rate: Rate) -> Self {
+        Self { rate, bucket: Bucket::default(), lanes: BTreeMap::new() }
     }
 
     /// Another rate from now on.
-    pub fn set_rate(&mut self, rate: RestartRate) {
-        self.rate = rate;
+    pub fn set_rate(&mut self, rate: Rate) {
         // The old rate's debt could be hours at the new one.
-        self.full_at = None;
+        (self.rate, self.bucket) = (rate, Bucket::default());
     }
 
     /// Puts a wish in line.
@@ -95,7 +79,6 @@ impl<T> Budget<T> {
 
     /// Who may go now. Wishes that are not `live` any more leave the line and cost nothing.
     pub fn next(&mut self, now: Instant, live: impl Fn(&T) -> bool) -> Next<T> {
-        let free_at = self.free_at();
         while let Some(mut lane) = self.lanes.last_entry() {
             let Some((_, wishes)) = lane.get_mut().first() else {
                 lane.remove();
@@ -109,25 +92,15 @@ impl<T> Budget<T> {
                     continue;
                 }
             }
-            if let Some(at) = free_at.filter(|at| *at > now) {
+            if let Some(at) = self.bucket.next(&self.rate, now) {
                 return Next::At(at);
             }
             let wish = wishes.pop_front();
             lane.get_mut().settle(true);
-            self.full_at = Some(self.full_at.map_or(now, |at| at.max(now)) + self.each());
+            self.bucket.take(&self.rate, now);
             return wish.map_or(Next::Idle, Next::Go);
         }
         Next::Idle
-    }
-
-    fn each(&self) -> Duration {
-        Duration::from_secs(1) / self.rate.per_second.max(1)
-    }
-
-    /// When a start is free; `None`: now.
-    fn free_at(&self) -> Option<Instant> {
-        let ahead = self.each() * self.rate.burst.max(1).saturating_sub(1);
-        self.full_at.and_then(|full| full.checked_sub(ahead))
     }
 }
 
@@ -150,7 +123,7 @@ impl<T> Lane<T> {
 }
 
 /// The budget's owner task: gives what to ask it with. Ends when nobody can ask any more.
-pub async fn run(mut asks: mpsc::Receiver<Ask>, mut rate: watch::Receiver<RestartRate>) {
+pub async fn run(mut asks: mpsc::Receiver<Ask>, mut rate: watch::Receiver<Rate>) {
     let mut budget = Budget::new(*rate.borrow_and_update());
     loop {
         let next = match budget.next(now(), |ask: &Ask| !ask.is_void()) {
@@ -173,9 +146,7 @@ pub async fn run(mut asks: mpsc::Receiver<Ask>, mut rate: watch::Receiver<Restar
 }
 
 /// A budget and the way to ask it; the task is the caller's to run.
-pub fn start(
-    rate: watch::Receiver<RestartRate>,
-) -> (Permits, impl Future<Output = ()> + Send + 'static) {
+pub fn start(rate: watch::Receiver<Rate>) -> (Permits, impl Future<Output = ()> + Send + 'static) {
     let (permits, asks) = Permits::channel();
     (permits, run(asks, rate))
 }

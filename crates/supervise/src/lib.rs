@@ -16,7 +16,7 @@ pub mod spec;
 mod testing;
 mod view;
 
-pub use budget::RestartRate;
+pub use budget::RESTARTS;
 pub use instance::{InstanceHandle, InstanceNotice, Surroundings};
 pub use permit::{Ask, Permits};
 pub use policy::{Policy, Restart, StartLimit};

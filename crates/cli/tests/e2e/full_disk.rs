@@ -7,7 +7,7 @@ use std::process::Command;
 
 use ganger_testkit::TempDaemon;
 
-use crate::folder;
+use crate::{folder, pipe, pushed};
 
 const CONFIG: &str = r#"
 version = 1
@@ -57,11 +57,9 @@ fn full_then_free() {
     let small = Small { it, _disk: disk };
     let it = &small.it;
     it.write("ganger.toml", CONFIG);
-    let gate = it.path().join("gate");
-    assert!(Command::new("mkfifo").arg(&gate).status().is_ok_and(|status| status.success()));
+    let gate = pipe(it, "gate");
     let _ = it.ganger(&["up", "-d"]).with_code(0);
-    let pushed = it.ganger(&["push", "q", "1", "--json"]).with_code(0).json();
-    let id = pushed["id"].as_str().expect("a pushed task has an id");
+    let id = &*pushed(it, &["q", "1"]);
     let open = OpenOptions::new().write(true).open(&gate).expect("a worker reads it");
     let ballast = it.path().join("ballast");
     // It takes all there is, and fails at the end of it.

@@ -33,6 +33,21 @@ fn up(config: &str) -> TempDaemon {
     TempDaemon::with_config(GANGER, config)
 }
 
+/// A named pipe in the folder: whoever opens it for writing knows that a program reads it, and ends the reading by closing it.
+fn pipe(it: &TempDaemon, name: &str) -> std::path::PathBuf {
+    let path = it.path().join(name);
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.is_ok_and(|status| status.success()), "no pipe {}", path.display());
+    path
+}
+
+/// The id of the task that `push` with these words makes.
+fn pushed(it: &TempDaemon, words: &[&str]) -> String {
+    let words = [&["push"], words, &["--json"]].concat();
+    let said = it.ganger(&words).with_code(0).json();
+    said["id"].as_str().expect("a pushed task has an id").to_owned()
+}
+
 /// Two services: one that counts aloud, one that only lives.
 const TWO: &str = r#"
 version = 1

@@ -8,7 +8,7 @@ use ganger_testkit::TempDaemon;
 use ganger_testkit::daemon::{Process, Said, alive};
 use serde_json::Value;
 
-use crate::{SOON, folder};
+use crate::{SOON, folder, pipe, pushed};
 
 /// A run says so, then waits for the end of the named pipe `gate`, unless there is `open`.
 const CONFIG: &str = r#"
@@ -54,12 +54,10 @@ fn not_beside(capabilities: &str) {
         assert!(made.is_ok_and(|status| status.success()));
     };
     open(it.path(), "0777");
-    let gate = it.path().join("gate");
-    assert!(Command::new("mkfifo").arg(&gate).status().is_ok_and(|status| status.success()));
+    let gate = pipe(&it, "gate");
     open(&gate, "0666");
     let _ = without(&it, "+all", &["up", "-d"]).with_code(0);
-    let pushed = it.ganger(&["push", "q", "1", "--json"]).with_code(0).json();
-    let id = pushed["id"].as_str().expect("a pushed task has an id").to_owned();
+    let id = pushed(&it, &["q", "1"]);
     // It runs: somebody reads the pipe. It goes on reading, as nothing is written.
     let held = OpenOptions::new().write(true).open(&gate).expect("a worker reads it");
     let old = it.pid("p", 1);
@@ -84,8 +82,7 @@ fn not_beside(capabilities: &str) {
     assert!(daemon.ended_within(SOON));
     assert_eq!(why(&it, &id)["cause"], "stuck");
     // A push is taken and run beside it: only the attempt is stuck, not its place.
-    let other = it.ganger(&["push", "q", "2", "--json"]).with_code(0).json();
-    let other = other["id"].as_str().expect("a pushed task has an id").to_owned();
+    let other = pushed(&it, &["q", "2"]);
     let mut events = it.follow(&["events", "-f", "-n", "100"]);
     events.until("the event", SOON, |line| line.contains("task.stuck") && line.contains(&id));
 

@@ -1,8 +1,6 @@
 //! Tasks by the command: push, wait, list, get, retry, cancel.
 
-use ganger_testkit::TempDaemon;
-
-use crate::up;
+use crate::{pushed, up};
 
 const WORDS: &str = r#"
 version = 1
@@ -15,17 +13,12 @@ protocol = "command"
 workers = 2
 "#;
 
-fn id_of(it: &TempDaemon, words: &[&str]) -> String {
-    let pushed = it.ganger(words).with_code(0).json();
-    pushed["id"].as_str().expect("a pushed task has an id").to_owned()
-}
-
 #[test]
 fn push_wait_get() {
     let it = up(WORDS);
     let said = it.ganger(&["push", "words", "--payload", "\"fine\"", "--wait"]).with_code(0);
     assert_eq!(said.out, "{\"ok\":true}\n");
-    let id = id_of(&it, &["push", "words", "--payload", "7", "--priority", "high", "--json"]);
+    let id = pushed(&it, &["words", "--payload", "7", "--priority", "high"]);
     let _ = it.ganger(&["task", "wait", &id, "--timeout", "20s"]).with_code(0);
     let task = it.ganger(&["task", "get", &id, "--json"]).with_code(0).json();
     assert_eq!(
@@ -66,8 +59,8 @@ fn many_lines_a_pause_and_a_key() {
         (queue["paused"].as_bool(), queue["counts"]["available"].as_u64()),
         (Some(true), Some(2_500))
     );
-    let first = id_of(&it, &["push", "words", "--key", "same", "--json"]);
-    assert_eq!(id_of(&it, &["push", "words", "--key", "same", "--json"]), first);
+    let first = pushed(&it, &["words", "--key", "same"]);
+    assert_eq!(pushed(&it, &["words", "--key", "same"]), first);
     let _ = it.ganger(&["task", "cancel", &first]).with_code(0);
     let task = it.ganger(&["task", "get", &first, "--json"]).with_code(0).json();
     assert_eq!(task["state"], "cancelled");
@@ -123,26 +116,23 @@ fn a_bulk_file_with_bad_lines_and_a_second_run() {
 fn unique_cached_and_late_tasks() {
     let it = up(&format!("{WORDS}\n[queue.cached]\ncache_ttl = \"10m\"\n"));
     let _ = it.ganger(&["queue", "pause", "words"]).with_code(0);
-    let unique = ["push", "words", "{\"a\":1, \"b\":2}", "--dedupe", "payload", "--json"];
-    let first = id_of(&it, &unique);
-    assert_eq!(
-        id_of(&it, &["push", "words", "{\"b\":2,\"a\":1}", "--dedupe", "payload", "--json"]),
-        first
-    );
+    let unique = ["words", "{\"a\":1, \"b\":2}", "--dedupe", "payload"];
+    let first = pushed(&it, &unique);
+    assert_eq!(pushed(&it, &["words", "{\"b\":2,\"a\":1}", "--dedupe", "payload"]), first);
     let refused =
         ["push", "words", "{\"b\":2,\"a\":1}", "--dedupe", "payload", "--on-conflict", "reject"];
     assert!(it.ganger(&refused).with_code(9).err.contains(&first));
     let _ = it.ganger(&["task", "priority", "--queue", "words", "high"]).with_code(0);
     let task = it.ganger(&["task", "get", &first, "--json"]).with_code(0).json();
     assert_eq!(task["priority"], "high");
-    let late = id_of(&it, &["push", "words", "1", "--expires-in", "1ms", "--json"]);
+    let late = pushed(&it, &["words", "1", "--expires-in", "1ms"]);
     let _ = it.ganger(&["task", "wait", &late, "--timeout", "20s"]).with_code(1);
     let task = it.ganger(&["task", "get", &late, "--json"]).with_code(0).json();
     assert_eq!(task["state"], "cancelled");
     assert!(task["error"].as_str().unwrap().starts_with("expired"), "{task}");
     // Nobody takes from it: the second waits for the first, and ends with it.
-    let leader = id_of(&it, &["push", "cached", "7", "--json"]);
-    let follower = id_of(&it, &["push", "cached", "7", "--json"]);
+    let leader = pushed(&it, &["cached", "7"]);
+    let follower = pushed(&it, &["cached", "7"]);
     let task = it.ganger(&["task", "get", &follower, "--json"]).with_code(0).json();
     assert_eq!((task["state"].as_str(), task["due_at"].as_str()), (Some("scheduled"), None));
     let _ = it.ganger(&["task", "cancel", &leader]).with_code(0);

@@ -1,13 +1,12 @@
 //! Planted causes: `why` names each, and once it is removed the task runs. Times are long enough for a slow machine to ask.
 
 use std::fs::{File, OpenOptions};
-use std::process::Command;
 
 use ganger_testkit::TempDaemon;
 use ganger_testkit::daemon::Process;
 use serde_json::Value;
 
-use crate::{SOON, folder, up};
+use crate::{SOON, folder, pipe, pushed, up};
 
 /// Programs that wait for a named pipe: whoever opens it for writing knows that the task runs, and ends it by closing it.
 const CONFIG: &str = r#"
@@ -73,14 +72,6 @@ protocol = "command"
 command = ["echo", "1"]
 "#;
 
-fn push(it: &TempDaemon, words: &[&str]) -> String {
-    let words = [&["push"], words, &["--json"]].concat();
-    it.ganger(&words).with_code(0).json()["id"]
-        .as_str()
-        .expect("a pushed task has an id")
-        .to_owned()
-}
-
 fn why(it: &TempDaemon, id: &str) -> Value {
     it.ganger(&["why", id, "--json"]).with_code(0).json()
 }
@@ -102,13 +93,6 @@ fn completes(it: &TempDaemon, id: &str) {
     says(it, id, "it is completed");
 }
 
-fn pipe(it: &TempDaemon, name: &str) -> std::path::PathBuf {
-    let path = it.path().join(name);
-    let made = Command::new("mkfifo").arg(&path).status();
-    assert!(made.is_ok_and(|status| status.success()), "no pipe {}", path.display());
-    path
-}
-
 /// Returns once a task reads the pipe.
 fn hold(pipe: &std::path::Path) -> File {
     OpenOptions::new().write(true).open(pipe).expect("the pipe was just made")
@@ -117,14 +101,14 @@ fn hold(pipe: &std::path::Path) -> File {
 #[test]
 fn time_gates_and_rates() {
     let it = up(CONFIG);
-    let later = push(&it, &["later", "--delay", "12s"]);
+    let later = pushed(&it, &["later", "--delay", "12s"]);
     assert!(cause(&it, &later, "scheduled")["until"].is_string());
     says(&it, &later, "not to run before");
 
-    let flaky = push(&it, &["flaky", "\"flaky\""]);
+    let flaky = pushed(&it, &["flaky", "\"flaky\""]);
     // There is one worker: when the next task runs, the end of the one before is stored.
     let pipe = pipe(&it, "gate");
-    let next = push(&it, &["flaky", "\"gate\""]);
+    let next = pushed(&it, &["flaky", "\"gate\""]);
     let gate = hold(&pipe);
     let retry = cause(&it, &flaky, "retry");
     assert_eq!((&retry["attempt"], &retry["max"]), (&1.into(), &3.into()));
@@ -133,9 +117,9 @@ fn time_gates_and_rates() {
     drop(gate);
     completes(&it, &next);
 
-    let first = push(&it, &["rated"]);
+    let first = pushed(&it, &["rated"]);
     completes(&it, &first);
-    let second = push(&it, &["rated"]);
+    let second = pushed(&it, &["rated"]);
     assert_eq!(cause(&it, &second, "rate")["of"], "queue");
     says(&it, &second, "has reached its rate");
     it.write("ganger.toml", &CONFIG.replace("1/1h", "9/s"));
@@ -143,7 +127,7 @@ fn time_gates_and_rates() {
     completes(&it, &second);
 
     let _ = it.ganger(&["queue", "pause", "paused"]).with_code(0);
-    let paused = push(&it, &["paused"]);
+    let paused = pushed(&it, &["paused"]);
     assert_eq!(cause(&it, &paused, "paused")["by"], "person");
     says(&it, &paused, "`ganger queue resume paused`");
     let _ = it.ganger(&["queue", "resume", "paused"]).with_code(0);
@@ -162,8 +146,8 @@ fn limits_are_held_by_somebody() {
         ("keys", "key", "acme".into(), "other", r#"{"who":{"tenant":"acme"},"gate":"keys"}"#),
     ] {
         let pipe = pipe(&it, queue);
-        let first = push(&it, &[queue, payload, "--kind", kind]);
-        let second = push(&it, &[queue, payload, "--kind", kind]);
+        let first = pushed(&it, &[queue, payload, "--kind", kind]);
+        let second = pushed(&it, &[queue, payload, "--kind", kind]);
         let gate = hold(&pipe);
         let limit = cause(&it, &second, "limit");
         assert_eq!((&limit["of"], &limit["name"], &limit["max"]), (&of.into(), &name, &1.into()));
@@ -181,7 +165,7 @@ fn limits_are_held_by_somebody() {
 fn the_same_work_waits_for_the_one_under_way() {
     let it = up(CONFIG);
     let pipe = pipe(&it, "same");
-    let [leader, second, third] = [(); 3].map(|()| push(&it, &["same", r#"{"gate":"same"}"#]));
+    let [leader, second, third] = [(); 3].map(|()| pushed(&it, &["same", r#"{"gate":"same"}"#]));
     let gate = hold(&pipe);
     for id in [&second, &third] {
         let follows = cause(&it, id, "follows");
@@ -214,8 +198,8 @@ fn the_same_work_waits_for_the_one_under_way() {
     completes(&it, &second);
     completes(&it, &third);
     let _ = it.ganger(&["queue", "pause", "same"]).with_code(0);
-    let waits = push(&it, &["same", r#"{"gate":"other"}"#]);
-    let follower = push(&it, &["same", r#"{"gate":"other"}"#]);
+    let waits = pushed(&it, &["same", r#"{"gate":"other"}"#]);
+    let follower = pushed(&it, &["same", r#"{"gate":"other"}"#]);
     assert_eq!(cause(&it, &follower, "follows")["state"], "available");
     says(&it, &follower, &format!("`ganger why {waits}` says what holds that one"));
 }
@@ -224,7 +208,7 @@ fn the_same_work_waits_for_the_one_under_way() {
 fn workers_are_busy_down_or_not_there() {
     let it = up(CONFIG);
     let pipe = pipe(&it, "busy");
-    let ids = [push(&it, &["busy"]), push(&it, &["busy"]), push(&it, &["busy"])];
+    let ids = [pushed(&it, &["busy"]), pushed(&it, &["busy"]), pushed(&it, &["busy"])];
     let gate = hold(&pipe);
     assert_eq!(cause(&it, &ids[2], "busy")["tasks"][0]["task"], ids[0].as_str());
     drop(gate);
@@ -241,7 +225,7 @@ fn workers_are_busy_down_or_not_there() {
     let worker = Process::open(it.pid("crashing", 1)).expect("it runs");
     worker.kill();
     events.until("the breaker opens", SOON, |l| l.contains("instance.breaker"));
-    let crashing = push(&it, &["crashing"]);
+    let crashing = pushed(&it, &["crashing"]);
     let down = cause(&it, &crashing, "worker_down");
     assert_eq!(down["worker"], "crashing#1");
     std::fs::remove_file(it.path().join("broken")).expect("it was written");
@@ -249,18 +233,18 @@ fn workers_are_busy_down_or_not_there() {
     completes(&it, &crashing);
 
     let _ = it.ganger(&["stop", "halted"]).with_code(0);
-    let halted = push(&it, &["halted"]);
+    let halted = pushed(&it, &["halted"]);
     assert_eq!(cause(&it, &halted, "pool_stopped")["pool"], "halted");
     let _ = it.ganger(&["start", "halted"]).with_code(0);
     completes(&it, &halted);
 
     let _ = it.ganger(&["scale", "zero=0"]).with_code(0);
-    let zero = push(&it, &["zero"]);
+    let zero = pushed(&it, &["zero"]);
     assert_eq!(cause(&it, &zero, "no_workers")["pool"], "zero");
     let _ = it.ganger(&["scale", "zero=1"]).with_code(0);
     completes(&it, &zero);
 
-    let alone = push(&it, &["alone"]);
+    let alone = pushed(&it, &["alone"]);
     let _ = cause(&it, &alone, "no_pool");
     it.write("ganger.toml", &format!("{CONFIG}{ALONE}"));
     let _ = it.ganger(&["up", "-d"]).with_code(0);
@@ -277,11 +261,11 @@ fn a_full_queue_and_a_drained_one_refuse_with_their_codes() {
     let _ = it.ganger(&["up", "-d"]).with_code(0);
     let said = it.ganger(&["push", "small", "\"much too long\""]).with_code(10);
     assert!(said.err.contains("max_bytes") && said.err.contains("try again in"), "{}", said.err);
-    let _ = push(&it, &["slow"]);
+    let _ = pushed(&it, &["slow"]);
     let _ = it.ganger(&["push", "slow"]).with_code(10);
     let _ = it.ganger(&["queue", "drain", "small", "--wait"]).with_code(0);
     let said = it.ganger(&["push", "small", "1"]).with_code(9);
     assert!(said.err.contains("draining"), "{}", said.err);
     let _ = it.ganger(&["queue", "resume", "small"]).with_code(0);
-    let _ = push(&it, &["small", "1"]);
+    let _ = pushed(&it, &["small", "1"]);
 }

@@ -1,9 +1,8 @@
 //! Progress and log lines as people see them: of a plain line program, and of commands.
 
 use std::fs::OpenOptions;
-use std::process::Command;
 
-use crate::SOON;
+use crate::{SOON, pipe, pushed};
 
 /// A worker without any SDK. It says something, waits until the pipe `go` is opened and closed, and says more.
 const WORKER: &str = r#"#!/bin/sh
@@ -40,13 +39,11 @@ fn progress_and_lines_are_shown_and_followed() {
     let it = crate::folder();
     it.write("worker.sh", WORKER);
     it.write("ganger.toml", CONFIG);
-    let go = it.path().join("go");
-    assert!(Command::new("mkfifo").arg(&go).status().unwrap().success());
+    let go = pipe(&it, "go");
     let _ = it.ganger(&["up", "-d"]).with_code(0);
     let open = || drop(OpenOptions::new().write(true).open(&go).unwrap());
 
-    let pushed = it.ganger(&["push", "lines", "--payload", "1", "--json"]).with_code(0).json();
-    let id = pushed["id"].as_str().unwrap().to_owned();
+    let id = pushed(&it, &["lines", "--payload", "1"]);
     let mut follow = it.follow(&["task", "logs", "-f", "--json", &id]);
     follow.until("the progress", SOON, |line| line.contains("\"percent\":42.5"));
     let task = it.ganger(&["task", "show", &id]).with_code(0).out;
@@ -71,8 +68,7 @@ fn progress_and_lines_are_shown_and_followed() {
     // None says how far it is any more: no column.
     assert!(!it.ganger(&["task", "list"]).with_code(0).out.contains("PROGRESS"));
 
-    let pushed = it.ganger(&["push", "commands", "--json"]).with_code(0).json();
-    let id = pushed["id"].as_str().unwrap().to_owned();
+    let id = pushed(&it, &["commands"]);
     let mut follow = it.follow(&["task", "logs", "-f", &id]);
     open();
     follow.until("the last words", SOON, |line| line == "done");

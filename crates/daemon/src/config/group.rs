@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use ganger_core::GroupStrategy;
 use ganger_supervise::GroupSpec;
+use ganger_supervise::services::GroupFault;
 use serde::{Deserialize, Serialize};
 
 use super::model::Config;
@@ -44,8 +45,8 @@ pub(crate) fn specs(groups: &BTreeMap<String, Group>) -> Vec<GroupSpec> {
     groups.iter().map(spec).collect()
 }
 
-/// What only shows when the whole is known: the group and a sentence each.
-pub(super) fn faults(config: &Config) -> Vec<(String, String)> {
+/// What only shows when the whole is known.
+pub(super) fn faults(config: &Config) -> Vec<GroupFault> {
     let is_service = |name: &str| config.services.contains_key(name);
     ganger_supervise::services::group_faults(&specs(&config.groups), is_service)
 }
@@ -53,17 +54,18 @@ pub(super) fn faults(config: &Config) -> Vec<(String, String)> {
 /// Reports them where they are written.
 pub(super) fn check(groups: Option<&Named<raw::Group>>, config: &Config, walk: &mut Walk<'_>) {
     let written: Vec<_> = groups.into_iter().flat_map(|named| &named.0).collect();
-    for (name, fault) in faults(config) {
-        let Some((at, group)) = written.iter().find(|(at, _)| at.value == name) else { continue };
+    for fault in faults(config) {
+        let Some((at, group)) = written.iter().find(|(at, _)| at.value == fault.group) else {
+            continue;
+        };
         let keys = [&group.value.members, &group.value.optional];
-        let names = keys.into_iter().filter_map(|key| key.get()).flatten();
-        // The last name of the sentence's own kind is the one that is wrong.
-        let place = names.rev().find(|one| fault.contains(&format!("`{}`", one.value)));
+        let mut names = keys.into_iter().filter_map(|key| key.get()).flatten();
+        let place = fault.member.and_then(|member| names.find(|one| one.value == member));
         let span = place.map_or_else(|| at.span.clone(), |one| one.span.clone());
         let known = config.services.keys().chain(config.groups.keys()).map(String::as_str);
-        let near = place.filter(|_| fault.starts_with("there is no"));
+        let near = place.filter(|_| fault.unknown);
         let near = near.and_then(|one| words::nearest(&one.value, known));
-        let diagnostic = walk.error(span, fault);
+        let diagnostic = walk.error(span, fault.why);
         if let Some(near) = near {
             diagnostic.label(format!("did you mean `{near}`?"));
         }

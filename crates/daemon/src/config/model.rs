@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ganger_core::{Backoff, CauseBackoffs, Dur, Durability, Priority, Size, TaskBackoff};
-use ganger_supervise::RestartRate;
+use ganger_core::{Backoff, CauseBackoffs, Dur, Durability, Priority, Rate, Size, TaskBackoff};
+use ganger_supervise::RESTARTS;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -37,10 +37,16 @@ pub struct Config {
 }
 
 /// `[supervision]`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Supervision {
     /// Restarts after failures, over all.
-    pub restarts: RestartRate,
+    pub restarts: Rate,
+}
+
+impl Default for Supervision {
+    fn default() -> Self {
+        Self { restarts: RESTARTS }
+    }
 }
 
 fn is_usual(supervision: &Supervision) -> bool {

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
-use ganger_core::{Dur, Durability, Priority, Size};
+use ganger_core::{Dur, Durability, Priority, Rate, Size};
 
-use ganger_supervise::RestartRate;
+use ganger_supervise::RESTARTS;
 
 use super::model::{
     Config, DependsOn, History, Pool, Protocol, Queue, Ready, ReadyCheck, Recycle, Service,
@@ -117,10 +117,9 @@ fn server(server: Option<&raw::Server>, walk: &mut Walk<'_>) {
 }
 
 fn supervision(keys: &raw::Supervision, walk: &mut Walk<'_>) -> Supervision {
-    let RestartRate { per_second, burst } = RestartRate::default();
-    let per_second = in_range(&keys.restarts_per_second, per_second, 1, RESTARTS_MAX, walk);
-    let burst = in_range(&keys.restart_burst, burst, 1, RESTARTS_MAX, walk);
-    Supervision { restarts: RestartRate { per_second, burst } }
+    let count = in_range(&keys.restarts_per_second, RESTARTS.count, 1, RESTARTS_MAX, walk);
+    let burst = in_range(&keys.restart_burst, RESTARTS.burst, 1, RESTARTS_MAX, walk);
+    Supervision { restarts: Rate { count, burst, ..RESTARTS } }
 }
 
 /// Names become folder names, log prefixes and `NAME#SLOT`.

@@ -40,7 +40,7 @@ pub(crate) fn verify(config: &Config) -> Vec<String> {
     wrong.extend(
         super::group::faults(config)
             .into_iter()
-            .map(|(name, why)| format!("group `{name}`: {why}")),
+            .map(|fault| format!("group `{}`: {}", fault.group, fault.why)),
     );
     schedules(config, &mut wrong);
     references(config, &mut wrong);

@@ -1,12 +1,13 @@
 //! Those who do the work: services, pools, queues, behind one face.
 
 use ganger_api::{ApiError, ErrorKind};
+use ganger_core::Rate;
 use ganger_pool::{PoolError, Pools, Schedules, Tasks};
 use ganger_queue::GateSet;
 use ganger_queue::schedule::ScheduleConfig;
 use ganger_supervise::instance::TicketError;
 use ganger_supervise::services::{GroupTicket, ServiceError};
-use ganger_supervise::{RestartRate, ServiceSpec, Services};
+use ganger_supervise::{ServiceSpec, Services};
 use tokio::sync::watch;
 
 use super::handle::{Target, Verb};
@@ -22,7 +23,7 @@ pub(crate) struct Crew {
     pub(crate) tasks: Tasks,
     pub(crate) schedules: Schedules,
     /// To the budget of restarts.
-    pub(crate) restart_rate: watch::Sender<RestartRate>,
+    pub(crate) restart_rate: watch::Sender<Rate>,
 }
 
 /// Specs of everything in a desired state.

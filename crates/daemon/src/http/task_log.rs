@@ -12,7 +12,7 @@ use ganger_api::{ApiError, ErrorKind, Progress, TaskLogQuery, TaskWord, Timestam
 use ganger_core::{Stream, TaskId};
 use ganger_logs::{Line, LogReader, Query, ReadError};
 use ganger_pool::{Heard, TaskError};
-use ganger_store::{AttemptRow, Said, TaskRow};
+use ganger_store::{AttemptRow, Said, SaidLine, TaskRow};
 use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -137,7 +137,11 @@ impl Teller {
             }
             match &attempt.said {
                 Some(said) => words.extend(self.fresh(attempt.n, said)),
-                None => words.extend(self.stderr_of(attempt).await),
+                None => match self.stderr_of(attempt).await {
+                    Ok(lines) => words.extend(lines),
+                    // The rest may be readable.
+                    Err(error) => drop(self.tell_error(&error).await),
+                },
             }
         }
         words
@@ -149,17 +153,8 @@ impl Teller {
             return Vec::new();
         }
         let told = if self.last.0 == attempt { self.last.1 } else { 0 };
-        let first = said.total + 1 - said.lines.len() as u64;
-        let lines = (first..).zip(&said.lines).filter(|(n, _)| *n > told);
-        let line = |(n, line): (u64, &ganger_store::SaidLine)| TaskWord {
-            v: V1,
-            attempt,
-            n: Some(n),
-            ts: Timestamp(line.at_ms),
-            line: Some(line.text.to_string()),
-            progress: None,
-        };
-        let mut words: Vec<TaskWord> = lines.map(line).collect();
+        let lines = said.numbered().filter(|(n, _)| *n > told);
+        let mut words: Vec<TaskWord> = lines.map(|(n, line)| word(attempt, n, line)).collect();
         self.last = (attempt, told.max(said.total));
         let newer = |said: &&ganger_store::Progress| (attempt, said.at_ms) > self.last_progress;
         let newest = said.progress.as_ref().filter(newer);
@@ -194,20 +189,20 @@ impl Teller {
         })
     }
 
-    async fn stderr_of(&mut self, attempt: &AttemptRow) -> Vec<TaskWord> {
+    async fn stderr_of(&mut self, attempt: &AttemptRow) -> Result<Vec<TaskWord>, ReadError> {
         let n = attempt.n;
         if n <= self.last.0 {
-            return Vec::new();
+            return Ok(Vec::new());
         }
-        let Some(query) = self.place_of(attempt) else { return Vec::new() };
+        let Some(query) = self.place_of(attempt) else { return Ok(Vec::new()) };
         self.last = (n, 0);
         self.app.flush_logs().await;
         let logs = self.app.logs();
         let query = Query { tail_n: Some(STDERR_LINES), ..query };
         let read = move || logs.read(&query)?.collect::<Result<Vec<Line>, ReadError>>();
-        let lines = tokio::task::spawn_blocking(read).await;
-        let lines = lines.map(Result::unwrap_or_default).unwrap_or_default();
-        lines.into_iter().map(|line| stderr_word(n, line)).collect()
+        // A reader that broke was told by its panic; there is nothing to show of it.
+        let lines = tokio::task::spawn_blocking(read).await.unwrap_or(Ok(Vec::new()))?;
+        Ok(lines.into_iter().map(|line| stderr_word(n, line)).collect())
     }
 
     /// Tells what a command writes to stderr until the other end of the pipe is dropped.
@@ -241,7 +236,7 @@ impl Teller {
         self.chunks.send(out.into()).await.map_err(|_| Gone)
     }
 
-    async fn tell_error(&self, error: &TaskError) -> Result<(), Gone> {
+    async fn tell_error(&self, error: &(dyn std::error::Error + Sync)) -> Result<(), Gone> {
         let mut out = Vec::new();
         sse::write_error(&mut out, &ApiError::from_error(ErrorKind::Failed, error));
         self.chunks.send(out.into()).await.map_err(|_| Gone)
@@ -273,6 +268,18 @@ fn follow(
 fn stderr_word(attempt: u32, line: Line) -> TaskWord {
     let ts = Timestamp(line.ts_ms());
     TaskWord { v: V1, attempt, n: None, ts, line: Some(line.line), progress: None }
+}
+
+/// A line as the API writes it.
+pub(super) fn word(attempt: u32, n: u64, line: &SaidLine) -> TaskWord {
+    TaskWord {
+        v: V1,
+        attempt,
+        n: Some(n),
+        ts: Timestamp(line.at_ms),
+        line: Some(line.text.to_string()),
+        progress: None,
+    }
 }
 
 /// A progress as the API writes it.

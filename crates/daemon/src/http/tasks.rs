@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 
 use super::error::{Answer, Fault, usage};
 use super::extract::{Body, Params};
-use super::task_log::progress;
+use super::task_log::{progress, word};
 use crate::app::App;
 
 /// Tasks of a page when nothing is asked for: one screen.
@@ -207,17 +207,8 @@ fn task(row: TaskRow) -> Task {
 /// The last lines of an attempt, as the route for all of them writes them.
 fn last_lines(attempt: u32, said: Option<&Said>) -> Vec<TaskWord> {
     let Some(said) = said else { return Vec::new() };
-    let numbered = said.lines.iter().rev().zip((0..=said.total).rev()).take(LOG_SHOWN);
-    let mut words: Vec<TaskWord> = numbered
-        .map(|(line, n)| TaskWord {
-            v: V1,
-            attempt,
-            n: Some(n),
-            ts: Timestamp(line.at_ms),
-            line: Some(line.text.to_string()),
-            progress: None,
-        })
-        .collect();
+    let newest = said.numbered().rev().take(LOG_SHOWN);
+    let mut words: Vec<TaskWord> = newest.map(|(n, line)| word(attempt, n, line)).collect();
     words.reverse();
     words
 }

@@ -62,15 +62,16 @@ impl Dispatcher {
             if let Some(row) = self.workers.get_mut(&attempt.worker) {
                 row.holding = row.holding.saturating_sub(1);
             }
-            let (id, token, how) = (attempt.id, attempt.token, How::Released);
-            if let Err(stale) = self.engine.finish(Finish { id, token, pid: None, how }, now()) {
+            let finish = Finish::new(attempt.id, attempt.token, How::Released);
+            if let Err(stale) = self.engine.finish(finish, now()) {
                 tracing::debug!(%stale, "recalled");
             }
         }
-        if !back.is_empty() {
-            self.forget_left();
+        if back.is_empty() {
+            return false;
         }
-        !back.is_empty()
+        self.forget_left();
+        true
     }
 
     pub(super) fn on_adopt(&mut self, key: u64, attempts: &[(TaskId, Token)]) {

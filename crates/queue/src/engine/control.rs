@@ -20,8 +20,8 @@ use crate::config::{NewTask, PushError};
 /// How long a failed read waits for its repetition.
 const AGAIN_MS: u64 = 1_000;
 
-fn control(waiting: &Waiting) -> Option<&Control> {
-    waiting.row.options.as_ref()?.control.as_deref()
+fn control(row: &ReadyRow) -> Option<&Control> {
+    row.options.as_ref()?.control.as_deref()
 }
 
 impl Engine {
@@ -72,7 +72,7 @@ impl Engine {
         waiting: Waiting,
         now: Now,
     ) -> Option<Waiting> {
-        let Some(control) = control(&waiting) else { return Some(waiting) };
+        let Some(control) = control(&waiting.row) else { return Some(waiting) };
         let (attempt, base) = (waiting.row.attempt, waiting.row.base);
         let Some(error) = control.over(attempt, base, now.wall_ms) else { return Some(waiting) };
         let moments = [control.deadline_ms, control.expires_ms].into_iter().flatten();
@@ -90,8 +90,7 @@ impl Engine {
 
     /// How long an attempt may take when its task has a deadline.
     pub(super) fn until_deadline(row: &ReadyRow, timeout: Duration, now: Now) -> Duration {
-        let control = row.options.as_ref().and_then(|options| options.control.as_deref());
-        match control.and_then(|control| control.deadline_ms) {
+        match control(row).and_then(|control| control.deadline_ms) {
             Some(at) => timeout.min(Duration::from_millis(at.saturating_sub(now.wall_ms))),
             None => timeout,
         }
@@ -99,7 +98,7 @@ impl Engine {
 
     /// True when the claim of this task lets go of its key.
     pub(super) fn frees_at_start(waiting: &Waiting) -> bool {
-        control(waiting).is_some_and(Control::starts)
+        control(&waiting.row).is_some_and(Control::starts)
     }
 
     /// The answer to a read of last moments.

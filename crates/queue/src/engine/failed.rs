@@ -59,7 +59,7 @@ impl Engine {
                 Op::Said { id, token, .. } => self.save_later(id, token, now),
                 Op::Started { .. } | Op::Event(_) | Op::Desire { .. } => {}
                 Op::Keep { .. } | Op::Searchable { .. } | Op::Fire(_) | Op::Schedule { .. } => {}
-                // The claims it belongs to have given their tokens back.
+                // The claims it belongs to failed with it; the next commit that claims from a bucket stores it as it is then.
                 Op::Buckets { .. } => {}
             }
         }

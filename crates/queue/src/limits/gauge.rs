@@ -4,7 +4,8 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::bucket::Bucket;
+use ganger_core::Bucket;
+
 use super::rules::Limit;
 use crate::engine::lane::Waiting;
 

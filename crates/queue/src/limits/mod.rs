@@ -16,7 +16,6 @@
 //! After a restart the counts are those of the claims that the new daemon finds, and buckets are as the last commit that claimed
 //! from them left them.
 
-mod bucket;
 mod field;
 mod gauge;
 mod rules;
@@ -33,8 +32,9 @@ use ganger_store::ReadyRow;
 
 use crate::engine::lane::Waiting;
 use crate::engine::row::IdMap;
+pub use ganger_core::Rate;
 pub(crate) use gauge::{Gauge, Place, Room, place};
-pub use rules::{Limit, LimitRules, Rate};
+pub use rules::{Limit, LimitRules};
 
 /// Tasks of one kind or key set aside in memory: as many as a lane's window, 1.2 MB at 300 bytes each. Tests use few,
 /// so that they reach the bound.

@@ -1,8 +1,8 @@
 //! What limits a queue has, as its configuration says.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
+use ganger_core::Rate;
 use serde::{Deserialize, Serialize};
 
 /// One limit: how many at once, and how often.
@@ -21,25 +21,6 @@ impl Limit {
     #[must_use]
     pub const fn is_none(&self) -> bool {
         self.running.is_none() && self.rate.is_none()
-    }
-}
-
-/// A token bucket: `count` tokens come in `per`, evenly; at most `burst` wait to be taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rate {
-    /// Tokens that come in `per`; at least 1.
-    pub count: u32,
-    /// The time in which they come; not zero.
-    pub per: Duration,
-    /// Tokens that may wait; at least 1.
-    pub burst: u32,
-}
-
-impl Rate {
-    /// The time between two tokens.
-    #[must_use]
-    pub fn interval(&self) -> Duration {
-        self.per / self.count.max(1)
     }
 }
 

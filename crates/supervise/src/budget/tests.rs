@@ -6,8 +6,12 @@ use tokio::sync::oneshot;
 
 use super::*;
 
-fn rate() -> impl Strategy<Value = RestartRate> {
-    (1u32..200, 1u32..300).prop_map(|(per_second, burst)| RestartRate { per_second, burst })
+fn of(count: u32, burst: u32) -> Rate {
+    Rate { count, burst, ..RESTARTS }
+}
+
+fn rate() -> impl Strategy<Value = Rate> {
+    (1u32..200, 1u32..300).prop_map(|(count, burst)| of(count, burst))
 }
 
 proptest! {
@@ -45,7 +49,7 @@ proptest! {
         for (i, from) in went.iter().enumerate() {
             for (j, to) in went.iter().enumerate().skip(i) {
                 let allowed = f64::from(rate.burst)
-                    + to.duration_since(*from).as_secs_f64() * f64::from(rate.per_second) + 1e-3;
+                    + to.duration_since(*from).as_secs_f64() * f64::from(rate.count) + 1e-3;
                 prop_assert!((j - i + 1) as f64 <= allowed, "{} starts, {allowed} allowed", j - i + 1);
             }
         }
@@ -65,7 +69,7 @@ fn order(budget: &mut Budget<&'static str>, mut now: Instant) -> Vec<&'static st
 
 #[test]
 fn priorities_first_then_turns() {
-    let mut budget = Budget::new(RestartRate { per_second: 10, burst: 1 });
+    let mut budget = Budget::new(of(10, 1));
     for wish in ["a1", "a2", "a3", "void"] {
         budget.push("a", Priority::NORMAL, wish);
     }
@@ -78,7 +82,7 @@ fn priorities_first_then_turns() {
 
 #[tokio::test(start_paused = true)]
 async fn the_task_permits_at_its_pace_and_forgets_who_left() {
-    let (set, rate) = watch::channel(RestartRate { per_second: 10, burst: 2 });
+    let (set, rate) = watch::channel(of(10, 2));
     let (permits, task) = start(rate);
     let task = tokio::spawn(task);
     let begun = tokio::time::Instant::now();
@@ -98,7 +102,7 @@ async fn the_task_permits_at_its_pace_and_forgets_who_left() {
     }
     // Timers are exact to the millisecond, rounded up.
     assert_eq!(at.iter().map(|ms| ms / 50).collect::<Vec<_>>(), [0, 0, 2, 4]);
-    set.send_replace(RestartRate { per_second: 1, burst: 1 });
+    set.send_replace(of(1, 1));
     drop(permits);
     task.await.unwrap();
 }

@@ -228,26 +228,47 @@ impl Groups {
     }
 }
 
-/// What is wrong with groups as they are written: the group and one sentence each.
+/// Something wrong with a group as it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupFault {
+    /// The group.
+    pub group: String,
+    /// The member that is wrong; `None`: the group itself.
+    pub member: Option<String>,
+    /// There is nothing of that member's name.
+    pub unknown: bool,
+    /// One sentence.
+    pub why: String,
+}
+
+/// What is wrong with groups as they are written.
 #[must_use]
-pub fn faults(groups: &[GroupSpec], is_service: impl Fn(&str) -> bool) -> Vec<(String, String)> {
+pub fn faults(groups: &[GroupSpec], is_service: impl Fn(&str) -> bool) -> Vec<GroupFault> {
     let names: BTreeSet<&str> = groups.iter().map(|group| group.name.as_str()).collect();
     let (mut wrong, mut holder) = (Vec::new(), BTreeMap::<&str, &str>::new());
     for group in groups {
         let name = group.name.as_str();
-        let mut says = |why: String| wrong.push((name.to_owned(), why));
+        let mut says = |member: Option<&String>, unknown: bool, why: String| {
+            wrong.push(GroupFault {
+                group: name.to_owned(),
+                member: member.cloned(),
+                unknown,
+                why,
+            });
+        };
         if is_service(name) {
-            says(format!("`{name}` is the name of a service and of a group"));
+            says(None, false, format!("`{name}` is the name of a service and of a group"));
         }
         for member in &group.members {
             if !is_service(member) && !names.contains(member.as_str()) {
-                says(format!("there is no service or group `{member}`"));
+                says(Some(member), true, format!("there is no service or group `{member}`"));
             } else if let Some(other) = holder.insert(member, name) {
-                says(format!("`{member}` is a member of `{other}` and of `{name}`"));
+                let why = format!("`{member}` is a member of `{other}` and of `{name}`");
+                says(Some(member), false, why);
             }
         }
         for one in group.optional.iter().filter(|one| !group.members.contains(one)) {
-            says(format!("`{one}` is optional but no member"));
+            says(Some(one), false, format!("`{one}` is optional but no member"));
         }
     }
     for group in groups {
@@ -256,7 +277,8 @@ pub fn faults(groups: &[GroupSpec], is_service: impl Fn(&str) -> bool) -> Vec<(S
             steps += 1;
             if outer == group.name {
                 let why = format!("group `{outer}` is a member of itself");
-                wrong.push((outer.to_owned(), why));
+                let (group, member) = (outer.to_owned(), None);
+                wrong.push(GroupFault { group, member, unknown: false, why });
             }
             if outer == group.name || steps > groups.len() {
                 break;

@@ -29,5 +29,5 @@ mod tests;
 mod turns;
 
 pub use error::ServiceError;
-pub use groups::faults as group_faults;
+pub use groups::{GroupFault, faults as group_faults};
 pub use handle::{Applied, GroupTicket, Services, Startup};

@@ -16,7 +16,6 @@ const EVERY: Duration = Duration::from_millis(20);
 
 pub(super) struct Publisher {
     views: BTreeMap<InstanceId, Arc<InstanceView>>,
-    groups: Vec<GroupView>,
     sender: watch::Sender<Arc<Snapshot>>,
     last: Option<Instant>,
     dirty: bool,
@@ -25,10 +24,7 @@ pub(super) struct Publisher {
 impl Publisher {
     pub(super) fn new() -> (Self, watch::Receiver<Arc<Snapshot>>) {
         let (sender, receiver) = watch::channel(Arc::new(Snapshot::default()));
-        (
-            Self { views: BTreeMap::new(), groups: vec![], sender, last: None, dirty: false },
-            receiver,
-        )
+        (Self { views: BTreeMap::new(), sender, last: None, dirty: false }, receiver)
     }
 
     pub(super) fn set(&mut self, view: Arc<InstanceView>) {
@@ -45,9 +41,9 @@ impl Publisher {
         self.dirty = true;
     }
 
-    /// A group as it was published last.
-    pub(super) fn group(&self, name: &str) -> Option<&GroupView> {
-        self.groups.iter().find(|group| group.name == name)
+    /// What was published last.
+    pub(super) fn published(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.sender.borrow())
     }
 
     /// Something waits to be published.
@@ -60,14 +56,11 @@ impl Publisher {
         self.dirty.then(|| self.last.map_or_else(Instant::now, |last| last + EVERY))
     }
 
-    /// Publishes what has changed.
+    /// Publishes what is there, and the groups beside it.
     pub(super) fn publish(&mut self, groups: Vec<GroupView>) {
-        if self.dirty {
-            self.groups.clone_from(&groups);
-            self.dirty = false;
-            self.last = Some(Instant::now());
-            let instances = self.views.values().cloned().collect();
-            self.sender.send_replace(Arc::new(Snapshot { instances, groups }));
-        }
+        self.dirty = false;
+        self.last = Some(Instant::now());
+        let instances = self.views.values().cloned().collect();
+        self.sender.send_replace(Arc::new(Snapshot { instances, groups }));
     }
 }

@@ -105,8 +105,10 @@ impl Owner {
             self.group_standing(&spec.name, &mut known);
         }
         let views: Vec<GroupView> = known.into_values().collect();
+        let published = self.publisher.published();
         for view in &views {
-            let before = self.publisher.group(&view.name).map(|old| old.state);
+            let old = published.groups.iter().find(|old| old.name == view.name);
+            let before = old.map(|old| old.state);
             if before == Some(view.state) {
                 continue;
             }

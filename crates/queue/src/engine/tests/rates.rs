@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use ganger_core::Durability;
 use ganger_store::{
-    Batch, Counts, Gate, QueueRow, Settled, SqliteOptions, SqliteReader, SqliteStore, Store as _,
-    StoreRead as _, TaskOptions,
+    Batch, Settled, SqliteOptions, SqliteReader, SqliteStore, Store as _, StoreRead as _,
+    TaskOptions,
 };
 use proptest::prelude::*;
 
+use super::engine_on;
 use crate::config::{NewTask, QueueConfig};
 use crate::limits::{Limit, LimitRules, Rate};
 use crate::{Engine, EngineOptions, Finish, How, Now, QueueIx, Worker};
@@ -96,23 +97,13 @@ impl Scene {
         self.store = None;
         let store = SqliteStore::open(SqliteOptions::new(self.dir.path().join("s.db"))).unwrap();
         let mut reader = store.reader().unwrap();
-        let id_floor = reader.id_floor().unwrap();
-        let options = EngineOptions { epoch: store.epoch(), node: 0, id_floor, seed: 7 };
-        self.engine = Engine::new(options);
         let config = QueueConfig {
             durability: Durability::Relaxed,
             limits: self.rules.clone(),
             ..QueueConfig::default()
         };
-        self.ix = self.engine.configure("q", config);
-        let buckets = reader.buckets("q").unwrap();
-        self.engine.restore_buckets(self.ix, buckets, self.now);
-        let row = reader.queue("q").unwrap().unwrap_or_else(|| QueueRow {
-            name: "q".into(),
-            gate: Gate::default(),
-            counts: Counts::default(),
-        });
-        self.engine.restore(self.ix, &row, &reader.lanes("q").unwrap());
+        let (engine, all) = engine_on((store.epoch(), &mut reader), [("q", config)], self.now);
+        (self.engine, self.ix) = (engine, all[0]);
         let running = reader.running().unwrap();
         self.held = running.iter().map(|claim| (claim.row.id, claim.token)).collect();
         assert!(self.engine.resume(running, self.now).is_empty());

@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use ganger_core::{Backoff, Durability, Priority, TaskId, Token};
 use ganger_store::{
-    AttemptError, Batch, Counts, QueueRow, Settled, SqliteOptions, SqliteReader, SqliteStore,
-    Store, StoreError, StoreRead, TaskOptions,
+    AttemptError, Batch, Settled, SqliteOptions, SqliteReader, SqliteStore, Store, StoreError,
+    StoreRead, TaskOptions,
 };
 
 use crate::actions::{Attempt, Done, Loaded, Read};
 use crate::config::{NewTask, PushError, QueueConfig};
+use crate::engine::tests::engine_on;
 use crate::limits::{Limit, LimitRules, Rate};
 use crate::retry::RetryRules;
 use crate::{Engine, EngineOptions, Finish, GateSet, How, Now, QueueIx, Worker};
@@ -139,24 +140,9 @@ impl World {
     /// A new engine from what the store says.
     fn start(&mut self) {
         let epoch = self.store.as_ref().unwrap().epoch();
-        let id_floor = self.reader.id_floor().unwrap();
-        self.engine = Engine::new(EngineOptions { epoch, node: 0, id_floor, seed: 7 });
-        self.queues.clear();
-        for (name, durability) in QUEUES {
-            let ix = self.engine.configure(name, config(durability, self.limited));
-            self.queues.push(ix);
-            if durability != Durability::Memory {
-                let row = self.reader.queue(name).unwrap().unwrap_or_else(|| QueueRow {
-                    name: name.into(),
-                    gate: ganger_store::Gate::default(),
-                    counts: Counts::default(),
-                });
-                let lanes = self.reader.lanes(name).unwrap();
-                let buckets = self.reader.buckets(name).unwrap();
-                self.engine.restore_buckets(ix, buckets, self.now);
-                self.engine.restore(ix, &row, &lanes);
-            }
-        }
+        let limited = self.limited;
+        let queues = QUEUES.map(|(name, durability)| (name, config(durability, limited)));
+        (self.engine, self.queues) = engine_on((epoch, &mut self.reader), queues, self.now);
         let running = self.reader.running().unwrap();
         assert!(self.engine.resume(running, self.now).is_empty());
         self.perform();

@@ -9,7 +9,7 @@ use ganger_testkit::{Act, OnTerm};
 use tokio::sync::watch;
 
 use super::super::{Services, Startup};
-use crate::budget::{self, RestartRate};
+use crate::budget::{self, RESTARTS};
 use crate::policy::Restart;
 use crate::spec::{GroupSpec, ServiceSpec};
 use crate::testing::{Rig, spec, within};
@@ -67,7 +67,7 @@ async fn asked(rig: &Rig, services: usize) -> Vec<String> {
 #[tokio::test(start_paused = true)]
 async fn the_rest_makes_room_backwards_and_starts_forwards() {
     let mut rig = Rig::new(|_, _| slow_to_end());
-    let (set, rate) = watch::channel(RestartRate { per_second: 1, burst: 1 });
+    let (set, rate) = watch::channel(ganger_core::Rate { count: 1, burst: 1, ..RESTARTS });
     let (permits, task) = budget::start(rate);
     let _budget = tokio::spawn(task);
     rig.around.permits = permits;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use ganger_core::{Backoff, Durability, TaskId, Token};
 use ganger_store::{
-    AttemptError, Batch, Counts, Gate, OnConflict, QueueRow, Settled, SqliteOptions, SqliteReader,
-    SqliteStore, Store as _, StoreError, StoreRead as _, Until,
+    AttemptError, Batch, OnConflict, Settled, SqliteOptions, SqliteReader, SqliteStore, Store as _,
+    StoreError, StoreRead as _, Until,
 };
 
 use super::ledger::{Ended, Ledger};
@@ -14,6 +14,7 @@ use super::{End, Step};
 use crate::actions::{Done, Failure, Loaded, Read};
 use crate::config::{NewTask, PushError, QueueConfig};
 use crate::control::{DedupeKey, DedupeRule, Wants};
+use crate::engine::tests::engine_on;
 use crate::retry::RetryRules;
 use crate::{Engine, EngineOptions, Finish, GateSet, How, Now, QueueIx, Worker};
 
@@ -128,20 +129,8 @@ impl Scene {
         self.store = None;
         let store = SqliteStore::open(SqliteOptions::new(self.dir.path().join("s.db"))).unwrap();
         let mut reader = store.reader().unwrap();
-        let id_floor = reader.id_floor().unwrap();
-        self.engine =
-            Engine::new(EngineOptions { epoch: store.epoch(), node: 0, id_floor, seed: 7 });
-        self.queues.clear();
-        for (name, durability) in QUEUES {
-            let ix = self.engine.configure(name, config(durability));
-            let row = reader.queue(name).unwrap().unwrap_or_else(|| QueueRow {
-                name: name.into(),
-                gate: Gate::default(),
-                counts: Counts::default(),
-            });
-            self.engine.restore(ix, &row, &reader.lanes(name).unwrap());
-            self.queues.push(ix);
-        }
+        let queues = QUEUES.map(|(name, durability)| (name, config(durability)));
+        (self.engine, self.queues) = engine_on((store.epoch(), &mut reader), queues, self.now);
         let running = reader.running().unwrap();
         assert!(self.engine.resume(running, self.now).is_empty());
         self.store = Some((store, reader));
