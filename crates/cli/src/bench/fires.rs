@@ -1,4 +1,4 @@
-//! How late fires of schedules are: from the moment that a fire is due to the first instruction of its task.
+//! How far fires of schedules are off: from the moment that a fire is due to the first instruction of its task.
 //!
 //! Many schedules with intervals that differ by a few milliseconds, so that their fires lie scattered and now and then
 //! meet, run in the bench's daemon for a while. When they are paused again, each must have made every fire of that while.
@@ -44,7 +44,7 @@ fn every(at: u64) -> Duration {
     EVERY + STEP * u32::try_from(at).unwrap_or(0)
 }
 
-/// One run: how late each fire's task began.
+/// One run: how far off each fire's task began.
 pub(super) async fn errors(client: &Client) -> Result<Vec<Duration>, CliError> {
     let mut before = Vec::new();
     for at in 0..SCHEDULES {
@@ -90,8 +90,8 @@ async fn lateness(client: &Client, fire: &Fire) -> Result<Duration, CliError> {
         CliError::new(Kind::Failed, format!("the fire of {} has no task: {why}", fire.at))
     })?;
     let began = idle::began(client, task).await?;
-    // A clock that is set back meanwhile: nothing is early but by that.
-    Ok(Duration::from_micros(began.wall_us.saturating_sub(fire.at.0 * 1_000)))
+    // One that comes too early is as wrong as one that comes too late.
+    Ok(Duration::from_micros(began.wall_us.abs_diff(fire.at.0 * 1_000)))
 }
 
 #[cfg(test)]
