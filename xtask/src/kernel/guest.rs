@@ -10,14 +10,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::packages::Tools;
-use super::suite::{Suite, Unit};
+
+use super::suite::{Suite, TIMEOUT_S, Unit};
 use crate::sh;
 use crate::tally::Tally;
 
 /// MiB of the guest: the archive, the unpacked copy, and room for tests.
 const MEMORY_MIB: &str = "3072";
 /// The longest silence on the serial line before the machine counts as hung: the longest unit and a minute.
-const SILENCE: Duration = Duration::from_secs(300);
+const SILENCE: Duration = Duration::from_secs(TIMEOUT_S as u64 + 60);
 /// Lines of a failed unit's output that are shown.
 const SHOWN_LINES: usize = 60;
 

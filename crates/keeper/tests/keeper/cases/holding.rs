@@ -129,9 +129,10 @@ pub(crate) fn keeper_replaced() {
     assert!(next.table.degraded.iter().any(|d| d.what.contains("exit codes")));
     drop(writer);
     let report = next.exit_of(1);
-    let wanted =
-        if ganger_sys::pidfd::exit_info_supported() { End::Exited { code: 9 } } else { End::Lost };
-    assert_eq!((report.end, report.adopted), (wanted, true));
+    let known = End::Exited { code: 9 };
+    // Before Linux 6.15 a quick init wins the code; then it is lost, and never another.
+    let lost = !ganger_sys::pidfd::exit_info_supported() && report.end == End::Lost;
+    assert!(report.adopted && (lost || report.end == known), "{report:?}");
     let mark = format!("GANGER_SPAWN={}:2\0", next.table.state_id);
     next.send(&Request::EndTree { id: SpawnId(2) });
     next.until(|event| matches!(event, Event::TreeEnded { stuck, .. } if stuck.is_empty()));
