@@ -32,6 +32,11 @@ impl Verdict {
         self.claim(claim, broken);
     }
 
+    /// Claims that did not hold so far.
+    pub(crate) fn red(&self) -> usize {
+        self.tally.failed.len()
+    }
+
     pub(crate) fn into_tally(self) -> Tally {
         self.tally
     }

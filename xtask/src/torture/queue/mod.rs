@@ -74,6 +74,7 @@ fn one(
     println!("queue: {kills} {what} with durability {durability}, seed {seed}");
     let site = Site::build(binary, durability, power)?;
     let may_forget = (power && durability == "relaxed").then_some(oracle::RELAXED_WINDOW);
+    let red = verdict.red();
     let ended = tortured(&site, power, may_forget, kills, seed).and_then(|story| {
         tell(&story);
         oracle::ask(&site, &story, power, verdict)
@@ -81,6 +82,9 @@ fn one(
     let down = site.ganger.down();
     if ended.is_err() {
         super::oracle::show_daemon_log(&site.ganger);
+    }
+    if ended.is_err() || verdict.red() > red {
+        println!("  kept: {}", site.keep().display());
     }
     ended.and(down)
 }

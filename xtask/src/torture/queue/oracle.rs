@@ -255,16 +255,21 @@ impl<'a> Case<'a> {
     /// True if the first attempt was in flight at a kill before the second: it had started, or its daemon was dead already and it lay
     /// in a worker's buffer; and its outcome can't have been committed before.
     fn explained(&self, ends: &[(u64, u64)], first: &Attempt, second: &Attempt) -> bool {
-        let epoch = first.token.0;
-        // Its daemon's end lies before its start: nobody took over before, or the next daemon ended the process over it, as it does
-        // with raw and stdio workers, whose answers it can't know. Other workers are at work for that daemon by then.
-        let taken_over = self.takeovers.range(epoch + 1..).any(|(_, ns)| *ns < first.start_ns);
-        let orphan = epoch < second.token.0 && (!taken_over || first.end_ns.is_none());
         ends.iter().any(|(from, to)| {
-            let met = *to >= first.start_ns || (orphan && to + nanos(ORPHAN) >= first.start_ns);
+            let met = *to >= first.start_ns || self.orphan(*to, first, second);
             let uncommitted = first.end_ns.is_none_or(|end| end + self.flight() >= *from);
             met && *from <= second.start_ns && uncommitted
         })
+    }
+
+    /// True if the first attempt lay in a worker's buffer when its daemon, or one that had taken it over, died at `died`: nobody was at
+    /// work between that death and its start. Or the next daemon ended the process over it, as it does with raw and stdio workers,
+    /// whose answers it can't know; other workers are at work for that daemon by then.
+    fn orphan(&self, died: u64, first: &Attempt, second: &Attempt) -> bool {
+        let nobody = || !self.takeovers.values().any(|ns| (died..first.start_ns).contains(ns));
+        first.token.0 < second.token.0
+            && (died..died + nanos(ORPHAN)).contains(&first.start_ns)
+            && (first.end_ns.is_none() || nobody())
     }
 
     /// What was killed in the seconds before and after an attempt began, and who had taken over when; in milliseconds from its start.
@@ -371,6 +376,13 @@ mod tests {
         assert_eq!(doubles(&taken_over), (1, 0), "the next daemon ended its process");
         let ended = [taken_over[0], taken_over[1], "E 1 1 1.1 7 11600000000", taken_over[2]];
         assert_eq!(doubles(&ended), (1, 1), "it could have been heard");
+        let adopted = [
+            "S 2 1 2.7 9 9500000000",
+            buffered[0],
+            "E 1 1 1.1 7 11600000000",
+            "S 1 2 3.1 8 12000000000",
+        ];
+        assert_eq!(doubles(&adopted), (1, 0), "the daemon that had taken it over was dead");
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub(crate) struct Site {
     pub(crate) mark: String,
     pub(crate) ledger: PathBuf,
     pub(crate) state_dir: PathBuf,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Site {
@@ -41,7 +41,12 @@ impl Site {
             std::fs::write(state_dir.join("torture-unsynced"), "")?;
         }
         let ganger = Ganger::new(binary.to_path_buf(), path).with_env(MARK, &mark);
-        Ok(Self { ganger, mark, ledger, state_dir, _folder: folder })
+        Ok(Self { ganger, mark, ledger, state_dir, folder })
+    }
+
+    /// The folder stays, for whoever wants to know why.
+    pub(crate) fn keep(self) -> PathBuf {
+        self.folder.keep()
     }
 }
 
