@@ -130,7 +130,10 @@ impl Worker {
                     process.doom = Some(Doom::Now);
                     process.end_asked = true;
                 }
-                (self.instance.restart().await, false)
+                match &self.process {
+                    Some(process) => (self.instance.renew(process.pid).await, false),
+                    None => (self.instance.restart().await, false),
+                }
             }
             Then::Rest { why, leave } => (self.instance.stop(why).await, leave),
         };
@@ -158,7 +161,8 @@ impl Worker {
             return;
         }
         process.end_asked = true;
-        let ticket = self.instance.restart().await;
+        // It may end by itself at this moment: the one after it has done nothing wrong, and may have attempts by then.
+        let ticket = self.instance.renew(process.pid).await;
         self.tickets.spawn(async move {
             // How it ends is told by the instance's notices.
             let _ = ticket.done().await;

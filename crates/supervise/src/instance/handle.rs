@@ -81,6 +81,8 @@ pub(super) enum Command {
     Start(Reply),
     Stop(String, Reply),
     Restart(Reply),
+    /// Only a process with this pid.
+    Renew(u32, Reply),
     Yield(String, Reply),
     /// The new spec holds from the next start; with `true` a living process is replaced.
     Replace(Arc<InstanceSpec>, bool),
@@ -116,6 +118,12 @@ impl InstanceHandle {
     /// Wants a new process in place of the present one. Done when that is ready. A stop under way wins.
     pub async fn restart(&self) -> Ticket {
         self.ask(Command::Restart).await
+    }
+
+    /// The same for one process only: nothing happens when it has ended meanwhile, for then its place has what the rules of
+    /// restarting say, maybe a new process already.
+    pub async fn renew(&self, pid: u32) -> Ticket {
+        self.ask(|reply| Command::Renew(pid, reply)).await
     }
 
     /// Has it make room in a restart of its group, for a reason that is shown: a living process ends, and the instance asks

@@ -1,5 +1,7 @@
 //! The owner task of one instance: one wait point, each wake-up becomes one event of the machine.
 
+mod commands;
+
 use std::collections::VecDeque;
 use std::future::Future;
 use std::os::fd::OwnedFd;
@@ -243,35 +245,6 @@ impl Task {
         self.outbox.tell(Item::Soon(Box::pin(told)));
         self.publish();
         Ok(())
-    }
-
-    async fn on_command(&mut self, command: Command) -> Result<(), KeeperGone> {
-        match command {
-            Command::Start(reply) => {
-                self.tickets.push((Goal::Up, reply));
-                self.step(Event::Start).await
-            }
-            Command::Stop(why, reply) => {
-                self.tickets.push((Goal::Down, reply));
-                self.step(Event::Stop(why)).await
-            }
-            Command::Restart(reply) => {
-                self.tickets.push((Goal::Up, reply));
-                self.step(Event::Restart).await
-            }
-            Command::Yield(why, reply) => {
-                self.tickets.push((Goal::Gone, reply));
-                self.step(Event::Yield(why)).await
-            }
-            Command::Replace(spec, now) => {
-                self.fingerprint = fingerprint(&spec);
-                self.machine.set_policy(spec.policy());
-                self.spec = spec;
-                let idle = matches!(self.machine.state(), State::Stopped { .. });
-                if now && !idle { self.step(Event::Restart).await } else { Ok(()) }
-            }
-            Command::Ready => self.step(Event::Ready).await,
-        }
     }
 
     async fn step(&mut self, event: Event) -> Result<(), KeeperGone> {

@@ -182,6 +182,32 @@ async fn a_restart_replaces_and_a_new_spec_is_used() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_process_is_renewed_and_not_the_one_after_it() {
+    let rig = Rig::new(|_, nth| if nth == 1 { Act::exits(SECOND, 3) } else { Act::runs() });
+    let (web, mut notices, _tasks) =
+        begin(&rig, InstanceSpec { backoff: at_once(), ..spec("web") });
+    web.start().await.done().await.unwrap();
+    let first = pid(&mut notices).await;
+    // It ends by itself, and another takes its place, before somebody asks for its end.
+    let second = pid(&mut notices).await;
+    web.renew(first).await.done().await.unwrap();
+    let lives = rig.keeper.lives("web", 1).await;
+    assert_eq!((lives.started, lives.now), (2, 1));
+    web.renew(second).await.done().await.unwrap();
+    let lives = rig.keeper.lives("web", 1).await;
+    assert_eq!((lives.started, lives.now, lives.most_at_once), (3, 1, 1));
+}
+
+/// Of the next process that starts.
+async fn pid(notices: &mut Notices) -> u32 {
+    loop {
+        if let (_, InstanceNotice::Started { pid, .. }) = notices.recv().await.unwrap() {
+            return pid;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_missing_program_is_a_failure_that_names_it() {
     let rig = Rig::new(|_, nth| match nth {
         1..=3 => Act::fails("execve", 2, ""),
