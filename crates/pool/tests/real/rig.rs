@@ -104,8 +104,9 @@ impl Rig {
         let Handed { mut table, keeper, fds, relay, .. } = next_relay(&self.listener, PATIENCE);
         for (number, fd) in numbers(&mut table).into_iter().zip(fds) {
             // Each number is adopted once in a process's life; a real daemon has one life only.
-            let floor = FRESH.fetch_add(1, Ordering::Relaxed);
+            let floor = FRESH.load(Ordering::Relaxed);
             *number = rustix::io::fcntl_dupfd_cloexec(&fd, floor).unwrap().into_raw_fd();
+            FRESH.store(*number + 1, Ordering::Relaxed);
         }
         (relay, keeper, table)
     }

@@ -1,5 +1,7 @@
 //! The daemon dies, the work goes on.
 
+use std::io::Write as _;
+
 use ganger_core::{TaskId, TaskState};
 use ganger_pool::{PoolSpec, Protocol};
 use ganger_queue::NewTask;
@@ -94,6 +96,8 @@ pub(crate) fn command() {
     let trace = rig.path("trace");
     let go = rig.path("go");
     rustix::fs::mkfifoat(rustix::fs::CWD, &go, 0o600.into()).unwrap();
+    // Open for both: a line waits for its reader, and the lack of one can't block the test.
+    let mut gate = std::fs::File::options().read(true).write(true).open(&go).unwrap();
     let script = r#"echo start >> "$1"; read line < "$2"; echo end >> "$1"; echo "\"$line\"""#;
     let (trace_arg, go_arg) = (trace.to_str().unwrap(), go.to_str().unwrap());
     let specs = || {
@@ -103,9 +107,11 @@ pub(crate) fn command() {
     let daemon = rig.daemon(specs());
     let id = push(&daemon, vec!["1".into()])[0];
     rig.wait_for_line("trace");
+    // A start whose answer nobody takes is ended, and in a process of the test the waiter goes before the link.
+    pids(&daemon);
     daemon.kill();
     // It ends while no daemon is there, and its keeper remembers.
-    std::fs::write(&go, "kept\n").unwrap();
+    gate.write_all(b"kept\n").unwrap();
     let daemon = rig.daemon(specs());
     let row = daemon.run(daemon.tasks.wait(id, None)).unwrap();
     assert_eq!((row.state, row.result.as_deref()), (TaskState::Completed, Some(&b"\"kept\""[..])));
