@@ -37,6 +37,10 @@ fn instance() -> Instance {
         failures: 2,
         cause: Some(FailureCause::ExitCode),
         breaker: BreakerState::Closed,
+        probes: vec![],
+        status: None,
+        doing: None,
+        main_pid: None,
     }
 }
 

@@ -56,6 +56,7 @@ impl Scene {
             processes: startup.processes,
             told: tell,
             permits: ganger_supervise::Permits::default(),
+            execs: ganger_supervise::Execs::default(),
             run_dir: dir.path().into(),
             logs: LogReader::new(dir.path().join("logs")),
         };

@@ -6,7 +6,9 @@
 //! events, and its caller records them.
 
 pub mod budget;
+pub mod checks;
 pub mod instance;
+mod live;
 pub mod permit;
 pub mod policy;
 mod ready;
@@ -17,10 +19,17 @@ mod testing;
 mod view;
 
 pub use budget::RESTARTS;
+pub use checks::exec::Execs;
 pub use instance::{InstanceHandle, InstanceNotice, Surroundings};
 pub use permit::{Ask, Permits};
 pub use policy::{Policy, Restart, StartLimit};
 
 pub use services::{ServiceError, Services};
-pub use spec::{Dependency, GroupSpec, InstanceSpec, Ready, ReadyBy, ServiceSpec, Stop, Until};
-pub use view::{GroupView, InstanceView, SlotResume, Snapshot, Told};
+pub use spec::{
+    Dependency, ExecCheck, GroupSpec, HttpCheck, InstanceSpec, Live, LiveBy, Ready, ReadyBy,
+    ServiceSpec, Stop, Until,
+};
+pub use view::{
+    Doing, GroupView, InstanceView, ProbeKind, ProbeView, Signs, SignsReader, SlotResume, Snapshot,
+    Told,
+};

@@ -58,6 +58,8 @@ pub struct Policy {
     pub stop_timeout: Duration,
     /// From exec to ready. Absent: no readiness is declared and a started program counts as ready.
     pub ready_timeout: Option<Duration>,
+    /// From exec to the end of its start-up. Absent: none is declared, and readiness has its time from exec on.
+    pub startup_timeout: Option<Duration>,
 }
 
 impl Default for Policy {
@@ -70,6 +72,7 @@ impl Default for Policy {
             start_limit: Some(StartLimit::default()),
             stop_timeout: Duration::from_secs(10),
             ready_timeout: None,
+            startup_timeout: None,
         }
     }
 }

@@ -1,13 +1,18 @@
 //! What one instance and one service are to be: fully resolved, nothing left to look up.
 
+mod probes;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use ganger_core::{Backoff, CauseBackoffs, GroupStrategy, InstanceId, Priority};
+use ganger_core::{Backoff, CauseBackoffs, GroupStrategy, InstanceId, InstanceKind, Priority};
 use ganger_keeper::wire::{Output, Plan, Scope};
 use serde::{Deserialize, Serialize};
 
 use crate::policy::{Policy, Restart, StartLimit};
+
+pub(crate) use probes::short;
+pub use probes::{ExecCheck, HttpCheck, Live, LiveBy, Ready, ReadyBy};
 
 /// How an instance is asked to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,30 +29,6 @@ impl Default for Stop {
     fn default() -> Self {
         Self { signal: 15, scope: Scope::Tree, timeout: Duration::from_secs(10) }
     }
-}
-
-/// Where readiness is seen.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ReadyBy {
-    /// A line of its log matches this regular expression.
-    Log(String),
-    /// A TCP connect to this address succeeds: `127.0.0.1:3000`, `:3000`, `localhost:3000`.
-    Tcp(String),
-    /// `READY=1` on the socket in `NOTIFY_SOCKET`.
-    Notify,
-    /// `"ready"` on its channel. A service's channel is read here; a worker's pool calls
-    /// [`InstanceHandle::ready`](crate::instance::InstanceHandle::ready).
-    Channel,
-}
-
-/// Readiness and its time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ready {
-    /// Where it is seen.
-    pub by: ReadyBy,
-    /// Longer is a failure; 30 s by default in configurations.
-    pub timeout: Duration,
 }
 
 /// One instance.
@@ -69,6 +50,10 @@ pub struct InstanceSpec {
     pub stop: Stop,
     /// Absent: a started program counts as ready.
     pub ready: Option<Ready>,
+    /// What ends its start-up: readiness and liveness are asked for only after it. Absent: nothing to wait for.
+    pub startup: Option<Ready>,
+    /// Absent: it works as long as it runs.
+    pub live: Option<Live>,
     /// Larger is restarted first where restarts are short.
     pub priority: Priority,
 }
@@ -86,6 +71,8 @@ impl InstanceSpec {
             start_limit: Some(StartLimit::default()),
             stop: Stop::default(),
             ready: None,
+            startup: None,
+            live: None,
             priority: Priority::NORMAL,
         }
     }
@@ -105,7 +92,25 @@ impl InstanceSpec {
             start_limit: self.start_limit,
             stop_timeout: self.stop.timeout,
             ready_timeout: self.ready.as_ref().map(|ready| ready.timeout),
+            startup_timeout: self.startup.as_ref().map(|startup| startup.timeout),
         }
+    }
+
+    /// It speaks sd_notify(3) with us.
+    pub(crate) fn notifies(&self) -> bool {
+        let by = |ready: &Option<Ready>| ready.as_ref().is_some_and(|r| r.by == ReadyBy::Notify);
+        by(&self.ready) || by(&self.startup) || self.watchdog().is_some()
+    }
+
+    /// The longest silence of a watchdog.
+    pub(crate) fn watchdog(&self) -> Option<Duration> {
+        self.live.as_ref().filter(|live| live.by == LiveBy::Watchdog).map(|live| live.every)
+    }
+
+    /// A service whose own channel is read here.
+    pub(crate) fn has_own_channel(&self) -> bool {
+        let by = |ready: &Option<Ready>| ready.as_ref().is_some_and(|r| r.by == ReadyBy::Channel);
+        self.plan.kind == InstanceKind::Service && (by(&self.ready) || by(&self.startup))
     }
 }
 

@@ -40,6 +40,7 @@ impl Rig {
             told: tell,
             run_dir: dir.path().to_owned(),
             permits: crate::permit::Permits::default(),
+            execs: crate::Execs::default(),
             logs: LogReader::new(dir.path().join("logs")),
         };
         Self { keeper, around, told, notices: started.notices, dir, _router: started.task }

@@ -1,5 +1,7 @@
 //! What others see of instances: published copies, never shared state.
 
+mod signs;
+
 use std::sync::Arc;
 
 use ganger_core::{
@@ -9,6 +11,8 @@ use ganger_core::{
 use ganger_process::ExitAck;
 use ganger_sandbox::Degraded;
 use serde::{Deserialize, Serialize};
+
+pub use signs::{Doing, ProbeKind, ProbeView, Signs, SignsReader};
 
 /// One instance at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +51,8 @@ pub struct InstanceView {
     pub stuck: Vec<u32>,
     /// What its plan asked for and this machine doesn't give the living process.
     pub degraded: Vec<Degraded>,
+    /// What its probes last found and what it says of itself: changes without a new view.
+    pub signs: SignsReader,
 }
 
 impl InstanceView {

@@ -75,6 +75,39 @@ pub struct Instance {
     /// Where its circuit breaker is. Open: no start before `next_try_s`; half-open: the one probe start is on trial.
     #[serde(default)]
     pub breaker: BreakerState,
+    /// What its probes last found, in the order in which they are asked; none where none is declared or no process lives.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<Probe>,
+    /// What it last said of itself (`STATUS=` of sd_notify).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// What it says it is doing: "reloading" or "stopping".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doing: Option<String>,
+    /// The process it calls its main one (`MAINPID=`). Its end is still that of `pid`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub main_pid: Option<u32>,
+}
+
+/// One probe of a living process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Probe {
+    /// "startup", "ready" or "live".
+    pub kind: String,
+    /// What is asked: "http :3000/health".
+    pub what: String,
+    /// Whether the last answer was good; null before the first.
+    pub ok: Option<bool>,
+    /// What a bad answer said; empty when there is nothing to say.
+    pub said: String,
+    /// Bad answers in a row.
+    pub failures: u64,
+    /// Answers so far.
+    pub checks: u64,
+    /// How long the last one took, where it was asked for.
+    pub latency_s: Option<Seconds>,
+    /// When it came.
+    pub at: Option<Timestamp>,
 }
 
 /// `status NAME`: one service or pool with all that helps to understand it.

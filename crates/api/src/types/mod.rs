@@ -23,7 +23,9 @@ pub use control::{
     Dedupe, DedupeConflict, DedupeUntil, DedupeUntilError, PriorityRequest, QueueCache,
 };
 pub use dead::{DeadDone, DeadEdit, DeadLetter, DeadPage, DeadQuery, DeadRequest};
-pub use instances::{Group, GroupMember, Instance, Instances, ScaleRequest, Service, VerbAnswer};
+pub use instances::{
+    Group, GroupMember, Instance, Instances, Probe, ScaleRequest, Service, VerbAnswer,
+};
 pub use push::{OnError, PushQuery, Pushed, RefusedTask};
 pub use queues::{Queue, QueueCounts, Queues};
 pub use retry::TaskRetry;

@@ -170,6 +170,10 @@ mod tests {
             failures: 0,
             cause: None,
             breaker: BreakerState::Closed,
+            probes: vec![],
+            status: None,
+            doing: None,
+            main_pid: None,
         }
     }
 

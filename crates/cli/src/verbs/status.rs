@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use ganger_api::{ScheduleSummary, Service, Status};
+use ganger_api::{Instance, Probe, ScheduleSummary, Service, Status};
 
 use super::{Json, ps};
 use crate::error::CliError;
@@ -101,8 +101,51 @@ fn one(service: &Service, ui: &Ui) -> Result<(), CliError> {
         let table = ps::table(&service.instances, text::now_ms());
         out.line(&table.render(ui.width(), ui.data_is_coloured()))?;
     }
+    for instance in &service.instances {
+        for line in signs(instance, text::now_ms()) {
+            out.line(&line)?;
+        }
+    }
     last_words(service, &mut out)?;
     out.done()
+}
+
+/// What an instance says of itself and what its probes found.
+fn signs(instance: &Instance, now_ms: u64) -> Vec<String> {
+    let who = format!("{}#{}", instance.name, instance.slot);
+    let mut lines = vec![];
+    let doing = instance.doing.as_ref().map(|doing| format!("is {doing}"));
+    let said = instance.status.as_ref().map(|status| format!("says {}", text::printable(status)));
+    let main = instance.main_pid.map(|pid| format!("calls pid {pid} its main process"));
+    let says: Vec<_> = [doing, said, main].into_iter().flatten().collect();
+    if !says.is_empty() {
+        lines.push(format!("{who} {}", says.join("; ")));
+    }
+    lines.extend(instance.probes.iter().map(|p| format!("{who} {}", probe(p, now_ms))));
+    lines
+}
+
+fn probe(probe: &Probe, now_ms: u64) -> String {
+    let mut line = format!("{} by {}: ", probe.kind, text::printable(&probe.what));
+    match probe.ok {
+        None => line.push_str("no answer yet"),
+        Some(true) => line.push_str("good"),
+        Some(false) if probe.failures > 1 => {
+            line.push_str(&format!("bad, {} times in a row", probe.failures));
+        }
+        Some(false) => line.push_str("bad"),
+    }
+    if let Some(latency) = probe.latency_s {
+        line.push_str(&format!(" in {:.1} ms", latency.0 * 1e3));
+    }
+    if let Some(at) = probe.at {
+        let ago = Duration::from_millis(now_ms.saturating_sub(at.0));
+        line.push_str(&format!(", {} ago", text::age(ago)));
+    }
+    if !probe.said.is_empty() {
+        line.push_str(&format!(": {}", text::printable(&probe.said)));
+    }
+    line
 }
 
 fn last_words(service: &Service, out: &mut Out) -> Result<(), CliError> {
@@ -125,6 +168,27 @@ fn last_words(service: &Service, out: &mut Out) -> Result<(), CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn probes_and_words_of_an_instance() {
+        let instance: Instance = serde_json::from_value(serde_json::json!({
+            "name": "web", "slot": 1, "kind": "service", "state": "running", "ready": true, "pid": 7, "restarts": 0,
+            "started_at": null, "reason": "", "next_try_s": null, "status": "12 users", "doing": "reloading", "main_pid": 9,
+            "probes": [
+                {"kind": "ready", "what": "notify", "ok": null, "said": "", "failures": 0, "checks": 0,
+                 "latency_s": null, "at": null},
+                {"kind": "live", "what": "http :80/", "ok": false, "said": "HTTP 503 from :80/", "failures": 2,
+                 "checks": 9, "latency_s": 0.00123, "at": "1970-01-01T00:00:01.000Z"},
+            ],
+        }))
+        .unwrap();
+        let lines = signs(&instance, 5_000);
+        assert_eq!(lines[0], "web#1 is reloading; says 12 users; calls pid 9 its main process");
+        assert_eq!(lines[1], "web#1 ready by notify: no answer yet");
+        let bad =
+            "web#1 live by http :80/: bad, 2 times in a row in 1.2 ms, 4s ago: HTTP 503 from :80/";
+        assert_eq!(lines[2..], [bad]);
+    }
 
     #[test]
     fn status_text() {

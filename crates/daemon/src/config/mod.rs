@@ -16,6 +16,7 @@ mod group;
 mod interpolate;
 mod limits;
 mod model;
+mod probes;
 mod procfile;
 mod program;
 mod raw;
@@ -37,9 +38,9 @@ pub use diagnostic::{ConfigErrors, Diagnostic, Severity};
 pub use group::Group;
 pub(crate) use group::specs as group_specs;
 pub use model::{
-    Config, Control, Dead, DependsOn, History, Kill, Limits, LogRules, Pool, Program, Protocol,
-    Queue, Ready, ReadyCheck, Restart, RestartOn, Retry, RetryOn, Service, SourceFile, Stop,
-    Supervision, Wants, Workers,
+    Config, Control, Dead, DependsOn, History, HttpAddress, Kill, Limits, Live, LiveCheck,
+    LogRules, Pool, Program, Protocol, Queue, Ready, ReadyCheck, Restart, RestartOn, Retry,
+    RetryOn, Service, SourceFile, Stop, Supervision, Wants, Workers,
 };
 pub(crate) use resolve::REPLICAS_MAX;
 pub use schedule::{Schedule, ScheduleRetry};

@@ -111,6 +111,12 @@ pub struct Service {
     pub depends_on: BTreeMap<String, DependsOn>,
     /// When it counts as ready; `None`: as soon as it runs.
     pub ready: Option<Ready>,
+    /// What ends its start-up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub startup: Option<Ready>,
+    /// Whether it still works.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<Live>,
     /// `PORT` of its first instance; each further one gets one more. Procfiles only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
@@ -443,6 +449,48 @@ pub enum ReadyCheck {
     Notify,
     /// It sends `"ready"` over its channel.
     Channel,
+    /// A `GET` is answered well.
+    Http(HttpAddress),
+    /// This program, with its arguments, exits with 0.
+    Exec(Vec<String>),
+    /// It has been up this long.
+    Uptime(Dur),
+}
+
+/// What a check by HTTP asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpAddress {
+    /// `host:port`.
+    pub address: String,
+    /// Path and query.
+    pub path: String,
+}
+
+/// How it is seen that a running instance still works.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Live {
+    /// The sign.
+    pub check: LiveCheck,
+    /// From one check to the next; of a watchdog, the longest silence.
+    pub every: Dur,
+    /// An answer that takes longer is a bad one.
+    pub timeout: Dur,
+    /// So many bad answers in a row are too many.
+    pub failures: u32,
+}
+
+/// The sign of liveness.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LiveCheck {
+    /// A TCP connection to `host:port` is accepted.
+    Tcp(String),
+    /// A `GET` is answered well.
+    Http(HttpAddress),
+    /// This program, with its arguments, exits with 0.
+    Exec(Vec<String>),
+    /// It says `WATCHDOG=1` to `NOTIFY_SOCKET` by itself.
+    Notify,
 }
 
 /// What is kept of an instance's output.

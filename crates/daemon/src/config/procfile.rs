@@ -38,6 +38,8 @@ pub(super) fn resolve(text: &str, walk: &mut Walk<'_>, sources: &mut Vec<SourceF
             replicas: 1,
             depends_on: BTreeMap::new(),
             ready: None,
+            startup: None,
+            live: None,
             priority: ganger_core::Priority::NORMAL,
             port: u16::try_from(port).ok(),
         };

@@ -96,7 +96,7 @@ pub(super) fn shell_command(line: &str) -> Vec<String> {
     vec!["/bin/sh".into(), "-c".into(), line.into()]
 }
 
-fn arguments(command: &At<Command>, walk: &mut Walk<'_>) -> Vec<String> {
+pub(super) fn arguments(command: &At<Command>, walk: &mut Walk<'_>) -> Vec<String> {
     let arguments: Vec<String> = match &command.value {
         Command::List(list) => list.iter().map(|at| at.value.clone()).collect(),
         Command::Text(text) => match shlex::split(text) {

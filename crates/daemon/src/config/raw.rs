@@ -2,6 +2,7 @@
 
 use super::limits::{LaneWeights, QueueLimits};
 use super::model::{Kill, Protocol};
+use super::probes::{RawLive, RawReady};
 use super::restart::Restart;
 use super::retry::{RawDead, RawRetry};
 use super::schedule::{PriorityValue, RawSchedule};
@@ -76,22 +77,6 @@ section! {
         pids: u64,
         /// Open files of each process.
         files: u64,
-    }
-}
-
-section! {
-    /// The sign that an instance is ready: exactly one of `log`, `tcp`, `notify`, `channel`.
-    struct Ready in "`ready`" {
-        /// A line of its output matches this regular expression.
-        log: String,
-        /// A TCP connection to this "host:port" or ":port" is accepted.
-        tcp: String,
-        /// It says READY=1 to NOTIFY_SOCKET, as sd_notify(3) does.
-        notify: bool,
-        /// It sends "ready" over its channel, as process.send('ready') does.
-        channel: bool,
-        /// Not ready after this is a failure of the start. Default: "30s".
-        timeout: Time,
     }
 }
 
@@ -278,7 +263,13 @@ program_section! {
         /// "completed".
         depends_on: Dependencies,
         /// When it counts as ready. Default: as soon as it runs.
-        ready: Ready,
+        ready: RawReady,
+        /// What ends its start-up, for programs that take long: `ready` and `live` are asked for only after it. Default:
+        /// nothing.
+        startup: RawReady,
+        /// Whether it still works, asked again and again; if not, it is restarted with the cause "health". Default: it works
+        /// as long as it runs.
+        live: RawLive,
         /// Who is restarted first after failures when `[supervision]` lets only so many start: "high", "normal" (default),
         /// "low", or 0 to 255.
         priority: PriorityValue,

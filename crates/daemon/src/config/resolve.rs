@@ -9,9 +9,10 @@ use ganger_core::{Dur, Durability, Priority, Rate, Size};
 use ganger_supervise::RESTARTS;
 
 use super::model::{
-    Config, DependsOn, History, Pool, Protocol, Queue, Ready, ReadyCheck, Recycle, Service,
-    SourceFile, Supervision, Workers as WorkerCount,
+    Config, DependsOn, History, Pool, Protocol, Queue, Recycle, Service, SourceFile, Supervision,
+    Workers as WorkerCount,
 };
+use super::probes;
 use super::program::program;
 use super::raw;
 use super::values::{Dependencies, OneOrMany, Workers};
@@ -34,7 +35,6 @@ const NAME_MAX: usize = 64;
 const OWN_NAME: &str = "ganger";
 const PAYLOAD_DEFAULT: Size = Size(1 << 20);
 const TASK_TIMEOUT: Dur = Dur(std::time::Duration::from_secs(600));
-const READY_TIMEOUT: Dur = Dur(std::time::Duration::from_secs(30));
 const PREFETCH: u32 = 16;
 
 /// Where a dependency is written: the name, and what must be so.
@@ -207,52 +207,20 @@ fn resolve_service(
         }
         None => {}
     }
+    let program = program(name, &service.program(), walk, sources);
+    let ready = probes::ready("ready", service.ready.0.as_ref(), &program, walk);
+    let startup = probes::ready("startup", service.startup.0.as_ref(), &program, walk);
+    let live = probes::live(service.live.0.as_ref(), &program, walk);
     Service {
-        program: program(name, &service.program(), walk, sources),
+        program,
         replicas: in_range(&service.replicas, 1, 0, REPLICAS_MAX, walk),
         depends_on,
-        ready: service.ready.0.as_ref().and_then(|ready| resolve_ready(ready, walk)),
+        ready,
+        startup,
+        live,
         port: None,
         priority: service.priority.get().map_or(Priority::NORMAL, |priority| priority.0),
     }
-}
-
-fn resolve_ready(ready: &At<raw::Ready>, walk: &mut Walk<'_>) -> Option<Ready> {
-    let keys = &ready.value;
-    let mut checks = Vec::new();
-    if let Some(At { span, value }) = &keys.log.0 {
-        if let Err(error) = regex::Regex::new(value) {
-            walk.error(span.clone(), format!("not a regular expression: {}", last_line(&error)));
-        }
-        checks.push(ReadyCheck::Log(value.clone()));
-    }
-    if let Some(At { span, value }) = &keys.tcp.0 {
-        let (host, port) = value.rsplit_once(':').unwrap_or(("", ""));
-        if port.parse::<u16>().ok().filter(|port| *port > 0).is_none() {
-            walk.error(span.clone(), format!("`{value}` is not an address"))
-                .help("write it like \":3000\" or \"127.0.0.1:3000\"".into());
-        }
-        let host = if host.is_empty() { "127.0.0.1" } else { host };
-        checks.push(ReadyCheck::Tcp(format!("{host}:{port}")));
-    }
-    if keys.notify.or(false) {
-        checks.push(ReadyCheck::Notify);
-    }
-    if keys.channel.or(false) {
-        checks.push(ReadyCheck::Channel);
-    }
-    let timeout = keys.timeout.get().map_or(READY_TIMEOUT, |time| time.0);
-    not_zero(&keys.timeout.span(), timeout, walk);
-    if checks.len() != 1 {
-        let message = format!("`ready` needs exactly one sign, this has {}", checks.len());
-        walk.error(ready.span.clone(), message)
-            .help("one of log = \"…\", tcp = \":PORT\", notify = true, channel = true".into());
-    }
-    checks.pop().map(|check| Ready { check, timeout })
-}
-
-fn last_line(error: &regex::Error) -> String {
-    error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
 }
 
 fn resolve_pool(

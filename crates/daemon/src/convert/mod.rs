@@ -4,6 +4,7 @@
 mod identity;
 mod plan;
 mod pool;
+mod probes;
 mod queue;
 mod schedule;
 mod service;

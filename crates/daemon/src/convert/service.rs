@@ -8,7 +8,8 @@ use ganger_supervise::{
 
 use super::ConvertError;
 use super::plan::plan;
-use crate::config::{self, DependsOn, Kill, Program, ReadyCheck, RestartOn, Service};
+use super::probes;
+use crate::config::{DependsOn, Kill, Program, RestartOn, Service};
 use crate::environments::Variables;
 
 /// The spec of a service as supervision has it.
@@ -23,8 +24,10 @@ pub(crate) fn service_spec(
         plan(name, InstanceKind::Service, &service.program, replicas, inherited).map_err(
             |error| ConvertError { kind: "service", name: name.to_owned(), why: error.into() },
         )?;
-    let ready = service.ready.as_ref().map(ready);
-    if matches!(&ready, Some(Ready { by: ReadyBy::Channel, .. })) {
+    let ready = service.ready.as_ref().map(|said| probes::ready(said, &service.program, &plan));
+    let startup = service.startup.as_ref().map(|said| probes::ready(said, &service.program, &plan));
+    let live = service.live.as_ref().map(|said| probes::live(said, &service.program, &plan));
+    if [&ready, &startup].iter().any(|r| r.as_ref().is_some_and(|r| r.by == ReadyBy::Channel)) {
         plan.channel = Some(ChannelPlan::default());
     }
     let depends_on = service.depends_on.iter().map(|(other, when)| Dependency {
@@ -41,6 +44,8 @@ pub(crate) fn service_spec(
         depends_on: depends_on.collect(),
         instance: InstanceSpec {
             priority: service.priority,
+            startup,
+            live,
             ..instance_spec(plan, &service.program, ready)
         },
         port: service.port,
@@ -75,16 +80,8 @@ pub(crate) fn instance_spec(plan: Plan, program: &Program, ready: Option<Ready>)
             timeout: program.stop.timeout.0,
         },
         ready,
+        startup: None,
+        live: None,
         priority: Priority::NORMAL,
     }
-}
-
-fn ready(ready: &config::Ready) -> Ready {
-    let by = match &ready.check {
-        ReadyCheck::Log(pattern) => ReadyBy::Log(pattern.clone()),
-        ReadyCheck::Tcp(address) => ReadyBy::Tcp(address.clone()),
-        ReadyCheck::Notify => ReadyBy::Notify,
-        ReadyCheck::Channel => ReadyBy::Channel,
-    };
-    Ready { by, timeout: ready.timeout.0 }
 }

@@ -3,11 +3,11 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use ganger_api::{
-    Group, GroupMember, Instance, Instances, LogLine, Seconds, Service, Timestamp, V1,
+    Group, GroupMember, Instance, Instances, LogLine, Probe, Seconds, Service, Timestamp, V1,
 };
 use ganger_core::InstanceKind;
 use ganger_logs::{Query, ReadError};
-use ganger_supervise::{GroupView, InstanceView};
+use ganger_supervise::{Doing, GroupView, InstanceView, ProbeKind, ProbeView, Signs};
 
 use super::error::{Answer, Fault, not_found};
 use super::logs::log_line;
@@ -80,6 +80,8 @@ pub(crate) fn groups(app: &App) -> Vec<Group> {
 /// A view as the API writes it.
 pub(crate) fn instance(view: &InstanceView, now: Timestamp) -> Instance {
     let wait = |at: u64| Seconds(at.saturating_sub(now.0) as f64 / 1e3);
+    // Of the process that lives; the last one's say nothing any more.
+    let signs = if view.pid.is_some() { view.signs.read() } else { Signs::default() };
     Instance {
         name: view.id.name.clone(),
         slot: view.id.slot,
@@ -94,7 +96,37 @@ pub(crate) fn instance(view: &InstanceView, now: Timestamp) -> Instance {
         failures: u64::from(view.failures),
         cause: view.cause,
         breaker: view.breaker,
+        probes: signs.probes.iter().map(probe).collect(),
+        status: signs.status,
+        doing: signs.doing.map(doing),
+        main_pid: signs.main_pid.filter(|pid| Some(*pid) != view.pid),
     }
+}
+
+fn probe(probe: &ProbeView) -> Probe {
+    Probe {
+        kind: match probe.kind {
+            ProbeKind::Startup => "startup",
+            ProbeKind::Ready => "ready",
+            ProbeKind::Live => "live",
+        }
+        .to_owned(),
+        what: probe.what.clone(),
+        ok: probe.ok,
+        said: probe.said.clone(),
+        failures: u64::from(probe.failures),
+        checks: probe.checks,
+        latency_s: probe.latency.map(|time| Seconds(time.as_secs_f64())),
+        at: probe.ok.map(|_| Timestamp(probe.at_ms)),
+    }
+}
+
+fn doing(doing: Doing) -> String {
+    match doing {
+        Doing::Reloading => "reloading",
+        Doing::Stopping => "stopping",
+    }
+    .to_owned()
 }
 
 fn reason(view: &InstanceView) -> String {

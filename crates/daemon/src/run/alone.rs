@@ -129,6 +129,10 @@ fn instances(table: &Table, why: &ApiError) -> Vec<Instance> {
         failures: 0,
         cause: None,
         breaker: BreakerState::Closed,
+        probes: vec![],
+        status: None,
+        doing: None,
+        main_pid: None,
     };
     let mut list: Vec<_> = table.children.iter().map(instance).collect();
     list.sort_by(|a, b| (&a.name, a.slot).cmp(&(&b.name, b.slot)));

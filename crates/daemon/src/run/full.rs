@@ -11,6 +11,7 @@ use ganger_logs::LogReader;
 use ganger_pool::{PoolParts, Pools, ScheduleParts, Schedules};
 use ganger_process::{Child, Startup};
 use ganger_store::WriterThread;
+use ganger_supervise::checks::exec::is_check;
 use ganger_supervise::{Services, SlotResume, Snapshot, Surroundings};
 use tokio::net::UnixListener;
 use tokio::sync::{oneshot, watch};
@@ -71,14 +72,18 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
     events.tell("daemon.start", "", reason).await;
 
     let is_service = |child: &Child| kinds.get(&child.id()) == Some(&InstanceKind::Service);
-    let (services, workers): (Vec<_>, Vec<_>) = startup.adopted.into_iter().partition(is_service);
+    let (checks, adopted): (Vec<_>, Vec<_>) = startup.adopted.into_iter().partition(is_check);
+    let (services, workers): (Vec<_>, Vec<_>) = adopted.into_iter().partition(is_service);
     let (restart_rate, rate) = watch::channel(desired.config.supervision.restarts);
     let (permits, budget) = ganger_supervise::budget::start(rate);
     tasks.spawn(budget);
+    let (execs, runner) = ganger_supervise::checks::exec::start(processes.clone(), checks);
+    tasks.spawn(runner);
     let around = Surroundings {
         processes: processes.clone(),
         told: events.told(),
         permits,
+        execs,
         run_dir: state_dir.join("run"),
         logs: LogReader::new(state_dir.join("logs")),
     };

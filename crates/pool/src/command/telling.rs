@@ -89,6 +89,7 @@ impl Runner {
             completed: false,
             stuck: self.stuck.clone(),
             degraded,
+            signs: ganger_supervise::SignsReader::default(),
         };
         self.view.send_replace(Some(Arc::new(view)));
         // Full: a ring already waits.

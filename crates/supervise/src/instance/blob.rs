@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::state::{Machine, Phase, State, Then};
-use crate::spec::{InstanceSpec, Ready};
+use crate::spec::{InstanceSpec, Ready, ReadyBy};
 
 /// What a later daemon must know of a child it did not start. Additive: unknown fields are ignored, new ones default.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -113,6 +113,11 @@ pub(crate) fn fingerprint(spec: &InstanceSpec) -> String {
     // A plan has string keys and no failing serializer; should that ever change, equal plans still hash alike.
     hash.value(&serde_json::to_value(plan).unwrap_or_default());
     hash.value(&serde_json::to_value(by).unwrap_or_default());
+    // What the child itself must be given for it; absent ones change no fingerprint of before.
+    let by_notify = spec.startup.as_ref().filter(|startup| startup.by == ReadyBy::Notify);
+    for given in [spec.watchdog(), by_notify.map(|startup| startup.timeout)].into_iter().flatten() {
+        hash.value(&Value::from(given.as_micros().to_string()));
+    }
     format!("{:016x}", hash.0)
 }
 

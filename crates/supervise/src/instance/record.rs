@@ -9,7 +9,7 @@ use ganger_logs::read::LogReader;
 use ganger_process::{Child, ExitAck, Processes};
 
 use super::state::{Machine, State};
-use crate::view::{InstanceView, Told};
+use crate::view::{InstanceView, SignsReader, Told};
 
 /// Lines of stderr in an exit event: enough for a short backtrace, few enough for one screen.
 const LAST_LINES: usize = 10;
@@ -55,6 +55,7 @@ pub(super) fn view(
         completed: matches!(machine.state(), State::Stopped { completed: true }),
         stuck: machine.stuck().to_vec(),
         degraded: child.map(|child| child.report().degraded.clone()).unwrap_or_default(),
+        signs: SignsReader::default(),
     }
 }
 
@@ -96,6 +97,11 @@ pub(super) fn breaker_event(before: BreakerState, view: &InstanceView) -> Told {
 /// `instance.ready`.
 pub(super) fn ready_event(id: &InstanceId) -> Told {
     Told { event: event("instance.ready", id, String::new()), ack: None, resume: None }
+}
+
+/// `instance.notify_refused`: something it or a stranger said by sd_notify does not count.
+pub(super) fn refused_event(id: &InstanceId, why: String) -> Told {
+    Told { event: event("instance.notify_refused", id, why), ack: None, resume: None }
 }
 
 /// How a child ended, as a person would say it.

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use super::handle::{InstanceHandle, InstanceNotice};
 use super::record::exit_event;
 use super::task::Task;
+use crate::checks::exec::Execs;
 use crate::permit::Permits;
 use crate::spec::{InstanceSpec, Stop};
 use crate::view::{SlotResume, Told};
@@ -31,6 +32,8 @@ pub struct Surroundings {
     pub run_dir: PathBuf,
     /// Whom to ask before a restart after a failure.
     pub permits: Permits,
+    /// Who runs probes that are programs.
+    pub execs: Execs,
     /// For readiness by log line and for last lines of stderr.
     pub logs: LogReader,
 }

@@ -1,20 +1,23 @@
 //! The pure machine of one instance: events in, actions out. No tokio, no I/O, no clock, no randomness of its own.
 
 mod failing;
+mod health;
 mod types;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use ganger_core::{BreakerState, Dur, FailureCause, InstanceState};
+use ganger_core::{BreakerState, FailureCause, InstanceState};
 
 use crate::policy::{Policy, Restart};
 
-pub use types::{Action, Adopted, BREAKER_OPEN, Event, Phase, State, Then, Waiting};
+pub use types::{Action, Adopted, BREAKER_OPEN, Event, Phase, Stage, State, Then, Waiting};
 
 /// How long the keeper may take to answer that a tree has ended before it is asked again. Ending a tree takes
 /// milliseconds; processes in uninterruptible sleep take as long as their device.
 pub const END_AGAIN: Duration = Duration::from_secs(30);
+/// The most time that one request extends a start or a stop by: whoever needs longer says so again, and is alive then.
+pub const EXTEND_MAX: Duration = Duration::from_secs(600);
 
 /// One instance's machine.
 #[derive(Debug, Clone)]
@@ -32,6 +35,8 @@ pub struct Machine {
     cause: Option<FailureCause>,
     /// `HalfOpen`: the present start is the breaker's one probe.
     breaker: BreakerState,
+    /// The last bad answer of what its start waits for; empty when there was none.
+    heard: String,
     /// Times of automatic restarts, oldest first, never more than the limit's `max`.
     recent: VecDeque<Instant>,
 }
@@ -50,6 +55,7 @@ impl Machine {
             crashes: 0,
             cause: None,
             breaker: BreakerState::Closed,
+            heard: String::new(),
             recent: VecDeque::new(),
         }
     }
@@ -64,17 +70,14 @@ impl Machine {
                 machine.reason = "its stop goes on under a new daemon".into();
                 machine.begin_stop(then, true, now)
             }
-            None => match machine.policy.ready_timeout {
-                Some(timeout) if !seen.ready => {
-                    let deadline = Some(now + timeout);
-                    machine.state = State::Starting { spawned: true, since, deadline };
-                    vec![Action::Probe]
-                }
-                _ => {
-                    machine.state = State::Running { since, startup: Duration::ZERO };
-                    vec![]
-                }
-            },
+            None if seen.ready => {
+                machine.state = State::Running { since, startup: Duration::ZERO };
+                vec![]
+            }
+            None => machine.await_ready(since, now).unwrap_or_else(|| {
+                machine.state = State::Running { since, startup: Duration::ZERO };
+                vec![]
+            }),
         };
         (machine, actions)
     }
@@ -205,7 +208,9 @@ impl Machine {
             Event::Exited { how, stuck, .. } if !stuck.is_empty() => {
                 self.on_stuck_exit(&how, &stuck)
             }
-            Event::Unhealthy(why) => self.on_unhealthy(why, now),
+            Event::Unhealthy(why) => self.on_unhealthy(why, Action::Signal, now),
+            Event::Hung(why) => self.on_unhealthy(why, Action::Abort, now),
+            Event::Extend(time) => self.on_extend(time, now),
             Event::Yield(why) => self.on_yield(why, now),
             Event::Permitted if self.asks() => self.spawn_again(now),
             Event::Permitted => vec![],
@@ -283,16 +288,9 @@ impl Machine {
 
     fn on_spawned(&mut self, now: Instant) -> Vec<Action> {
         match &mut self.state {
-            State::Starting { spawned: spawned @ false, since, deadline } => {
-                if let Some(timeout) = self.policy.ready_timeout {
-                    *spawned = true;
-                    *deadline = Some(now + timeout);
-                    return vec![Action::Probe];
-                }
-                let startup = now.saturating_duration_since(*since);
-                self.state = State::Running { since: now, startup };
-                self.reason.clear();
-                vec![]
+            State::Starting { spawned: false, since, .. } => {
+                let since = *since;
+                self.await_ready(since, now).unwrap_or_else(|| self.run(since, now))
             }
             State::Stopping { phase: phase @ Phase::Unspawned, .. } => {
                 *phase = Phase::Asked(now + self.policy.stop_timeout);
@@ -322,29 +320,12 @@ impl Machine {
         }
     }
 
-    fn on_ready(&mut self, now: Instant) -> Vec<Action> {
-        let State::Starting { spawned: true, since, .. } = self.state else { return vec![] };
-        let startup = now.saturating_duration_since(since);
-        self.state = State::Running { since: now, startup };
-        self.reason.clear();
-        vec![Action::EndProbe]
-    }
-
     fn on_never_ready(&mut self, why: String, now: Instant) -> Vec<Action> {
         if !matches!(self.state, State::Starting { spawned: true, .. }) {
             return vec![];
         }
         self.reason = why;
         self.cause = Some(FailureCause::StartTimeout);
-        self.begin_stop(Then::Fail, true, now)
-    }
-
-    fn on_unhealthy(&mut self, why: String, now: Instant) -> Vec<Action> {
-        if !matches!(self.state, State::Running { .. }) {
-            return vec![];
-        }
-        self.reason = why;
-        self.cause = Some(FailureCause::Health);
         self.begin_stop(Then::Fail, true, now)
     }
 
@@ -424,8 +405,7 @@ impl Machine {
         }
         match &mut self.state {
             State::Starting { .. } => {
-                let waited = self.policy.ready_timeout.unwrap_or_default();
-                self.reason = format!("not ready after {}", Dur(waited));
+                self.reason = self.too_late();
                 self.cause = Some(FailureCause::StartTimeout);
                 self.begin_stop(Then::Fail, true, now)
             }

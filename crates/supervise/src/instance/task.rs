@@ -1,29 +1,36 @@
 //! The owner task of one instance: one wait point, each wake-up becomes one event of the machine.
 
+mod begin;
 mod commands;
+mod launch;
+mod publish;
+mod signs;
 
 use std::collections::VecDeque;
 use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-use ganger_core::{BreakerState, InstanceId, InstanceKind, InstanceState};
-use ganger_keeper::wire::{ExitReport, Plan};
-use ganger_process::{Child, Ends, KeeperGone, SpawnError};
-use tokio::sync::mpsc;
+use ganger_core::{BreakerState, InstanceId};
+use ganger_keeper::wire::{ExitReport, Scope};
+use ganger_process::{Child, KeeperGone, SpawnError};
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::blob::{Blob, fingerprint};
 use super::handle::{Command, InstanceNotice, Reply};
 use super::outbox::{Item, Outbox};
-use super::record::{breaker_event, exit_event, how, ready_event, state_event, view, wall_ms};
+use super::record::{exit_event, how};
 use super::start::{Begin, Surroundings};
-use super::state::{Action, Adopted, Event, Machine, State, Waiting};
-use crate::ready::{Found, NotifySocket, Probe};
-use crate::spec::{InstanceSpec, ReadyBy, Stop};
-use crate::view::InstanceView;
+use super::state::{Action, Event, Machine, State};
+use crate::ready::{NotifySocket, Sign, Watch};
+use crate::spec::{InstanceSpec, Stop};
+use crate::view::{InstanceView, Signs};
+use signs::{Refusals, SaidReady};
+
+/// What a watchdog that was silent gets: its default leaves a core (signal(7)).
+const SIGABRT: i32 = 6;
 
 type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -41,7 +48,7 @@ enum Wake {
     Exited(Result<ExitReport, KeeperGone>),
     TreeEnded(Result<Vec<u32>, KeeperGone>),
     Command(Option<Command>),
-    Found(Found),
+    Sign(Sign),
     Deadline,
     Permitted,
     Sent,
@@ -58,7 +65,11 @@ pub(super) struct Task {
     ending: Option<Later<Result<Vec<u32>, KeeperGone>>>,
     /// The permit that is asked for; dropped when the machine no longer waits for it.
     asking: Option<Later<()>>,
-    probe: Option<Probe>,
+    watch: Watch,
+    /// What was said before its stage of the start asked for it.
+    said: SaidReady,
+    board: Option<watch::Sender<Signs>>,
+    refusals: Refusals,
     notify: Option<NotifySocket>,
     held_notify: Option<OwnedFd>,
     commands: mpsc::Receiver<Command>,
@@ -86,7 +97,10 @@ impl Task {
             spawning: None,
             ending: None,
             asking: None,
-            probe: None,
+            watch: Watch::default(),
+            said: SaidReady::default(),
+            board: None,
+            refusals: Refusals::default(),
             notify: None,
             held_notify,
             commands,
@@ -110,72 +124,10 @@ impl Task {
         }
     }
 
-    async fn begin(&mut self, begin: Begin) -> Result<(), KeeperGone> {
-        match begin {
-            Begin::AtRest(reason) => {
-                self.machine = Machine::new(self.spec.policy(), reason);
-                self.publish();
-                Ok(())
-            }
-            Begin::Up => self.step(Event::Start).await,
-            Begin::Resumed(resume) if !resume.is_rest() => self.step(Event::Start).await,
-            Begin::Resumed(resume) => {
-                let state = match resume.state {
-                    InstanceState::Backoff => {
-                        let left = resume.next_try_ms.unwrap_or(0).saturating_sub(wall_ms());
-                        let until = Instant::now() + Duration::from_millis(left);
-                        let open = match resume.breaker {
-                            Some(breaker) => breaker == BreakerState::Open,
-                            None => resume.reason.starts_with(super::state::BREAKER_OPEN),
-                        };
-                        let waiting = if open { Waiting::Breaker } else { Waiting::Retry };
-                        State::Backoff { until: until.into_std(), waiting, asked: false }
-                    }
-                    InstanceState::Failed => State::Failed,
-                    _ => State::Stopped { completed: resume.completed },
-                };
-                self.machine.resume(state, resume.reason, resume.restarts, resume.failures);
-                self.publish();
-                Ok(())
-            }
-            Begin::Adopted(child) => {
-                let note = self.adopt(child).await?;
-                let changed = note.spec != self.fingerprint;
-                if changed { self.step(Event::Restart).await } else { Ok(()) }
-            }
-            Begin::Unwanted(child, why) => {
-                self.adopt(child).await?;
-                self.step(Event::Stop(why)).await
-            }
-        }
-    }
-
-    /// Takes over a child of a former daemon and gives what its note says.
-    async fn adopt(&mut self, mut child: Child) -> Result<Blob, KeeperGone> {
-        let blob = Blob::read(child.blob());
-        let seen = Adopted {
-            ready: blob.ready,
-            stopping: blob.stopping.map(Into::into),
-            age: Duration::from_millis(wall_ms().saturating_sub(child.started_at_ms())),
-        };
-        let now = Instant::now().into_std();
-        let (machine, actions) = Machine::adopt(self.spec.policy(), seen, now);
-        self.machine = machine;
-        self.machine.set_counts(blob.restarts, blob.failures, blob.half_open);
-        self.take_ends(&mut child, true);
-        self.child = Some(child);
-        if self.readiness() == Some(&ReadyBy::Notify) && self.open_notify().await.is_ok() {
-            self.open_probe();
-        }
-        self.perform(actions).await?;
-        self.publish();
-        Ok(blob)
-    }
-
     /// The one wait point. Order matters where several are due at once: an exit is seen before a command acts on it.
     async fn wait(&mut self) -> Wake {
         let deadline = self.machine.deadline().map(Instant::from_std);
-        let Self { child, spawning, ending, asking, probe, commands, outbox, .. } = self;
+        let Self { child, spawning, ending, asking, watch, commands, outbox, .. } = self;
         tokio::select! {
             biased;
             exit = async { child.as_mut().expect("the branch asks for a child").exit().await },
@@ -183,8 +135,7 @@ impl Task {
             born = optional(spawning) => Wake::Born(born),
             stuck = optional(ending) => Wake::TreeEnded(stuck),
             command = commands.recv() => Wake::Command(command),
-            found = async { probe.as_mut().expect("the branch asks for a probe").next().await },
-                if probe.is_some() => Wake::Found(found),
+            sign = watch.next(), if watch.any() => Wake::Sign(sign),
             () = optional(asking) => Wake::Permitted,
             () = at(deadline) => Wake::Deadline,
             () = outbox.pump() => Wake::Sent,
@@ -200,11 +151,7 @@ impl Task {
                 self.step(Event::TreeEnded(stuck?)).await
             }
             Wake::Command(command) => self.on_command(command.ok_or(KeeperGone)?).await,
-            Wake::Found(Found::Ready) => self.step(Event::Ready).await,
-            Wake::Found(Found::Never(why)) => {
-                self.probe = None;
-                self.step(Event::NeverReady(why)).await
-            }
+            Wake::Sign(sign) => self.on_sign(sign).await,
             Wake::Deadline => self.step(Event::Deadline).await,
             Wake::Permitted => {
                 self.asking = None;
@@ -220,6 +167,7 @@ impl Task {
             Ok(mut child) => {
                 self.take_ends(&mut child, false);
                 self.child = Some(child);
+                self.listen();
                 self.step(Event::Spawned).await
             }
             Err(SpawnError::KeeperGone(gone)) => Err(gone),
@@ -236,7 +184,7 @@ impl Task {
         let (cause, stuck) = (report.end.failure_cause(), report.stuck.clone());
         let event = Event::Exited { success, cause, how: how(&report), stuck };
         let actions = self.machine.step(event, Instant::now().into_std(), fastrand::f64());
-        self.probe = None;
+        self.end_watch();
         self.perform(actions).await?;
         self.outbox.notice(InstanceNotice::Ended(report.clone()));
         let words =
@@ -265,8 +213,11 @@ impl Task {
                 }
                 Action::Ask => self.ask(),
                 Action::Probe => self.open_probe(),
-                Action::EndProbe => {
-                    self.probe = self.probe.take().and_then(Probe::after_ready);
+                Action::EndProbe => self.watch.stage = None,
+                Action::Abort => {
+                    if let Some(child) = &self.child {
+                        child.signal(SIGABRT, Scope::Main).await?;
+                    }
                 }
                 Action::Signal => {
                     if let Some(child) = &self.child {
@@ -284,6 +235,7 @@ impl Task {
         if !self.machine.asks() {
             self.asking = None;
         }
+        self.follow_live();
         self.leave_note().await
     }
 
@@ -294,90 +246,8 @@ impl Task {
         self.asking = Some(Box::pin(ask));
     }
 
-    async fn spawn(&mut self) -> Result<(), KeeperGone> {
-        self.stop = self.spec.stop;
-        let plan = match self.plan().await {
-            Ok(plan) => plan,
-            Err(why) => {
-                let refused = SpawnError::Refused { instance: self.spec.id().clone(), why };
-                self.spawning = Some(Box::pin(std::future::ready(Err(refused))));
-                return Ok(());
-            }
-        };
-        let processes = self.around.processes.clone();
-        self.spawning = Some(Box::pin(async move { processes.spawn(plan, vec![]).await }));
-        Ok(())
-    }
-
-    /// The plan of the next start: the spec's with this start's note and, where asked for, a notify socket.
-    async fn plan(&mut self) -> Result<Plan, String> {
-        let mut plan = self.spec.plan.clone();
-        plan.blob = self.note();
-        if self.readiness() == Some(&ReadyBy::Notify) {
-            self.open_notify().await?;
-            if let Some(socket) = &self.notify {
-                socket.forget();
-                plan.env.set("NOTIFY_SOCKET", socket.name());
-            }
-        }
-        Ok(plan)
-    }
-
-    async fn open_notify(&mut self) -> Result<(), String> {
-        if self.notify.is_some() {
-            return Ok(());
-        }
-        let (id, profile) = (self.spec.id(), &self.spec.plan.profile);
-        let held = self.held_notify.take();
-        let socket = NotifySocket::open(&self.around.run_dir, id, profile, held)
-            .map_err(|error| error.to_string())?;
-        if let Some(copy) = socket.to_hold() {
-            // Without a keeper the start itself fails next and says so.
-            let _gone = self.around.processes.hold(NotifySocket::held_name(id), copy).await;
-        }
-        self.notify = Some(socket);
-        Ok(())
-    }
-
-    fn readiness(&self) -> Option<&ReadyBy> {
-        self.spec.ready.as_ref().map(|ready| &ready.by)
-    }
-
-    fn open_probe(&mut self) {
-        let Some(child) = &self.child else { return };
-        if self.probe.is_some() {
-            return;
-        }
-        let socket = self.notify.as_ref();
-        let started = child.started_at_ms();
-        self.probe = self
-            .readiness()
-            .and_then(|by| Probe::open(by, self.spec.id(), started, socket, &self.around.logs));
-    }
-
-    /// Tells the holder of the process and hands it the ends; a service's own channel is read here.
-    fn take_ends(&mut self, child: &mut Child, adopted: bool) {
-        let mut ends = std::mem::take(&mut child.ends);
-        let own = self.spec.plan.kind == InstanceKind::Service
-            && self.readiness() == Some(&ReadyBy::Channel);
-        if own && let Some(channel) = ends.channel.take() {
-            self.probe = Probe::channel(channel);
-        }
-        self.tell_started(child, adopted, ends);
-    }
-
-    fn tell_started(&mut self, child: &Child, adopted: bool, ends: Ends) {
-        self.outbox.notice(InstanceNotice::Started {
-            spawn: child.id(),
-            pid: child.pid(),
-            started_at_ms: child.started_at_ms(),
-            adopted,
-            ends,
-        });
-    }
-
     fn note(&self) -> String {
-        let readiness = self.spec.ready.is_some();
+        let readiness = self.spec.ready.is_some() || self.spec.startup.is_some();
         Blob::of(&self.machine, self.fingerprint.clone(), readiness).write()
     }
 
@@ -389,67 +259,6 @@ impl Task {
             _ => Ok(()),
         }
     }
-
-    /// Says what changed, and answers the tickets that are settled by it.
-    fn publish(&mut self) {
-        let now = Instant::now().into_std();
-        let spec = &self.spec;
-        let new = view(spec.id(), spec.plan.kind, &self.machine, self.child.as_ref(), now);
-        let old = self.shown.take();
-        let same = old.as_ref().is_some_and(|old| is_same(old, &new));
-        let new = if same { old.clone().unwrap_or_else(|| Arc::new(new)) } else { Arc::new(new) };
-        self.shown = Some(Arc::clone(&new));
-        if !same {
-            self.outbox.notice(InstanceNotice::State(Arc::clone(&new)));
-            let before = old.as_ref().map_or(InstanceState::Stopped, |old| old.state);
-            let moved = match &old {
-                Some(old) => old.state != new.state || old.reason != new.reason,
-                None => new.state != InstanceState::Stopped,
-            };
-            if moved {
-                self.outbox.tell(Item::Now(Box::new(state_event(before, &new))));
-            }
-            let breaker = old.as_ref().map_or(BreakerState::Closed, |old| old.breaker);
-            if new.breaker != breaker && old.is_some() {
-                self.outbox.tell(Item::Now(Box::new(breaker_event(breaker, &new))));
-            }
-            if new.ready && before != new.state && self.spec.ready.is_some() {
-                self.outbox.tell(Item::Now(Box::new(ready_event(spec.id()))));
-            }
-        }
-        self.settle(&new);
-    }
-
-    fn settle(&mut self, view: &InstanceView) {
-        for (goal, reply) in std::mem::take(&mut self.tickets) {
-            match outcome(&goal, self.machine.state(), view) {
-                // Who no longer waits needs no answer.
-                Some(answer) => drop(reply.send(answer).err()),
-                None => self.tickets.push((goal, reply)),
-            }
-        }
-    }
-}
-
-fn outcome(goal: &Goal, state: &State, view: &InstanceView) -> Option<Result<(), String>> {
-    match (goal, state) {
-        (Goal::Up, State::Running { .. } | State::Stopped { completed: true }) => Some(Ok(())),
-        (Goal::Up, State::Stopped { .. } | State::Backoff { .. } | State::Failed) => {
-            Some(Err(view.reason.clone()))
-        }
-        (Goal::Down, State::Stopped { .. } | State::Failed) => Some(Ok(())),
-        (Goal::Gone, State::Stopped { .. } | State::Failed | State::Backoff { .. }) => Some(Ok(())),
-        (Goal::Down | Goal::Gone, State::Starting { .. } | State::Running { .. }) => {
-            Some(Err("it was started again meanwhile".into()))
-        }
-        _ => None,
-    }
-}
-
-/// Equal but for the next try's wall-clock time, which is computed anew each time.
-fn is_same(old: &InstanceView, new: &InstanceView) -> bool {
-    old.next_try_ms.is_some() == new.next_try_ms.is_some()
-        && *old == InstanceView { next_try_ms: old.next_try_ms, ..new.clone() }
 }
 
 async fn optional<T>(later: &mut Option<Later<T>>) -> T {

@@ -26,7 +26,7 @@ pub(super) async fn has_line(
     // inotify and files block, so a thread of the blocking pool does it; more than 512 at once take turns.
     let follow = move || match logs.follow(&query, stop) {
         Ok(mut lines) => match lines.next() {
-            Some(Ok(_)) => Found::Ready,
+            Some(Ok(_)) => Found::Ready(None),
             Some(Err(error)) => Found::Never(error.to_string()),
             None => Found::Never("the log can't be followed any more".into()),
         },

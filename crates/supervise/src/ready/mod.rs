@@ -1,121 +1,210 @@
-//! Looking for readiness: by log line, TCP, sd_notify or channel.
+//! What is looked at while a process lives: the sign its start waits for, what it says by sd_notify or on its channel, and
+//! its liveness.
 //!
-//! A probe says `Ready` once, or `Never` with the reason; the machine keeps the time. Probes of sockets that the child
-//! writes to go on after that and drop what comes, because a full socket would block the child.
+//! Sockets that the child writes to are read for as long as it lives, because a full socket would block the child; what
+//! nobody waits for is dropped.
 
 mod log;
-mod notify;
-mod tcp;
+pub(crate) mod notify;
 
 use std::future::Future;
-use std::os::fd::OwnedFd;
 use std::pin::Pin;
+use std::time::Duration;
 
-use ganger_core::InstanceId;
-use ganger_ipc::channel::{ChannelReader, from_socket};
+use ganger_ipc::channel::ChannelReader;
+use ganger_keeper::wire::Plan;
 use ganger_logs::read::LogReader;
+use tokio::time::Instant;
 
-pub(crate) use notify::{NOTIFY_PREFIX, NotifySocket};
+pub(crate) use notify::{NOTIFY_PREFIX, NotifySocket, Said};
 
+use crate::checks::exec::Execs;
+use crate::checks::{Answer, Asker, Check, tcp_address};
+use crate::live::{Live, Round};
 use crate::spec::ReadyBy;
 
 /// Longest line on a service's channel. `"ready"` is seven bytes; what is longer is somebody else's protocol.
-const LINE_MAX: usize = 64 << 10;
+pub(crate) const LINE_MAX: usize = 64 << 10;
+
+/// First wait between two questions; doubles up to [`LONGEST`]. The kernel has no event for "somebody listens now" that
+/// needs no privileges, so this is asked again and again, for the readiness timeout at most.
+const FIRST: Duration = Duration::from_millis(20);
+const LONGEST: Duration = Duration::from_millis(500);
+/// The same for programs, which cost a process each.
+const FIRST_EXEC: Duration = Duration::from_millis(100);
+const LONGEST_EXEC: Duration = Duration::from_secs(2);
+/// One try: a listener on this machine answers within microseconds, a filtered port never.
+const TRY: Duration = Duration::from_secs(2);
+/// One try of a program: starting an interpreter takes a second where many start at once.
+const TRY_EXEC: Duration = Duration::from_secs(10);
 
 /// What a probe found.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Found {
-    Ready,
+    Ready(Option<Answer>),
     /// It will never be ready, and why.
     Never(String),
+    /// A bad answer; it is asked again.
+    NotYet(Answer),
 }
 
+/// A sign of or from the process.
+#[derive(Debug)]
+pub(crate) enum Sign {
+    Found(Found),
+    /// By sd_notify.
+    Said(Said),
+    /// `"ready"` on its own channel.
+    ChannelReady,
+    /// Its own channel can't be read, and why.
+    ChannelBroke(String),
+    /// Of its liveness.
+    Round(Round),
+}
+
+/// All that is looked at.
+#[derive(Default)]
+pub(crate) struct Watch {
+    pub(crate) stage: Option<Probe>,
+    pub(crate) notify: Option<notify::Listener>,
+    pub(crate) channel: Option<Box<ChannelReader>>,
+    pub(crate) live: Option<Live>,
+}
+
+impl Watch {
+    /// There is anything to look at.
+    pub(crate) const fn any(&self) -> bool {
+        self.stage.is_some()
+            || self.notify.is_some()
+            || self.channel.is_some()
+            || self.live.is_some()
+    }
+
+    /// The next sign.
+    ///
+    /// # Cancel safety
+    /// Safe: progress is kept in its parts.
+    pub(crate) async fn next(&mut self) -> Sign {
+        let Self { stage, notify, channel, live } = self;
+        tokio::select! {
+            biased;
+            said = async { notify.as_mut().expect("the branch asks for one").next().await },
+                if notify.is_some() => Sign::Said(said),
+            ready = async { channel_ready(channel.as_mut().expect("the branch asks for one")).await },
+                if channel.is_some() => match ready {
+                    Ok(true) => Sign::ChannelReady,
+                    Ok(false) => {
+                        *channel = None;
+                        std::future::pending().await
+                    }
+                    Err(why) => {
+                        *channel = None;
+                        Sign::ChannelBroke(why)
+                    }
+                },
+            found = async { stage.as_mut().expect("the branch asks for one").next().await },
+                if stage.is_some() => Sign::Found(found),
+            round = async { live.as_mut().expect("the branch asks for one").next().await },
+                if live.is_some() => Sign::Round(round),
+        }
+    }
+}
+
+/// Looks for what a start waits for.
 pub(crate) enum Probe {
-    /// One answer, then nothing more.
+    /// One finding, then nothing more.
     Once(Pin<Box<dyn Future<Output = Found> + Send>>),
-    Notify(notify::Listener),
-    Channel(Box<ChannelReader>),
+    /// A question, with growing waits.
+    Asked { asker: Box<Asker>, wait: Duration, longest: Duration },
     /// Nothing more comes.
     Over,
 }
 
+/// What a probe needs to know of the process.
+pub(crate) struct About<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) pid: u32,
+    /// Wall-clock milliseconds since 1970; log lines before that are an earlier process's.
+    pub(crate) started_at_ms: u64,
+    /// Time since then.
+    pub(crate) age: Duration,
+    pub(crate) logs: &'a LogReader,
+    pub(crate) execs: &'a Execs,
+}
+
 impl Probe {
-    /// `started_at_ms`: lines before that are an earlier process's. `None` where nothing is to be looked at here.
-    pub(crate) fn open(
-        by: &ReadyBy,
-        id: &InstanceId,
-        started_at_ms: u64,
-        socket: Option<&NotifySocket>,
-        logs: &LogReader,
-    ) -> Option<Self> {
-        match by {
-            ReadyBy::Tcp(address) => Some(Self::Once(Box::pin(tcp::accepts(address.clone())))),
+    /// `None` where the process says it by itself.
+    pub(crate) fn open(by: &ReadyBy, about: &About<'_>) -> Option<Self> {
+        let check = match by {
+            ReadyBy::Notify | ReadyBy::Channel => return None,
             ReadyBy::Log(pattern) => {
-                let seen = log::has_line(logs.clone(), id.clone(), pattern.clone(), started_at_ms);
-                Some(Self::Once(Box::pin(seen)))
+                let (logs, id) = (about.logs.clone(), about.plan.instance.clone());
+                let seen = log::has_line(logs, id, pattern.clone(), about.started_at_ms);
+                return Some(Self::Once(Box::pin(seen)));
             }
-            ReadyBy::Notify => socket.map(|socket| Self::Notify(socket.listen())),
-            ReadyBy::Channel => None,
-        }
+            ReadyBy::Uptime(time) => {
+                let left = time.saturating_sub(about.age);
+                return Some(Self::Once(Box::pin(async move {
+                    tokio::time::sleep(left).await;
+                    Found::Ready(None)
+                })));
+            }
+            ReadyBy::Tcp(address) => match tcp_address(address) {
+                Ok(address) => Check::Tcp(address),
+                Err(why) => return Some(Self::found(Found::Never(why))),
+            },
+            ReadyBy::Http(check) => Check::Http(check.clone()),
+            ReadyBy::Exec(check) => Check::exec(check, about.plan, about.pid, about.execs.clone()),
+        };
+        let (limit, wait, longest) = match check {
+            Check::Exec(..) => (TRY_EXEC, FIRST_EXEC, LONGEST_EXEC),
+            _ => (TRY, FIRST, LONGEST),
+        };
+        let asker = Box::new(Asker::new(check, limit, Instant::now()));
+        Some(Self::Asked { asker, wait, longest })
     }
 
-    /// Reads a service's own channel.
-    pub(crate) fn channel(socket: OwnedFd) -> Option<Self> {
-        match from_socket(socket, LINE_MAX) {
-            Ok((reader, _writer)) => Some(Self::Channel(Box::new(reader))),
-            Err(error) => {
-                let why = format!("its channel can't be read: {error}");
-                Some(Self::Once(Box::pin(std::future::ready(Found::Never(why)))))
-            }
-        }
-    }
-
-    /// What goes on once readiness is settled.
-    pub(crate) fn after_ready(self) -> Option<Self> {
-        match self {
-            Self::Once(_) | Self::Over => None,
-            other => Some(other),
-        }
+    /// What is known already.
+    pub(crate) fn found(found: Found) -> Self {
+        Self::Once(Box::pin(std::future::ready(found)))
     }
 
     /// The next finding; pending for ever once nothing more can come.
     ///
     /// # Cancel safety
     /// Safe: progress is kept in the probe.
-    pub(crate) async fn next(&mut self) -> Found {
+    async fn next(&mut self) -> Found {
         let found = match self {
-            Self::Once(answer) => {
-                let found = answer.await;
-                *self = Self::Over;
-                return found;
+            Self::Once(answer) => answer.await,
+            Self::Asked { asker, wait, longest } => {
+                let answer = asker.next().await;
+                if answer.result.is_err() {
+                    asker.again(Instant::now() + *wait);
+                    *wait = (*wait * 2).min(*longest);
+                    return Found::NotYet(answer);
+                }
+                Found::Ready(Some(answer))
             }
-            Self::Notify(listener) => return listener.ready().await,
-            Self::Channel(reader) => channel_ready(reader).await,
             Self::Over => std::future::pending().await,
         };
-        match found {
-            Some(found) => found,
-            None => {
-                *self = Self::Over;
-                std::future::pending().await
-            }
-        }
+        *self = Self::Over;
+        found
     }
 }
 
-/// `None` at the end of the channel: the exit, if it is one, is told by the keeper.
-async fn channel_ready(reader: &mut ChannelReader) -> Option<Found> {
+/// True at `"ready"`, false at the end of the channel: the exit, if it is one, is told by the keeper.
+async fn channel_ready(reader: &mut ChannelReader) -> Result<bool, String> {
     loop {
         loop {
             match reader.next_line() {
-                Ok(Some(line)) if is_ready(line) => return Some(Found::Ready),
+                Ok(Some(line)) if is_ready(line) => return Ok(true),
                 Ok(Some(_)) => {}
                 Ok(None) => break,
-                Err(error) => return Some(Found::Never(format!("on its channel: {error}"))),
+                Err(error) => return Err(format!("on its channel: {error}")),
             }
         }
         match reader.fill().await {
-            Ok(0) | Err(_) => return None,
+            Ok(0) | Err(_) => return Ok(false),
             Ok(_) => {}
         }
     }

@@ -45,6 +45,7 @@ async fn serve(keeper: std::os::fd::OwnedFd, inherited: Inherited) {
         processes: started.processes.clone(),
         told: tell,
         permits: ganger_supervise::Permits::default(),
+        execs: ganger_supervise::Execs::default(),
         run_dir: dir.join("run"),
         logs: LogReader::new(dir.join("logs")),
     };

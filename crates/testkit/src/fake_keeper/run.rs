@@ -175,7 +175,7 @@ impl Run {
             return self.say(Event::SpawnFailed { id, step, errno, detail }, vec![]).await;
         }
         let (near, far) = ends(plan);
-        let pid = self.children.next_pid();
+        let pid = act.pid.unwrap_or_else(|| self.children.next_pid());
         if let Some((after, end)) = act.ends_after.clone() {
             self.due.push(Due { at: Instant::now() + after, id, end });
         }

@@ -30,6 +30,8 @@ pub struct Act {
     pub on_term: OnTerm,
     /// Even SIGKILL takes this long (a process in uninterruptible sleep); meanwhile `EndTree` says stuck.
     pub stuck_for: Option<Duration>,
+    /// Its pid, where something looks a real process up by it; numbers of its own otherwise.
+    pub pid: Option<u32>,
 }
 
 impl Act {
@@ -42,6 +44,7 @@ impl Act {
             ends_after: None,
             on_term: OnTerm::Dies,
             stuck_for: None,
+            pid: None,
         }
     }
 

@@ -142,7 +142,8 @@ impl Machine {
 
     pub(super) fn spawn(&mut self, now: Instant) -> Vec<Action> {
         self.stuck.clear();
-        self.state = State::Starting { spawned: false, since: now, deadline: None };
+        self.heard.clear();
+        self.state = State::Starting { spawned: false, up: false, since: now, deadline: None };
         vec![Action::Spawn]
     }
 }

@@ -19,6 +19,8 @@ pub enum State {
     Starting {
         /// The keeper has answered.
         spawned: bool,
+        /// A declared start-up is over.
+        up: bool,
         /// When the start was asked for.
         since: Instant,
         /// When a missing readiness becomes a failure.
@@ -62,6 +64,15 @@ pub enum Waiting {
     Group,
 }
 
+/// What a start waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The end of its start-up.
+    StartUp,
+    /// Readiness.
+    Ready,
+}
+
 /// What follows the end of a stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Then {
@@ -99,12 +110,16 @@ pub enum Event {
     Spawned,
     /// The keeper could not start it: the text names step, path and errno.
     CouldNotSpawn(String),
-    /// It said that it is ready.
+    /// What its start waits for is seen: the end of its start-up, then readiness.
     Ready,
     /// Readiness will never come: the text says why.
     NeverReady(String),
     /// It ran and its health check failed: the text says how.
     Unhealthy(String),
+    /// Its watchdog was silent too long: as [`Event::Unhealthy`], but it is asked for a core, not for its end.
+    Hung(String),
+    /// It asks for this much time from now on, for its start or its stop.
+    Extend(Duration),
     /// Its group restarts: the text says why. What has a process makes room and waits for its turn.
     Yield(String),
     /// The permit that was asked for.
@@ -133,12 +148,14 @@ pub enum Action {
     Spawn,
     /// Ask for a permit to restart; one asked for before is void.
     Ask,
-    /// Look for readiness.
+    /// Look for what [`super::Machine::stage`] says, in place of anything looked for before.
     Probe,
     /// Stop looking.
     EndProbe,
     /// Send the configured stop signal.
     Signal,
+    /// Send SIGABRT to the main process.
+    Abort,
     /// End the whole tree by force.
     EndTree,
 }

@@ -38,7 +38,11 @@ impl Task {
             Command::Replace(spec, now) => {
                 self.fingerprint = fingerprint(&spec);
                 self.machine.set_policy(spec.policy());
+                if self.spec.live != spec.live {
+                    self.watch.live = None;
+                }
                 self.spec = spec;
+                self.follow_live();
                 let idle = matches!(self.machine.state(), State::Stopped { .. });
                 if now && !idle { self.step(Event::Restart).await } else { Ok(()) }
             }

@@ -1,5 +1,7 @@
 //! The machine against a model written from its description, driven by random events.
 
+mod health;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -27,6 +29,10 @@ enum Move {
     },
     /// Its health check fails.
     Unhealthy,
+    /// Its watchdog is silent.
+    Hung,
+    /// It asks for time.
+    Extend(Duration),
     /// Its group restarts.
     Yield,
     /// The permit that is asked for is given; one that is not asked for is none.
@@ -49,6 +55,8 @@ fn moves() -> impl Strategy<Value = Move> {
         8 => prop::bool::weighted(0.8).prop_map(|well| Move::Answer { well }),
         6 => prop::bool::weighted(0.2).prop_map(|success| Move::End { success }),
         1 => Just(Move::Unhealthy),
+        1 => Just(Move::Hung),
+        1 => (0u64..100_000).prop_map(|ms| Move::Extend(Duration::from_millis(ms))),
         2 => Just(Move::Yield),
         8 => Just(Move::Permit),
         3 => Just(Move::Ready),
@@ -71,8 +79,9 @@ fn policies() -> impl Strategy<Value = Policy> {
             breaker: SECOND * 60,
         })
     });
-    (restart, limit, prop::bool::ANY, prop::option::of(1u32..40)).prop_map(
-        |(restart, start_limit, zero, ready)| Policy {
+    let seconds = || prop::option::of((1u32..40).prop_map(|s| SECOND * s));
+    (restart, limit, prop::bool::ANY, seconds(), seconds()).prop_map(
+        |(restart, start_limit, zero, ready_timeout, startup_timeout)| Policy {
             restart,
             backoff: if zero {
                 Backoff { base: Duration::ZERO, ..Backoff::SERVICE }
@@ -83,7 +92,8 @@ fn policies() -> impl Strategy<Value = Policy> {
             healthy_after: None,
             start_limit,
             stop_timeout: SECOND * 10,
-            ready_timeout: ready.map(|s| SECOND * s),
+            ready_timeout,
+            startup_timeout,
         },
     )
 }
@@ -150,7 +160,7 @@ impl World {
                     }
                 }
                 Action::Ask => prop_assert!(self.machine.asks()),
-                Action::Signal => {
+                Action::Signal | Action::Abort => {
                     prop_assert!(self.alive, "a signal to nobody");
                     prop_assert!(!self.signalled, "asked politely twice");
                     self.signalled = true;
@@ -273,7 +283,9 @@ impl World {
                 let cause = FailureCause::ExitCode;
                 self.send(Event::Exited { success, cause, how, stuck: vec![] })
             }
-            Move::Unhealthy => self.send(Event::Unhealthy("no answer".into())),
+            Move::Unhealthy => self.lose_health(Event::Unhealthy("no answer".into())),
+            Move::Hung => self.lose_health(Event::Hung("silent".into())),
+            Move::Extend(time) => self.extend(time),
             Move::Yield => self.send(Event::Yield("its group restarts".into())),
             Move::Permit if self.machine.asks() => self.send(Event::Permitted),
             Move::Ready => self.send(Event::Ready),
@@ -440,6 +452,7 @@ fn a_long_life_of_random_crashes() {
             0 => Move::Start,
             1 => Move::Stop,
             2 => Move::Restart,
+            3 if random.bool() => Move::Hung,
             3 => Move::Unhealthy,
             4 => Move::Yield,
             5..=11 => Move::Answer { well: random.u32(..10) > 0 },

@@ -79,7 +79,9 @@ async fn a_bad_address_is_said_at_once() {
 
 #[tokio::test]
 async fn notify_makes_it_ready_and_the_keeper_holds_the_socket() {
-    let mut rig = Rig::new(|_, _| Act::runs());
+    // This test is the child that speaks.
+    let pid = Some(std::process::id());
+    let mut rig = Rig::new(move |_, _| Act { pid, ..Act::runs() });
     let (web, _tasks) = begin(&rig, ready(ReadyBy::Notify));
     let up = web.start().await;
     let path = rig.dir.path().join("web.1.notify");

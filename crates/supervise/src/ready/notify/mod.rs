@@ -1,9 +1,16 @@
-//! Readiness by sd_notify(3): a datagram socket whose name stands in `NOTIFY_SOCKET`.
+//! What a process says by sd_notify(3): a datagram socket whose name stands in `NOTIFY_SOCKET`.
 //!
 //! The socket is bound once per instance and held by the keeper, so that nothing sent while the daemon restarts is lost.
-//! It lies in the state folder where the child may reach that, else it has an abstract name; either way the kernel's word
-//! on the sender's user decides (SO_PASSCRED, unix(7)), since a helper like systemd-notify(1) is gone before its pid
-//! could be looked up.
+//! It lies in the state folder where the child may reach that, else it has an abstract name. The kernel says who sent a
+//! datagram (SO_PASSCRED, unix(7)): a process outside the instance's tree is a stranger, and nothing it says counts. One
+//! that has ended before it could be looked up, as a helper that doesn't wait for its `BARRIER=1` may, is believed if it
+//! was the child's user: such a user could end the child as well.
+//!
+//! `BARRIER=1` comes alone with a descriptor that the sender waits for. Datagrams are taken in order, one after the other
+//! is acted on, and descriptors are closed as they come, so there is nothing more to do for it.
+
+mod message;
+mod tree;
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -15,15 +22,16 @@ use std::sync::Arc;
 
 use ganger_core::InstanceId;
 use ganger_sandbox::Profile;
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
 use tokio::io::Interest;
 
-use super::Found;
+pub(crate) use message::{Message, Watchdog};
+pub(crate) use tree::{Belongs, Tree};
 
 /// sun_path holds 108 bytes with its end (unix(7)), and the child gets the name as it is.
 const PATH_MAX: usize = 107;
-/// sd_notify(3) sends up to 4 KiB; systemd reads that much as well.
-const DATAGRAM_MAX: usize = 4_096;
+/// sd_notify(3) sends up to 4 KiB; longer ones are read up to here, and one that is longer still is refused.
+const DATAGRAM_MAX: usize = 64 << 10;
 
 /// How the names begin under which the keeper holds notify sockets.
 pub(crate) const NOTIFY_PREFIX: &str = "notify:";
@@ -93,34 +101,44 @@ impl NotifySocket {
         while let Ok(Some(_)) = receive(&self.socket) {}
     }
 
-    pub(crate) fn listen(&self) -> Listener {
-        Listener { socket: Arc::clone(&self.socket), users: self.users }
+    /// Listens to the tree below this main process.
+    pub(crate) fn listen(&self, main: u32) -> Listener {
+        Listener { socket: Arc::clone(&self.socket), users: self.users, tree: Tree::of(main) }
     }
+}
+
+/// One datagram, judged.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Said {
+    Message(Message),
+    /// One whose `MAINPID` does not count, and why; the rest of it does.
+    WithoutMain(Message, String),
+    /// Nothing of it counts, and why.
+    Refused(String),
 }
 
 pub(crate) struct Listener {
     socket: Arc<tokio::net::UnixDatagram>,
     users: [u32; 3],
+    tree: Tree,
 }
 
 impl Listener {
-    /// Returns at `READY=1`. Other messages are taken and dropped: MAINPID and WATCHDOG mean nothing here yet.
-    pub(super) async fn ready(&mut self) -> Found {
+    /// The next datagram.
+    ///
+    /// # Cancel safety
+    /// Safe: a datagram that is taken is returned.
+    pub(crate) async fn next(&mut self) -> Said {
         loop {
             let readable = self.socket.readable().await;
             let taken = readable.and_then(|()| {
                 self.socket.try_io(Interest::READABLE, || match receive(&self.socket)? {
-                    Some(message) => Ok(message),
+                    Some(datagram) => Ok(datagram),
                     None => Err(io::ErrorKind::WouldBlock.into()),
                 })
             });
             match taken {
-                Ok((user, text)) if self.users.contains(&user) => {
-                    if text.lines().any(|line| line == "READY=1") {
-                        return Found::Ready;
-                    }
-                }
-                Ok((user, _)) => tracing::warn!(user, "notify message of a stranger is dropped"),
+                Ok(datagram) => return self.judge(datagram),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => {
                     tracing::error!(%error, "the notify socket broke");
@@ -129,11 +147,46 @@ impl Listener {
             }
         }
     }
+
+    fn judge(&self, datagram: Datagram) -> Said {
+        let Datagram { pid, user, text } = datagram;
+        let known = match self.tree.has(pid) {
+            Belongs::Yes => true,
+            Belongs::Gone => self.users.contains(&user),
+            Belongs::No => false,
+        };
+        if !known {
+            let name = tree::name(pid).map_or(String::new(), |name| format!(" ({name})"));
+            return Said::Refused(format!(
+                "sd_notify message of pid {pid}{name} of user {user}, which is not of its tree"
+            ));
+        }
+        let Some(text) = text else {
+            let why = format!("sd_notify message of pid {pid} of more than {DATAGRAM_MAX} bytes");
+            return Said::Refused(why);
+        };
+        let mut message = Message::parse(&text);
+        match message.main_pid {
+            Some(main) if self.tree.has(main) != Belongs::Yes => {
+                message.main_pid = None;
+                let why = format!("MAINPID={main}, a process that is not of its tree");
+                Said::WithoutMain(message, why)
+            }
+            _ => Said::Message(message),
+        }
+    }
 }
 
-/// One datagram: the sender's user and the text. `None` when none is there.
-fn receive(socket: &impl AsFd) -> io::Result<Option<(u32, String)>> {
-    let mut bytes = [0; DATAGRAM_MAX];
+struct Datagram {
+    pid: u32,
+    user: u32,
+    /// `None`: too long.
+    text: Option<String>,
+}
+
+/// One datagram. `None` when none is there.
+fn receive(socket: &impl AsFd) -> io::Result<Option<Datagram>> {
+    let mut bytes = vec![0; DATAGRAM_MAX];
     // Descriptors that come along are closed by being dropped.
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1), ScmRights(16))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -143,12 +196,15 @@ fn receive(socket: &impl AsFd) -> io::Result<Option<(u32, String)>> {
         Err(rustix::io::Errno::AGAIN) => return Ok(None),
         Err(errno) => return Err(errno.into()),
     };
-    let user = control.drain().find_map(|part| match part {
-        RecvAncillaryMessage::ScmCredentials(sender) => Some(sender.uid.as_raw()),
+    let sender = control.drain().find_map(|part| match part {
+        RecvAncillaryMessage::ScmCredentials(sender) => Some(sender),
         _ => None,
     });
-    let text = String::from_utf8_lossy(&bytes[..got.bytes]).into_owned();
-    Ok(Some((user.unwrap_or(u32::MAX), text)))
+    let pid = sender.and_then(|sender| u32::try_from(sender.pid.as_raw_pid()).ok());
+    let user = sender.map_or(u32::MAX, |sender| sender.uid.as_raw());
+    let whole = !got.flags.contains(ReturnFlags::TRUNC);
+    let text = whole.then(|| String::from_utf8_lossy(&bytes[..got.bytes]).into_owned());
+    Ok(Some(Datagram { pid: pid.unwrap_or(0), user, text }))
 }
 
 fn bind(name: &str) -> io::Result<UnixDatagram> {
