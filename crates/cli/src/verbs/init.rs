@@ -181,7 +181,8 @@ fn content(found: &[Found]) -> String {
 /// What most people look for next.
 const REST: &str = r#"# replicas = 2
 # restart = "on-failure"          # or "always", "never"
-# ready = { tcp = ":3000" }       # or { log = "listening" }, { notify = true }
+# ready = { tcp = ":3000" }       # or { http = ":3000/health" }, { log = "listening" }, { notify = true }
+# live = { http = ":3000/health" } # restarted when it fails 3 times in a row
 
 # [queue.mail]                    # durable tasks: ganger push mail --payload '{"to":"ana"}'
 # [pool.mail]

@@ -1,0 +1,50 @@
+//! Probes: start-up, readiness and liveness by programs, and what is shown of them.
+
+use ganger_testkit::daemon::Process;
+
+use crate::{SOON, up};
+
+/// Works while its file is there, and makes that when it starts.
+const FILE: &str = r#"
+version = 1
+[service.file]
+shell = "touch alive; exec sleep 1000"
+restart = { healthy_after = "10m" }
+startup = { uptime = "10ms" }
+ready = { exec = ["test", "-e", "alive"] }
+live = { exec = ["sh", "-c", "test -e alive || { echo it is gone >&2; exit 7; }"], every = "100ms", timeout = "20s", failures = 2 }
+"#;
+
+#[test]
+fn a_service_that_hangs_is_restarted_with_the_reason() {
+    let it = up(FILE);
+    let old = Process::open(it.pid("file", 1)).unwrap();
+    let probes = it.instance("file", 1)["probes"].clone();
+    let kinds: Vec<_> = probes.as_array().unwrap().iter().map(|p| &p["kind"]).collect();
+    assert_eq!(kinds, ["startup", "ready", "live"], "{probes}");
+    assert_eq!((probes[0]["ok"].as_bool(), probes[1]["ok"].as_bool()), (Some(true), Some(true)));
+
+    let mut events = it.follow(&["events", "-f", "--json"]);
+    std::fs::remove_file(it.path().join("alive")).unwrap();
+    let reason = "its check exited with code 7: it is gone, 2 times in ";
+    let stopping = |l: &str| l.contains("\"to\":\"stopping\"") && l.contains(reason);
+    events.until("why it stops", SOON, stopping);
+    events.until("it runs again", SOON, |l| l.contains("\"to\":\"running\""));
+    assert!(old.ended_within(SOON));
+    let now = it.instance("file", 1);
+    assert_ne!(now["pid"].as_u64(), Some(u64::from(old.pid)));
+    assert_eq!(now["cause"], "health", "{now}");
+    let status = it.ganger(&["status", "file"]).with_code(0);
+    assert!(status.out.contains("file#1 live by exec sh: "), "{}", status.out);
+}
+
+#[test]
+fn mistakes_in_probes_are_named_with_their_place() {
+    let it = crate::folder();
+    it.write(
+        "ganger.toml",
+        "version = 1\n[service.a]\ncommand = [\"true\"]\nlive = { http = \"https://a/\", interval = \"1s\" }\n",
+    );
+    let said = it.ganger(&["up", "-d"]).with_code(3).err;
+    assert!(said.contains("asks for TLS") && said.contains("ganger calls this `every`"), "{said}");
+}
