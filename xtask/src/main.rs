@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask quickstart|test|test-kernel|torture|bench`.
+//! Developer commands: `cargo xtask quickstart|test|test-kernel|node-conformance|torture|bench`.
 //!
 //! This program builds the workspace with cargo and drives the `ganger` binary from outside, as a user would: it links
 //! none of our crates, so it is built in a moment and can't see what a user can't see.
@@ -10,6 +10,7 @@
 
 mod bench;
 mod build;
+mod conformance;
 mod ganger;
 mod kernel;
 mod quickstart;
@@ -50,6 +51,26 @@ enum Verb {
     TestKernel {
         /// Run only units whose name contains one of these words.
         only: Vec<String>,
+    },
+    /// Run Node's own tests of fork, its channel and cluster, as they are and with our codec between parent and child, and compare.
+    NodeConformance {
+        /// Run only tests whose name contains one of these words.
+        only: Vec<String>,
+        /// A folder with test/common, test/fixtures and test/parallel of Node's repository [default: fetched for the installed Node].
+        #[arg(long)]
+        suite: Option<PathBuf>,
+        /// The repository they are fetched from.
+        #[arg(long, default_value = "https://github.com/nodejs/node.git")]
+        from: String,
+        /// The Node that runs them [default: the one along PATH].
+        #[arg(long)]
+        node: Option<PathBuf>,
+        /// Only cut the stream into messages and put them together again, instead of acknowledging and sending handles ourselves.
+        #[arg(long)]
+        pass: bool,
+        /// Fail below so many per cent of the tests that pass without the relay.
+        #[arg(long, default_value_t = 95.0)]
+        least: f64,
     },
     /// Kill daemon, keeper and logger at random while a gang works, then check that nothing was lost.
     Torture {
@@ -99,6 +120,9 @@ fn main() -> ExitCode {
         Verb::Quickstart { folder, exit } => return quickstart(folder, exit),
         Verb::Test { only } => test::test(&only),
         Verb::TestKernel { only } => kernel::test_kernel(&only),
+        Verb::NodeConformance { only, suite, from, node, pass, least } => {
+            conformance::conformance(&conformance::Wish { only, suite, from, node, pass, least })
+        }
         Verb::Torture { target, kills, seconds, tasks, seed, debug } => {
             let queue = target == Some(torture::Target::Queue);
             let queue_kills = kills.unwrap_or(if queue { 1_000 } else { 50 });
