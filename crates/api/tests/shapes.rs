@@ -116,6 +116,15 @@ fn service() {
         replicas: 2,
         stopped: false,
         command: vec!["node".into(), "server.js".into()],
+        listeners: vec![Listener {
+            address: "tcp://127.0.0.1:3000".into(),
+            name: "web".into(),
+            mode: "inherit".into(),
+            slot: None,
+            open: true,
+            queued: Some(0),
+            queue_max: Some(4_096),
+        }],
         instances: vec![instance()],
         last_lines: vec![log_line()],
     };

@@ -10,7 +10,7 @@ use ganger_logs::LogReader;
 use ganger_pool::{Schedules, Tasks};
 use ganger_process::Processes;
 use ganger_store::{Readers, SqliteReader, Writer};
-use ganger_supervise::{InstanceView, Services, Snapshot};
+use ganger_supervise::{InstanceView, Listeners, Services, Snapshot};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::desired::Desired;
@@ -43,6 +43,7 @@ pub(crate) struct Full {
     pub(crate) foreman: Foreman,
     /// Asked for a fresh look only; verbs go through the foreman.
     pub(crate) supervision: Services,
+    pub(crate) listeners: Listeners,
     pub(crate) services: watch::Receiver<Arc<Snapshot>>,
     pub(crate) workers: watch::Receiver<Arc<Snapshot>>,
     pub(crate) left: Left,

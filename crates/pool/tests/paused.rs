@@ -55,6 +55,7 @@ impl Scene {
         let around = Surroundings {
             processes: startup.processes,
             told: tell,
+            listeners: Default::default(),
             permits: ganger_supervise::Permits::default(),
             execs: ganger_supervise::Execs::default(),
             run_dir: dir.path().into(),

@@ -28,6 +28,14 @@ pub enum SpawnError {
         /// On what, and what to do.
         detail: String,
     },
+    /// What the plan needs could not be had; the keeper was not asked.
+    #[error("{why}")]
+    NotPrepared {
+        /// The place that stays empty.
+        instance: InstanceId,
+        /// What is missing, and what to do.
+        why: String,
+    },
     /// The keeper refused the plan.
     #[error("{instance}: the keeper refused the start: {why}")]
     Refused {

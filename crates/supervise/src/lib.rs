@@ -8,6 +8,7 @@
 pub mod budget;
 pub mod checks;
 pub mod instance;
+pub mod listeners;
 mod live;
 pub mod permit;
 pub mod policy;
@@ -21,6 +22,7 @@ mod view;
 pub use budget::RESTARTS;
 pub use checks::exec::Execs;
 pub use instance::{InstanceHandle, InstanceNotice, Surroundings};
+pub use listeners::Listeners;
 pub use permit::{Ask, Permits};
 pub use policy::{Policy, Restart, StartLimit};
 

@@ -3,12 +3,14 @@
 mod probes;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ganger_core::{Backoff, CauseBackoffs, GroupStrategy, InstanceId, InstanceKind, Priority};
 use ganger_keeper::wire::{Output, Plan, Scope};
 use serde::{Deserialize, Serialize};
 
+use crate::listeners::Listening;
 use crate::policy::{Policy, Restart, StartLimit};
 
 pub(crate) use probes::short;
@@ -56,6 +58,8 @@ pub struct InstanceSpec {
     pub live: Option<Live>,
     /// Larger is restarted first where restarts are short.
     pub priority: Priority,
+    /// What it listens on, on descriptors that the keeper holds.
+    pub listen: Option<Arc<Listening>>,
 }
 
 impl InstanceSpec {
@@ -74,6 +78,7 @@ impl InstanceSpec {
             startup: None,
             live: None,
             priority: Priority::NORMAL,
+            listen: None,
         }
     }
 
@@ -164,6 +169,8 @@ pub struct ServiceSpec {
     pub port: Option<u16>,
     /// Not to be started: a person stopped it.
     pub stopped: bool,
+    /// It starts with the first connection to what it listens on.
+    pub on_demand: bool,
 }
 
 impl ServiceSpec {
@@ -171,7 +178,15 @@ impl ServiceSpec {
     #[must_use]
     pub fn new(name: impl Into<String>, instance: InstanceSpec) -> Self {
         let (name, depends_on) = (name.into(), vec![]);
-        Self { name, replicas: 1, depends_on, instance, port: None, stopped: false }
+        Self {
+            name,
+            replicas: 1,
+            depends_on,
+            instance,
+            port: None,
+            stopped: false,
+            on_demand: false,
+        }
     }
 
     /// The spec of one slot.
@@ -185,6 +200,9 @@ impl ServiceSpec {
                 target.name.clone_from(&self.name);
                 target.slot = slot;
             }
+        }
+        if let Some(listening) = &spec.listen {
+            listening.put_into(plan, &self.name, slot);
         }
         if let Some(base) = self.port {
             let port = u32::from(base).saturating_add(slot.saturating_sub(1));

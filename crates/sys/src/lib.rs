@@ -8,6 +8,7 @@ pub mod frame;
 pub mod pidfd;
 pub mod reap;
 pub mod signal;
+pub mod socket;
 pub mod spawn;
 pub mod torture;
 

@@ -125,10 +125,35 @@ pub struct Service {
     pub stopped: bool,
     /// What it runs.
     pub command: Vec<String>,
+    /// What it listens on, by address and, where each has its own, by slot.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub listeners: Vec<Listener>,
     /// Its instances by slot.
     pub instances: Vec<Instance>,
     /// What it said last, oldest first.
     pub last_lines: Vec<LogLine>,
+}
+
+/// A socket that ganger holds for a service, through restarts of both.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listener {
+    /// Where it listens, like `tcp://127.0.0.1:3000`: with the port that the kernel chose.
+    pub address: String,
+    /// Its name in `LISTEN_FDNAMES`.
+    pub name: String,
+    /// `inherit`: all instances take from it; `reuseport`: one instance alone does.
+    pub mode: String,
+    /// That instance's slot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<u32>,
+    /// False: it could not be opened; the instances that are not up say why.
+    pub open: bool,
+    /// Connections that wait to be accepted; TCP only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued: Option<u32>,
+    /// How many may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_max: Option<u32>,
 }
 
 /// Body of `scale`.

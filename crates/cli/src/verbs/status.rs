@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use ganger_api::{Instance, Probe, ScheduleSummary, Service, Status};
+use ganger_api::{Instance, Listener, Probe, ScheduleSummary, Service, Status};
 
 use super::{Json, ps};
 use crate::error::CliError;
@@ -96,6 +96,9 @@ fn one(service: &Service, ui: &Ui) -> Result<(), CliError> {
         text::count(usize::try_from(service.replicas).unwrap_or(0), "instance")
     ))?;
     out.line(&format!("runs  {}", service.command.join(" ")))?;
+    for listener in &service.listeners {
+        out.line(&format!("listens  {}", listens(listener)))?;
+    }
     if !service.instances.is_empty() {
         out.line("")?;
         let table = ps::table(&service.instances, text::now_ms());
@@ -148,6 +151,22 @@ fn probe(probe: &Probe, now_ms: u64) -> String {
     line
 }
 
+/// One line of a listener. How many connections each instance has taken is not known where they all take from one queue.
+fn listens(listener: &Listener) -> String {
+    let mut line = format!("{} ({})", listener.address, listener.mode);
+    if let Some(slot) = listener.slot {
+        line.push_str(&format!(", slot {slot}"));
+    }
+    match (listener.open, listener.queued, listener.queue_max) {
+        (false, ..) => line.push_str(", not open"),
+        (true, Some(queued), Some(max)) => {
+            line.push_str(&format!(", {queued} of {max} waiting"));
+        }
+        _ => {}
+    }
+    line
+}
+
 fn last_words(service: &Service, out: &mut Out) -> Result<(), CliError> {
     if service.last_lines.is_empty() {
         return Ok(());
@@ -188,6 +207,20 @@ mod tests {
         let bad =
             "web#1 live by http :80/: bad, 2 times in a row in 1.2 ms, 4s ago: HTTP 503 from :80/";
         assert_eq!(lines[2..], [bad]);
+    }
+
+    #[test]
+    fn a_listener_in_a_line() {
+        let listener = |value| listens(&serde_json::from_value(value).unwrap());
+        let line = listener(serde_json::json!({
+            "address": "tcp://:3000", "name": "web", "mode": "reuseport", "slot": 2, "open": true,
+            "queued": 3, "queue_max": 4096,
+        }));
+        assert_eq!(line, "tcp://:3000 (reuseport), slot 2, 3 of 4096 waiting");
+        let line = listener(serde_json::json!({
+            "address": "unix:///run/w", "name": "web", "mode": "inherit", "open": false,
+        }));
+        assert_eq!(line, "unix:///run/w (inherit), not open");
     }
 
     #[test]

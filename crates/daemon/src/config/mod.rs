@@ -15,6 +15,7 @@ mod env_file;
 mod group;
 mod interpolate;
 mod limits;
+mod listen;
 mod model;
 mod probes;
 mod procfile;
@@ -37,6 +38,7 @@ pub use checks::{NotExecutable, find_executable};
 pub use diagnostic::{ConfigErrors, Diagnostic, Severity};
 pub use group::Group;
 pub(crate) use group::specs as group_specs;
+pub use listen::Listen;
 pub use model::{
     Config, Control, Dead, DependsOn, History, HttpAddress, Kill, Limits, Live, LiveCheck,
     LogRules, Pool, Program, Protocol, Queue, Ready, ReadyCheck, Restart, RestartOn, Retry,

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use ganger_core::{Backoff, CauseBackoffs, Dur, Durability, Priority, Rate, Size, TaskBackoff};
 use ganger_supervise::RESTARTS;
+use ganger_supervise::listeners::ListenMode;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::group::Group;
+use super::listen::Listen;
 use super::schedule::Schedule;
 
 /// All of it. Its JSON is what `apply` sends and the store keeps, so fields are only ever added, with defaults.
@@ -120,6 +122,15 @@ pub struct Service {
     /// `PORT` of its first instance; each further one gets one more. Procfiles only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
+    /// What it listens on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub listen: Vec<Listen>,
+    /// How connections come to instances.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub listen_mode: ListenMode,
+    /// It starts with the first connection.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub on_demand: bool,
     /// Larger is restarted first where restarts are short.
     #[serde(default, skip_serializing_if = "is_normal")]
     pub priority: Priority,
@@ -213,8 +224,8 @@ fn is_normal(priority: &Priority) -> bool {
     *priority == Priority::NORMAL
 }
 
-fn is_default(lanes: &ganger_queue::Lanes) -> bool {
-    *lanes == ganger_queue::Lanes::default()
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// `dead`: bounds of a queue's dead letters; the oldest leave first.

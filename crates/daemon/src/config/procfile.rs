@@ -42,6 +42,9 @@ pub(super) fn resolve(text: &str, walk: &mut Walk<'_>, sources: &mut Vec<SourceF
             live: None,
             priority: ganger_core::Priority::NORMAL,
             port: u16::try_from(port).ok(),
+            listen: vec![],
+            listen_mode: Default::default(),
+            on_demand: false,
         };
         if services.insert(name.to_owned(), service).is_some() {
             walk.error(span, format!("`{name}` is here twice"));

@@ -1,6 +1,7 @@
 //! The sections of `ganger.toml` as they are written. The doc comments are the JSON Schema's descriptions.
 
 use super::limits::{LaneWeights, QueueLimits};
+use super::listen;
 use super::model::{Kill, Protocol};
 use super::probes::{RawLive, RawReady};
 use super::restart::Restart;
@@ -270,6 +271,14 @@ program_section! {
         /// Whether it still works, asked again and again; if not, it is restarted with the cause "health". Default: it works
         /// as long as it runs.
         live: RawLive,
+        /// Where it listens: "tcp://HOST:PORT", "udp://HOST:PORT", "unix:///path", or tables of `address` and more. ganger
+        /// opens the sockets once and never closes them for a restart; instances get them as LISTEN_FDS does.
+        listen: listen::Entries,
+        /// How connections come to instances: "inherit" (default), all have the same sockets, or "reuseport", each has its
+        /// own and the kernel deals to those that are ready.
+        listen_mode: listen::ModeWord,
+        /// "auto" (default), or "on-demand": it starts with the first connection to what it listens on.
+        start: listen::StartWord,
         /// Who is restarted first after failures when `[supervision]` lets only so many start: "high", "normal" (default),
         /// "low", or 0 to 255.
         priority: PriorityValue,

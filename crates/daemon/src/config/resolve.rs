@@ -74,6 +74,9 @@ pub(super) fn resolve(
         let resolved = resolve_service(name, &service.value, walk, sources, &mut spans);
         config.services.insert(name.value.clone(), resolved);
     }
+    let written: Vec<_> = file.service.get().iter().flat_map(|named| &named.0).collect();
+    let written: Vec<_> = written.into_iter().map(|(name, at)| (name, &at.value)).collect();
+    super::listen::check(&written, &config, walk);
     for (name, pool) in file.pool.get().iter().flat_map(|named| &named.0) {
         check_name(name, walk);
         if config.services.contains_key(&name.value) {
@@ -211,6 +214,7 @@ fn resolve_service(
     let ready = probes::ready("ready", service.ready.0.as_ref(), &program, walk);
     let startup = probes::ready("startup", service.startup.0.as_ref(), &program, walk);
     let live = probes::live(service.live.0.as_ref(), &program, walk);
+    let (listen, listen_mode, on_demand) = super::listen::resolve(&name.value, service, walk);
     Service {
         program,
         replicas: in_range(&service.replicas, 1, 0, REPLICAS_MAX, walk),
@@ -219,6 +223,9 @@ fn resolve_service(
         startup,
         live,
         port: None,
+        listen,
+        listen_mode,
+        on_demand,
         priority: service.priority.get().map_or(Priority::NORMAL, |priority| priority.0),
     }
 }

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use super::*;
 
+mod listen;
+
 struct Folder {
     dir: tempfile::TempDir,
     env: BTreeMap<String, String>,

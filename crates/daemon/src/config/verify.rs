@@ -42,6 +42,7 @@ pub(crate) fn verify(config: &Config) -> Vec<String> {
             .into_iter()
             .map(|fault| format!("group `{}`: {}", fault.group, fault.why)),
     );
+    wrong.extend(super::listen::verify(config));
     schedules(config, &mut wrong);
     references(config, &mut wrong);
     wrong

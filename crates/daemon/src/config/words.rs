@@ -42,6 +42,13 @@ const FOREIGN: &[(&str, &str)] = &[
     ("min_uptime", "restart.healthy_after"),
     ("start_limit_interval_sec", "restart.within"),
     ("cooldown", "restart.breaker"),
+    ("socket", "listen"),
+    ("sockets", "listen"),
+    ("listen_stream", "listen"),
+    ("listen_datagram", "listen"),
+    ("bind", "listen"),
+    ("use_sockets", "listen"),
+    ("reuse_port", "listen_mode"),
     ("nice", "priority"),
     ("supervisor", "supervision"),
     ("kill_timeout", "stop_timeout"),
@@ -108,8 +115,6 @@ const FOREIGN: &[(&str, &str)] = &[
 
 /// Keys that the design has and this version does not.
 const LATER: &[&str] = &[
-    "listen",
-    "listen_mode",
     "node_cluster",
     "http",
     "watch",

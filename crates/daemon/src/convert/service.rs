@@ -1,15 +1,19 @@
 //! A service's spec.
 
+use std::sync::Arc;
+
 use ganger_core::{InstanceKind, Priority};
 use ganger_keeper::wire::{ChannelPlan, Plan, Scope};
+use ganger_supervise::listeners::{Listening, Socket};
 use ganger_supervise::{
     Dependency, InstanceSpec, Ready, ReadyBy, Restart, ServiceSpec, StartLimit, Stop, Until,
 };
 
 use super::ConvertError;
+use super::identity::look_up;
 use super::plan::plan;
 use super::probes;
-use crate::config::{DependsOn, Kill, Program, RestartOn, Service};
+use crate::config::{DependsOn, Kill, Listen, Program, RestartOn, Service};
 use crate::environments::Variables;
 
 /// The spec of a service as supervision has it.
@@ -30,6 +34,7 @@ pub(crate) fn service_spec(
     if [&ready, &startup].iter().any(|r| r.as_ref().is_some_and(|r| r.by == ReadyBy::Channel)) {
         plan.channel = Some(ChannelPlan::default());
     }
+    let listen = listening(name, service)?;
     let depends_on = service.depends_on.iter().map(|(other, when)| Dependency {
         name: other.clone(),
         until: match when {
@@ -46,11 +51,33 @@ pub(crate) fn service_spec(
             priority: service.priority,
             startup,
             live,
+            listen,
             ..instance_spec(plan, &service.program, ready)
         },
         port: service.port,
         stopped,
+        on_demand: service.on_demand,
     })
+}
+
+/// What a service listens on.
+fn listening(name: &str, service: &Service) -> Result<Option<Arc<Listening>>, ConvertError> {
+    if service.listen.is_empty() {
+        return Ok(None);
+    }
+    let socket = |listen: &Listen| {
+        let owner = listen.owner.as_deref().map(look_up).transpose().map_err(|error| {
+            ConvertError { kind: "service", name: name.to_owned(), why: error.into() }
+        })?;
+        Ok(Socket {
+            address: listen.address.clone(),
+            name: listen.name.clone(),
+            mode: listen.mode,
+            owner: owner.map(|user| (user.identity.uid, user.identity.gid)),
+        })
+    };
+    let sockets = service.listen.iter().map(socket).collect::<Result<_, _>>()?;
+    Ok(Some(Arc::new(Listening { sockets, mode: service.listen_mode })))
 }
 
 /// What services and workers share.
@@ -83,5 +110,6 @@ pub(crate) fn instance_spec(plan: Plan, program: &Program, ready: Option<Ready>)
         startup: None,
         live: None,
         priority: Priority::NORMAL,
+        listen: None,
     }
 }

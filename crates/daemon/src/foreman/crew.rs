@@ -90,6 +90,11 @@ impl Specs {
 }
 
 impl Crew {
+    /// Opens addresses that running services are to move to: one that can't be had keeps the configuration out.
+    pub(crate) async fn make_way(&self, specs: Vec<ServiceSpec>) -> Result<(), ApiError> {
+        self.services.move_listeners(specs).await.map_err(service_error)
+    }
+
     /// Makes everything so. Queues come first: pools take from them; schedules last: what
     /// they push finds its workers.
     pub(crate) async fn apply(
@@ -185,7 +190,9 @@ fn not_done(error: TicketError) -> ApiError {
 fn service_error(error: ServiceError) -> ApiError {
     let kind = match &error {
         ServiceError::Unknown { .. } | ServiceError::NoSlot { .. } => ErrorKind::NotFound,
-        ServiceError::UnknownDependency { .. } | ServiceError::Circle { .. } => ErrorKind::Config,
+        ServiceError::UnknownDependency { .. }
+        | ServiceError::Circle { .. }
+        | ServiceError::Listen { .. } => ErrorKind::Config,
         ServiceError::GoingDown | ServiceError::Gone => ErrorKind::NoDaemon,
     };
     ApiError::from_error(kind, &error)

@@ -98,6 +98,9 @@ impl Task {
         if dry_run {
             return Ok(applied);
         }
+        let listen = new_specs.services.iter().filter(|spec| spec.instance.listen.is_some());
+        self.parts.crew.make_way(listen.cloned().collect()).await?;
+        let old = &self.parts.desired;
         let mut ops = desired::applied(old, &new);
         ops.extend(crate::convert::history(&new.config));
         self.commit(ops).await?;

@@ -3,10 +3,12 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use ganger_api::{
-    Group, GroupMember, Instance, Instances, LogLine, Probe, Seconds, Service, Timestamp, V1,
+    Group, GroupMember, Instance, Instances, Listener, LogLine, Probe, Seconds, Service, Timestamp,
+    V1,
 };
 use ganger_core::InstanceKind;
 use ganger_logs::{Query, ReadError};
+use ganger_supervise::listeners::ListenerView;
 use ganger_supervise::{Doing, GroupView, InstanceView, ProbeKind, ProbeView, Signs};
 
 use super::error::{Answer, Fault, not_found};
@@ -44,9 +46,24 @@ pub(crate) async fn one(State(app): State<App>, Path(name): Path<String>) -> Ans
         stopped: desired.stopped.contains(&name),
         command: program.command.clone(),
         instances,
+        listeners: listeners(&app, &name).await?,
         last_lines: last_lines(&app, &name).await?,
         name,
     }))
+}
+
+async fn listeners(app: &App, name: &str) -> Result<Vec<Listener>, Fault> {
+    let views = app.full()?.listeners.look(name).await;
+    let listener = |view: ListenerView| Listener {
+        address: view.address.to_string(),
+        name: view.name,
+        mode: view.mode.as_str().to_owned(),
+        slot: view.slot,
+        open: view.open,
+        queued: view.queue.map(|(queued, _)| queued),
+        queue_max: view.queue.map(|(_, max)| max),
+    };
+    Ok(views.into_iter().map(listener).collect())
 }
 
 async fn last_lines(app: &App, name: &str) -> Result<Vec<LogLine>, Fault> {

@@ -82,6 +82,7 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
     let around = Surroundings {
         processes: processes.clone(),
         told: events.told(),
+        listeners: Default::default(),
         permits,
         execs,
         run_dir: state_dir.join("run"),
@@ -131,6 +132,7 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
         .map_err(|source| DaemonError::System { what: "can't go on with schedules", source })?;
 
     let (end, ended) = watch::channel(false);
+    let listeners = supervised.listeners;
     let (services, workers, stuck) = (supervised.snapshot, pools.snapshot(), pools.stuck());
     let supervision = supervised.services.clone();
     let crew = Crew {
@@ -146,6 +148,7 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
     let full = Full {
         foreman: foreman.clone(),
         supervision,
+        listeners,
         services,
         workers,
         left: Left { survivors, stuck },

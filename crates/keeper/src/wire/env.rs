@@ -27,6 +27,11 @@ impl Env {
         self.own.insert(name.into(), value.into());
     }
 
+    /// Takes a variable of this child alone away again.
+    pub fn unset(&mut self, name: &str) {
+        self.own.remove(name);
+    }
+
     /// A variable's value.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {

@@ -140,6 +140,7 @@ impl Rig {
             let around = Surroundings {
                 processes: processes.clone(),
                 told: tell,
+                listeners: Default::default(),
                 permits: ganger_supervise::Permits::default(),
                 execs: ganger_supervise::Execs::default(),
                 run_dir,

@@ -108,6 +108,9 @@ pub(super) fn plan(check: &ExecCheck, of: &Plan, main: u32) -> Plan {
     };
     // As systemd's commands have it.
     plan.env.set("MAINPID", main.to_string());
+    // It gets none of the service's sockets.
+    plan.env.unset("LISTEN_FDS");
+    plan.env.unset("LISTEN_FDNAMES");
     plan
 }
 

@@ -14,6 +14,7 @@ use super::handle::{InstanceHandle, InstanceNotice};
 use super::record::exit_event;
 use super::task::Task;
 use crate::checks::exec::Execs;
+use crate::listeners::Listeners;
 use crate::permit::Permits;
 use crate::spec::{InstanceSpec, Stop};
 use crate::view::{SlotResume, Told};
@@ -34,6 +35,8 @@ pub struct Surroundings {
     pub permits: Permits,
     /// Who runs probes that are programs.
     pub execs: Execs,
+    /// What services listen on; the owner of services has its own.
+    pub listeners: Listeners,
     /// For readiness by log line and for last lines of stderr.
     pub logs: LogReader,
 }

@@ -9,6 +9,7 @@ use ganger_process::Child;
 
 use super::error::ServiceError;
 use super::handle::{Applied, GroupTicket};
+use super::listening::DOZES;
 use super::order::check;
 use super::owner::Owner;
 use super::service::{Service, Slot};
@@ -51,6 +52,7 @@ impl Owner {
         let resumes: Resumes = resume.into_iter().map(|r| (r.id.clone(), r)).collect();
         let wanted: BTreeSet<String> = specs.iter().map(|spec| spec.name.clone()).collect();
         let mut applied = Applied::default();
+        self.open_listeners(&specs).await;
         self.let_go(&wanted, &mut applied).await;
         // All specs first: whether a slot waits is asked of its dependencies' slots, so those come in order.
         let mut fresh = vec![];
@@ -73,6 +75,10 @@ impl Owner {
         let waiting: Vec<String> = waiting.map(|(name, _)| name.clone()).collect();
         for name in waiting {
             self.start_if_met(&name).await;
+        }
+        self.keep_listeners().await;
+        for name in wanted {
+            self.doze(&name).await;
         }
         Ok(applied)
     }
@@ -121,8 +127,13 @@ impl Owner {
     /// Starts slots that a person had stopped or that had given up; `all`: also those that were leaving.
     async fn wake(&mut self, name: &str, all: bool) {
         let Some(service) = self.services.get_mut(name) else { return };
+        let on_demand = service.spec.on_demand && !all;
         for slot in service.slots.values_mut().filter(|slot| !slot.leaving && !slot.waiting) {
             slot.stopped = false;
+            if on_demand && slot.asleep() {
+                slot.dozing = true;
+                continue;
+            }
             if all || slot.asleep() {
                 slot.handle.start().await;
             }
@@ -171,6 +182,10 @@ impl Owner {
         let surplus = id.slot > spec.replicas;
         let resume = resume.filter(|resume| resume.is_rest()).cloned();
         let unmet = self.unmet(&id.name);
+        let others =
+            self.services.get(&id.name).is_some_and(|s| s.slots.values().any(|s| !s.dozing));
+        let dozes = spec.on_demand && !others;
+        let mut dozing = false;
         let (begin, waiting, up) = match (self.adopted.remove(id), resume, unmet) {
             (Some(child), _, _) if surplus => {
                 (Begin::Unwanted(child, "scaled down".into()), false, false)
@@ -178,11 +193,16 @@ impl Owner {
             (Some(child), _, _) => (Begin::Adopted(child), false, false),
             _ if spec.stopped => (Begin::AtRest("stopped on request".into()), false, false),
             (None, Some(resume), _) => (Begin::Resumed(resume), false, false),
+            (None, None, _) if dozes => {
+                dozing = true;
+                (Begin::AtRest(DOZES.into()), false, false)
+            }
             (None, None, Some(why)) => (Begin::AtRest(why), true, false),
             (None, None, None) => (Begin::Up, false, true),
         };
         let handle = self.start_instance(spec.slot(id.slot), begin);
-        self.place(id, Slot::new(handle.clone(), waiting, surplus));
+        let slot = Slot { dozing, ..Slot::new(handle.clone(), waiting, surplus) };
+        self.place(id, slot);
         up.then_some(handle)
     }
 

@@ -37,6 +37,14 @@ pub enum ServiceError {
         /// The circle, its first name again at the end.
         path: Vec<String>,
     },
+    /// A running service can't move to an address; it stays where it is.
+    #[error("service `{name}` {why}")]
+    Listen {
+        /// The service.
+        name: String,
+        /// What is in the way, and what to do.
+        why: String,
+    },
     /// Everything is being brought down.
     #[error("ganger is going down; start it again with `ganger up`")]
     GoingDown,

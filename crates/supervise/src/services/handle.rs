@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use super::error::ServiceError;
 use super::owner::Owner;
 use crate::instance::{Surroundings, Ticket, TicketError};
+use crate::listeners::Listeners;
 use crate::spec::{GroupSpec, ServiceSpec};
 use crate::view::{SlotResume, Snapshot};
 
@@ -61,6 +62,7 @@ pub(super) enum Ask {
     Restart { name: String, slot: Option<u32>, reply: Answer<GroupTicket> },
     Scale { name: String, replicas: u32, reply: Answer<GroupTicket> },
     Groups { specs: Vec<GroupSpec>, reply: oneshot::Sender<()> },
+    Move { specs: Vec<ServiceSpec>, reply: Answer<()> },
     Publish { reply: oneshot::Sender<()> },
     Shutdown { reply: oneshot::Sender<()> },
 }
@@ -72,6 +74,8 @@ pub struct Startup {
     pub services: Services,
     /// The newest snapshot, at most every 20 ms.
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
+    /// What services listen on.
+    pub listeners: Listeners,
     /// The owner task; ends when every handle is dropped or the keeper is gone. Processes live on.
     pub task: JoinHandle<()>,
 }
@@ -94,7 +98,8 @@ impl Services {
     ) -> Startup {
         let (asks, inbox) = mpsc::channel(ASKS);
         let (owner, snapshot) = Owner::new(surroundings, adopted, held, inbox);
-        Startup { services: Self { asks }, snapshot, task: tokio::spawn(owner.run()) }
+        let listeners = owner.around.listeners.clone();
+        Startup { services: Self { asks }, snapshot, listeners, task: tokio::spawn(owner.run()) }
     }
 
     /// Makes the services those of `specs`: new ones start, changed ones are replaced, missing ones stop, the rest is
@@ -109,6 +114,17 @@ impl Services {
         resume: Vec<SlotResume>,
     ) -> Result<Applied, ServiceError> {
         self.ask(|reply| Ask::Apply { specs, resume, reply }).await
+    }
+
+    /// Opens addresses that services which are there are to move to, before `apply` moves them: nothing is changed but that.
+    ///
+    /// # Errors
+    /// An address can't be had: who has it, and what to do.
+    pub async fn move_listeners(&self, specs: Vec<ServiceSpec>) -> Result<(), ServiceError> {
+        if specs.is_empty() {
+            return Ok(());
+        }
+        self.ask(|reply| Ask::Move { specs, reply }).await
     }
 
     /// Makes the groups those of `specs`, which have no [`group_faults`](super::group_faults). Nothing starts or stops by it.

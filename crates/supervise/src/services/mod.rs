@@ -20,6 +20,7 @@ mod apply;
 mod error;
 mod groups;
 mod handle;
+mod listening;
 mod order;
 mod owner;
 mod publisher;

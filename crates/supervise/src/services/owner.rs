@@ -17,6 +17,7 @@ use super::order::{Dependents, reached, waits_text};
 use super::publisher::Publisher;
 use super::service::{Leaving, Service, Slot};
 use crate::instance::{InstanceHandle, InstanceNotice, Surroundings};
+use crate::listeners::{LISTEN_PREFIX, Listeners};
 use crate::permit::{Ask as PermitAsk, Permits};
 use crate::spec::ServiceSpec;
 use crate::view::{InstanceView, Snapshot, Told};
@@ -48,6 +49,10 @@ pub(super) struct Owner {
     pub(super) rooms: JoinSet<InstanceId>,
     /// Group events that the recorder has not taken yet.
     pub(super) telling: VecDeque<Told>,
+    /// Names of services that doze and have a connection waiting.
+    knocks: mpsc::Receiver<String>,
+    /// Something may be held that is listened on.
+    pub(super) listens: bool,
     /// Set from `shutdown` on: whom to tell when all is at rest.
     pub(super) going_down: Option<Vec<oneshot::Sender<()>>>,
 }
@@ -63,6 +68,11 @@ impl Owner {
         let (publisher, snapshot) = Publisher::new();
         let (permits, wished) = Permits::channel();
         let budget = std::mem::replace(&mut around.permits, permits);
+        let listens = held.keys().any(|name| name.starts_with(LISTEN_PREFIX));
+        let mut tasks = JoinSet::new();
+        let (listeners, listening, knocks) = Listeners::start(around.processes.clone(), held);
+        around.listeners = listeners;
+        tasks.spawn(listening);
         let mut owner = Self {
             around,
             inbox,
@@ -72,7 +82,7 @@ impl Owner {
             dependents: Dependents::default(),
             adopted: HashMap::new(),
             notify_sockets: HashMap::new(),
-            tasks: JoinSet::new(),
+            tasks,
             stops: JoinSet::new(),
             publisher,
             groups: Groups::default(),
@@ -81,6 +91,8 @@ impl Owner {
             budget,
             rooms: JoinSet::new(),
             telling: VecDeque::new(),
+            knocks,
+            listens,
             going_down: None,
         };
         owner.take_adopted(adopted, held);
@@ -98,6 +110,7 @@ impl Owner {
                 },
                 Some((id, notice)) = self.noticed.recv() => self.on_notice(id, notice).await,
                 Some(ask) = self.wished.recv() => self.on_wish(ask).await,
+                Some(name) = self.knocks.recv() => self.on_knock(&name).await,
                 Some(Ok(id)) = self.rooms.join_next() => self.on_room(id).await,
                 Ok(slot) = self.around.told.clone().reserve_owned(), if !self.telling.is_empty() => {
                     if let Some(told) = self.telling.pop_front() {
@@ -128,6 +141,10 @@ impl Owner {
             Ask::Groups { specs, reply } => {
                 self.set_groups(specs).await;
                 answer(reply, ());
+            }
+            Ask::Move { specs, reply } => {
+                let moved = self.move_listeners(&specs).await;
+                answer(reply, moved);
             }
             Ask::Apply { reply, .. } if down => answer(reply, Err(ServiceError::GoingDown)),
             Ask::Apply { specs, resume, reply } => {
@@ -189,10 +206,11 @@ impl Owner {
         let mut tickets = vec![];
         for (number, place) in &mut service.slots {
             if !place.leaving && slot.is_none_or(|wanted| wanted == *number) {
-                place.waiting = false;
+                (place.waiting, place.dozing) = (false, false);
                 tickets.push(word(&place.handle).await);
             }
         }
+        self.doze(name).await;
         answer(
             reply,
             match slot {
@@ -226,7 +244,8 @@ impl Owner {
         let Some(slot) = slot else { return };
         slot.view = Some(Arc::clone(&view));
         self.on_failures(&id, view.crashes, view.breaker == BreakerState::Open);
-        self.publisher.set(view);
+        self.publisher.set(Arc::clone(&view));
+        self.look_at_listening(&view).await;
         let names: Vec<String> = self.dependents.on(&id.name).cloned().collect();
         for name in names {
             self.start_if_met(&name).await;
@@ -267,7 +286,11 @@ impl Owner {
                 self.stop_if_free(&name).await;
             }
             self.drop_if_gone(&id.name);
+            self.close_listeners().await;
             self.settle_shutdown();
+        }
+        if self.listens {
+            self.keep_listeners().await;
         }
     }
 
@@ -285,7 +308,10 @@ impl Owner {
         let missing = service.spec.depends_on.iter().find(|dependency| {
             !self.services.get(&dependency.name).is_some_and(|on| {
                 !on.slots.is_empty()
-                    && on.slots.values().all(|slot| reached(dependency.until, slot.view.as_ref()))
+                    && on.slots.values().all(|slot| {
+                        // Who needs it connects, and with that it starts.
+                        slot.dozing || reached(dependency.until, slot.view.as_ref())
+                    })
             })
         })?;
         Some(waits_text(&missing.name, missing.until))
@@ -300,6 +326,7 @@ impl Owner {
         for name in &names {
             self.stop_if_free(name).await;
         }
+        self.close_listeners().await;
         self.settle_shutdown();
     }
 

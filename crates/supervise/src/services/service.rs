@@ -15,6 +15,10 @@ pub(super) struct Service {
     pub(super) slots: BTreeMap<u32, Slot>,
     /// It is being stopped for good; with `asked` its slots have been told.
     pub(super) leaving: Option<Leaving>,
+    /// When a connection last had it started.
+    pub(super) knocked: Option<tokio::time::Instant>,
+    /// Its listeners are watched for the first connection.
+    pub(super) watched: bool,
 }
 
 #[derive(Debug)]
@@ -35,11 +39,13 @@ pub(super) struct Slot {
     pub(super) crashes: u64,
     /// The stop of its leaving is done. Views can be old; the stop's ticket can't.
     pub(super) stopped: bool,
+    /// It starts with the first connection.
+    pub(super) dozing: bool,
 }
 
 impl Slot {
     pub(super) const fn new(handle: InstanceHandle, waiting: bool, leaving: bool) -> Self {
-        Self { handle, view: None, waiting, leaving, crashes: 0, stopped: false }
+        Self { handle, view: None, waiting, leaving, crashes: 0, stopped: false, dozing: false }
     }
 
     /// No process, and none will come by itself, though one was wanted.
@@ -55,13 +61,26 @@ impl Slot {
 
 impl Service {
     pub(super) const fn new(spec: ServiceSpec) -> Self {
-        Self { spec, slots: BTreeMap::new(), leaving: None }
+        Self { spec, slots: BTreeMap::new(), leaving: None, knocked: None, watched: false }
     }
 
     /// It leaves, and every slot's stop is done.
     pub(super) fn gone(&self) -> bool {
         self.leaving.as_ref().is_some_and(|leaving| leaving.asked)
             && self.slots.values().all(|slot| slot.stopped)
+    }
+
+    /// Nothing of it runs, and the first connection has all of it started.
+    pub(super) fn dozes(&self) -> bool {
+        let mut slots = self.slots.values().filter(|slot| !slot.leaving).peekable();
+        let there = self.leaving.is_none() && slots.peek().is_some();
+        self.spec.on_demand && there && slots.all(|slot| slot.dozing)
+    }
+
+    /// Slots that can be used.
+    pub(super) fn ready_slots(&self) -> Vec<u32> {
+        let ready = |slot: &Slot| slot.view.as_ref().is_some_and(|view| view.ready);
+        self.slots.iter().filter(|(_, slot)| ready(slot)).map(|(number, _)| *number).collect()
     }
 
     pub(super) fn waits(&self) -> bool {

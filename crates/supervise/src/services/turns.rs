@@ -197,6 +197,7 @@ fn standing(service: Option<&Service>) -> Standing {
     for slot in service.slots.values().filter(|slot| !slot.leaving) {
         slots += 1;
         let one = match &slot.view {
+            _ if slot.dozing => Standing::Up,
             _ if slot.waiting => Standing::Gated,
             None => Standing::Coming { late: false },
             Some(view) if view.ready || view.completed => Standing::Up,

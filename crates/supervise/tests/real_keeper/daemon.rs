@@ -44,12 +44,13 @@ async fn serve(keeper: std::os::fd::OwnedFd, inherited: Inherited) {
     let around = Surroundings {
         processes: started.processes.clone(),
         told: tell,
+        listeners: Default::default(),
         permits: ganger_supervise::Permits::default(),
         execs: ganger_supervise::Execs::default(),
         run_dir: dir.join("run"),
         logs: LogReader::new(dir.join("logs")),
     };
-    let services::Startup { services, mut snapshot, task: _owner } =
+    let services::Startup { services, mut snapshot, task: _owner, .. } =
         Services::start_owner(around, started.adopted, &mut started.held);
     services.apply(specs(), vec![]).await.unwrap();
     started.processes.ready().await.unwrap();

@@ -15,7 +15,7 @@ const FEW_FILES: u64 = 4_096;
 pub(super) fn checks() -> Vec<Check> {
     let release = uname().release().to_string_lossy().into_owned();
     let version = version(&release);
-    vec![floor(&release, version), pidfd(), subreaper(), exit_info(version), files()]
+    vec![floor(&release, version), pidfd(), subreaper(), exit_info(version), files(), migrate()]
 }
 
 fn version(release: &str) -> (u32, u32) {
@@ -66,6 +66,20 @@ fn exit_info(version: (u32, u32)) -> Check {
         format!("lost: PIDFD_GET_INFO tells them from Linux {}.{} on", EXIT_INFO.0, EXIT_INFO.1),
         "boot a newer kernel; only exits of children whose keeper was killed are concerned",
     )
+}
+
+/// What happens to connections in the queue of a reuseport socket that is closed (ip-sysctl, tcp_migrate_req, Linux 5.14).
+fn migrate() -> Check {
+    const NAME: &str = "queues of closed reuseport sockets";
+    let told = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_migrate_req");
+    match told.as_deref().map(str::trim) {
+        Ok("0") => Check::info(
+            NAME,
+            "reset: only when a slot goes for good (`scale`, `listen_mode`), never by a restart; net.ipv4.tcp_migrate_req = 1 moves them to the other slots",
+        ),
+        Ok(_) => Check::ok(NAME, "move to the other slots (net.ipv4.tcp_migrate_req)"),
+        Err(_) => Check::info(NAME, "reset: this kernel has no net.ipv4.tcp_migrate_req"),
+    }
 }
 
 fn files() -> Check {

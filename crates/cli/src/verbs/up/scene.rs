@@ -18,7 +18,8 @@ use crate::ui::Ui;
 
 /// How many the config asks for.
 pub(super) fn instances(config: &Config) -> usize {
-    let services = config.services.values().map(|service| service.replicas);
+    let services = config.services.values().filter(|service| !service.on_demand);
+    let services = services.map(|service| service.replicas);
     let workers = config.pools.values().map(|pool| pool.workers.min);
     services.chain(workers).map(|n| usize::try_from(n).unwrap_or(usize::MAX)).sum()
 }
@@ -190,7 +191,10 @@ async fn kill_all(client: &Client) -> Result<(), CliError> {
 async fn all_ready(client: &Client, config: &Config, limit: Duration) -> Result<(), ApiError> {
     const GROUP: usize = 64;
     let end = Instant::now() + limit;
-    let names: Vec<&String> = config.services.keys().chain(config.pools.keys()).collect();
+    // What starts on demand is as it should be without a process.
+    let services = config.services.iter().filter(|(_, service)| !service.on_demand);
+    let services = services.map(|(name, _)| name);
+    let names: Vec<&String> = services.chain(config.pools.keys()).collect();
     for group in names.chunks(GROUP) {
         let conditions =
             group.iter().map(|name| WaitCondition::ServiceReady((*name).clone())).collect();

@@ -1,5 +1,6 @@
 //! Starting a process: its plan, its notify socket, its channel.
 
+use ganger_core::InstanceId;
 use ganger_ipc::channel::from_socket;
 use ganger_keeper::wire::Plan;
 use ganger_process::{Child, Ends, KeeperGone, SpawnError};
@@ -20,7 +21,19 @@ impl Task {
             }
         };
         let processes = self.around.processes.clone();
-        self.spawning = Some(Box::pin(async move { processes.spawn(plan, vec![]).await }));
+        let Some(listening) = self.spec.listen.clone() else {
+            self.spawning = Some(Box::pin(async move { processes.spawn(plan, vec![]).await }));
+            return Ok(());
+        };
+        let listeners = self.around.listeners.clone();
+        self.spawning = Some(Box::pin(async move {
+            let InstanceId { name, slot } = &plan.instance;
+            if let Err(error) = listeners.ensure(listening, name, *slot).await {
+                let (instance, why) = (plan.instance.clone(), error.to_string());
+                return Err(SpawnError::NotPrepared { instance, why });
+            }
+            processes.spawn(plan, vec![]).await
+        }));
         Ok(())
     }
 

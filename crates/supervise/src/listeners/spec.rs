@@ -1,0 +1,92 @@
+//! What a service listens on, and under which names the keeper holds it.
+
+use ganger_keeper::wire::Plan;
+use serde::{Deserialize, Serialize};
+
+use super::address::Address;
+
+/// How the keeper's names of listeners begin.
+pub(crate) const LISTEN_PREFIX: &str = "listen:";
+/// The first number under which a child gets them (sd_listen_fds(3)).
+const FIRST_FD: u32 = 3;
+
+/// How connections come to instances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ListenMode {
+    /// All instances have the same sockets and each takes what it can.
+    #[default]
+    Inherit,
+    /// Each instance has sockets of its own; the kernel deals connections to those of the ready ones.
+    Reuseport,
+}
+
+impl ListenMode {
+    /// Every mode, in the words of the configuration.
+    pub const ALL: [Self; 2] = [Self::Inherit, Self::Reuseport];
+
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Inherit => "inherit",
+            Self::Reuseport => "reuseport",
+        }
+    }
+}
+
+/// One socket to listen on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Socket {
+    /// Where.
+    pub address: Address,
+    /// Its name in LISTEN_FDNAMES.
+    pub name: String,
+    /// Permission bits of a Unix socket's file.
+    pub mode: u32,
+    /// Owner of a Unix socket's file: user and group; ganger's own when absent.
+    pub owner: Option<(u32, u32)>,
+}
+
+/// What the instances of a service listen on.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Listening {
+    /// In the order of their descriptors.
+    pub sockets: Vec<Socket>,
+    /// How connections come to instances.
+    pub mode: ListenMode,
+}
+
+impl Listening {
+    /// The keeper's name of a socket: stable, so that the next daemon, a restart or another service finds it.
+    pub(crate) fn held_name(&self, socket: &Socket, service: &str, slot: u32) -> String {
+        let mut name = format!("{LISTEN_PREFIX}{}", socket.address);
+        // A port that the kernel chooses is a different one for everybody.
+        if socket.address.place().is_some_and(|place| place.port == 0) {
+            name = format!("{name}@{service}");
+        }
+        match self.mode {
+            ListenMode::Inherit => name,
+            ListenMode::Reuseport => format!("{name}#{slot}"),
+        }
+    }
+
+    /// Has a plan give a slot its sockets: descriptors from 3 on, LISTEN_FDS and LISTEN_FDNAMES. LISTEN_PID is set where
+    /// the child is made, and a channel moves above them.
+    pub(crate) fn put_into(&self, plan: &mut Plan, service: &str, slot: u32) {
+        let names: Vec<&str> = self.sockets.iter().map(|socket| socket.name.as_str()).collect();
+        plan.env.set("LISTEN_FDS", names.len().to_string());
+        plan.env.set("LISTEN_FDNAMES", names.join(":"));
+        plan.inherit = (FIRST_FD..)
+            .zip(&self.sockets)
+            .map(|(number, socket)| (self.held_name(socket, service, slot), number))
+            .collect();
+    }
+}
+
+/// What can be a name in LISTEN_FDNAMES: they are separated by colons (sd_listen_fds_with_names(3)).
+#[must_use]
+pub fn is_fd_name(name: &str) -> bool {
+    (1..=255).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':')
+}

@@ -1,0 +1,130 @@
+//! Who has an address that could not be had: `/proc/net` names the socket, a look through descriptors its process.
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::Path;
+
+use super::address::{Address, Host, Place};
+
+/// Descriptors looked at before the search is given up: some tens of milliseconds, once per failed start.
+const LOOKED_AT_MAX: usize = 100_000;
+/// TCP_LISTEN in the column `st` of /proc/net/tcp (linux/net/tcp_states.h).
+const LISTENS: &str = "0A";
+
+/// Who has it, as a person would say it; `None` when it can't be seen. Reads /proc: call it where blocking is fine.
+pub(super) fn has(address: &Address) -> Option<String> {
+    let (inode, user) = match address {
+        Address::Tcp(place) => inet(place, ["tcp", "tcp6"], Some(LISTENS))?,
+        Address::Udp(place) => inet(place, ["udp", "udp6"], None)?,
+        Address::Unix(path) => (unix(path)?, None),
+    };
+    match (process(&inode), user) {
+        (Some((pid, _)), _) if pid == std::process::id() => {
+            Some("ganger itself: another of its addresses covers this one".to_owned())
+        }
+        (Some((pid, name)), _) => Some(format!("pid {pid} ({name})")),
+        (None, Some(user)) => Some(format!("a process of uid {user}")),
+        (None, None) => None,
+    }
+}
+
+/// Inode and user of a socket that covers a place.
+fn inet(place: &Place, tables: [&str; 2], state: Option<&str>) -> Option<(String, Option<String>)> {
+    let port = format!("{:04X}", place.port);
+    tables.iter().find_map(|table| {
+        let text = fs::read_to_string(format!("/proc/net/{table}")).ok()?;
+        // proc(5): sl local_address rem_address st queues timers retrnsmt uid timeout inode …
+        text.lines().skip(1).find_map(|line| {
+            let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+            let (host, its_port) = fields.get(1)?.rsplit_once(':')?;
+            let fits = its_port == port
+                && state.is_none_or(|state| fields.get(3) == Some(&state))
+                && covers(host, &place.host);
+            fits.then(|| {
+                Some(((*fields.get(9)?).to_owned(), fields.get(7).map(|uid| (*uid).to_owned())))
+            })?
+        })
+    })
+}
+
+/// A local address as the kernel writes it (words of 32 bits in the machine's order) stands in the way of `host`.
+fn covers(written: &str, host: &Host) -> bool {
+    let unspecified = written.bytes().all(|digit| digit == b'0');
+    let wanted = match host {
+        Host::Any => return true,
+        Host::Ip(ip) if ip.is_unspecified() => return true,
+        Host::Ip(IpAddr::V4(ip)) => ip.octets().to_vec(),
+        Host::Ip(IpAddr::V6(ip)) => ip.octets().to_vec(),
+    };
+    let word = |bytes: &[u8]| {
+        let bytes = bytes.try_into().unwrap_or_default();
+        format!("{:08X}", u32::from_ne_bytes(bytes))
+    };
+    unspecified || wanted.chunks(4).map(word).collect::<String>() == written
+}
+
+fn unix(path: &Path) -> Option<String> {
+    let text = fs::read_to_string("/proc/net/unix").ok()?;
+    let path = path.to_str()?;
+    // proc(5): Num RefCount Protocol Flags Type St Inode Path
+    text.lines().skip(1).find_map(|line| {
+        let (head, its_path) = line.split_once(" /")?;
+        (its_path == path.strip_prefix('/')?)
+            .then(|| head.split_ascii_whitespace().nth(6).map(str::to_owned))?
+    })
+}
+
+/// The process with the lowest number that has the socket open: the one that made it, where its children have it as well.
+fn process(inode: &str) -> Option<(u32, String)> {
+    let wanted = format!("socket:[{inode}]");
+    let mut pids: Vec<u32> = fs::read_dir("/proc")
+        .ok()?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    pids.sort_unstable();
+    let mut looked_at = 0;
+    for pid in pids {
+        // Others' folders can't be read; those that went meanwhile neither.
+        let Ok(links) = fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
+        for link in links.filter_map(Result::ok) {
+            looked_at += 1;
+            if looked_at > LOOKED_AT_MAX {
+                return None;
+            }
+            if fs::read_link(link.path()).is_ok_and(|to| to.as_os_str() == wanted.as_str()) {
+                let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+                return Some((pid, name.trim_end().to_owned()));
+            }
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv6Addr, TcpListener, UdpSocket};
+
+    fn of(text: &str) -> Option<String> {
+        has(&text.parse().unwrap())
+    }
+
+    #[test]
+    fn who_has_a_port_or_a_path_is_found() {
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = tcp.local_addr().unwrap().port();
+        let ours = Some("ganger itself: another of its addresses covers this one".to_owned());
+        assert_eq!(of(&format!("tcp://127.0.0.1:{port}")), ours);
+        assert_eq!(of(&format!("tcp://:{port}")), ours);
+        assert_eq!(of(&format!("tcp://127.0.0.2:{port}")), None);
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        assert_eq!(of(&format!("udp://127.0.0.1:{}", udp.local_addr().unwrap().port())), ours);
+        if let Ok(six) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) {
+            assert_eq!(of(&format!("tcp://[::1]:{}", six.local_addr().unwrap().port())), ours);
+        }
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("s");
+        let _unix = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        assert_eq!(of(&format!("unix://{}", path.display())), ours);
+    }
+}
