@@ -14,11 +14,12 @@
 //! {"$ack":5}         5 results of this session are committed; forget them
 //! {"$cancel":"ID"}   nobody wants this task's answer as a result any more; answer soon with an error
 //! {"$drain":true}    no more tasks will come; end when idle
+//! {"$ping":7}        are you there? only to workers whose hello said `"ping":true`, or that answered `$sync`
 //! {"$sync":{"n":1}}  a new daemon holds the channel: a new session begins
 //! ```
 //!
 //! From the worker: `{"id","result"}`, `{"id","error":{"message","class"?,"stack"?,"retryable"?,"retry_after_s"?}}`, `{"id","started":true}`, `{"id","token"?,"progress":…,"message"?}`, `{"id","token"?,"log":"…"}`,
-//! `{"$hello":{"sdk","version","concurrency"?,"batch"?}}`, and as the answer to `$sync`
+//! `{"$hello":{"sdk","version","concurrency"?,"batch"?,"ping"?}}`, `{"$pong":7}`, and as the answer to `$sync`
 //! `{"$sync":{"running":[ids],"done":[{"id","result"|"error"}]}}`.
 //! `running` lists every task received and not answered, the started ones first; `done` every answer not yet acknowledged, oldest first.
 //! `token` is the task's own: a word with another one is about an attempt that is over, and dropped.

@@ -92,7 +92,7 @@ class Worker {
   }
 
   start() {
-    const hello = { sdk: 'node', version, concurrency: this.concurrency, batch: true };
+    const hello = { sdk: 'node', version, concurrency: this.concurrency, batch: true, ping: true };
     this.transport.open((message) => this.receive(message), () => this.close());
     this.transport.send({ $hello: hello });
   }
@@ -110,6 +110,8 @@ class Worker {
     else if (message.$cancel !== undefined) this.cancel(message.$cancel);
     else if (message.$sync !== undefined) this.sync(message.$sync);
     else if (message.$drain) this.draining = true;
+    // At once: a thread that a handler holds is silent, and that is what is asked.
+    else if (message.$ping !== undefined) this.transport.send({ $pong: message.$ping });
     // Anything else is from a newer ganger and not for us.
   }
 

@@ -14,7 +14,7 @@ const script = (name) => path.join(__dirname, '../fixtures/workers', name);
 async function started(file = 'kinds.js', env = {}) {
   const parent = new Parent(file, env);
   const { $hello } = await parent.next();
-  assert.deepEqual($hello, { sdk: 'node', version, concurrency: Number(env.CONCURRENCY ?? 1), batch: true });
+  assert.deepEqual($hello, { sdk: 'node', version, concurrency: Number(env.CONCURRENCY ?? 1), batch: true, ping: true });
   return parent;
 }
 
@@ -127,6 +127,15 @@ test('$sync tells what is running, waiting and not acknowledged; $ack forgets', 
   const second = await parent.next();
   assert.deepEqual([second.id, second.error.class], ['a', 'AbortError']);
   // `b` notices by its signal that nobody is there any more.
+  assert.equal(await parent.end(), 0);
+});
+
+test('$ping is answered between two tasks', async () => {
+  const parent = await started();
+  parent.send([{ $ping: 7 }, parent.task('x', 'later', 1), { $ping: 8 }]);
+  assert.deepEqual(await parent.next(), { $pong: 7 });
+  assert.deepEqual(await parent.next(), { $pong: 8 });
+  assert.equal((await parent.next()).id, 'x');
   assert.equal(await parent.end(), 0);
 });
 

@@ -119,6 +119,11 @@ class Ledger:
                     self._cancel(message["$cancel"])
             self.news.notify_all()
 
+    def pong(self, n: Any) -> None:
+        """Answers a ping: this thread still gets its turns."""
+        with self.sending:
+            self.transport.send((encode({"$pong": n}) + "\n").encode())
+
     def _forget(self, up_to: int) -> None:
         while self.acked < up_to and self.unacked:
             self.unacked.popleft()

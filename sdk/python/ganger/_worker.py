@@ -63,7 +63,7 @@ class Worker:
             raise ValueError('there is no handler: add one with @worker.task("kind")')
         transport = open_transport(os.environ)
         ledger = Ledger(transport)
-        hello = {"sdk": "python", "version": _version(), "concurrency": concurrency, "batch": True}
+        hello = {"sdk": "python", "version": _version(), "concurrency": concurrency, "batch": True, "ping": True}
         transport.send((encode({"$hello": hello}) + "\n").encode())
         threading.Thread(target=_listen, args=(ledger,), name="ganger", daemon=True).start()
         if concurrency == 1:
@@ -170,6 +170,8 @@ def _hear(ledger: Ledger, said: Any) -> None:
     for message in messages:
         if isinstance(message, dict) and "$sync" in message:
             ledger.sync((message["$sync"] or {}).get("n"))
+        elif isinstance(message, dict) and "$ping" in message:
+            ledger.pong(message["$ping"])
     if any(isinstance(message, dict) and "$cancel" in message for message in messages):
         # A task that was cancelled before it started has its answer already.
         ledger.flush()

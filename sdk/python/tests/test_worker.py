@@ -71,7 +71,8 @@ class ChannelTest(unittest.TestCase):
     def test_results_come_back_and_the_process_ends_with_the_channel(self):
         parent = self.parent()
         self.assertEqual(
-            parent.hello, {"sdk": "python", "version": "0.1.0", "concurrency": 1, "batch": True}
+            parent.hello,
+            {"sdk": "python", "version": "0.1.0", "concurrency": 1, "batch": True, "ping": True},
         )
         payload = {"a": [1, None, "é\n😀"]}
         self.assertEqual(parent.ask("echo", payload), {"id": "echo", "result": payload})
@@ -130,6 +131,8 @@ class ChannelTest(unittest.TestCase):
             self.assertEqual(parent.next()["result"], n)
         parent.send([{"$ack": 1}, task("a", "until-cancelled"), task("b", "echo"), task("c", "echo")])
         self.assertEqual(parent.next(), {"id": "a", "token": "1.7", "progress": "begun"})
+        parent.send({"$ping": 7})
+        self.assertEqual(parent.next(), {"$pong": 7})
         parent.send({"$sync": {"n": 9}})
         done = [{"id": "done2", "result": 2}, {"id": "done3", "result": 3}]
         answer = {"n": 9, "running": ["a", "b", "c"], "done": done}

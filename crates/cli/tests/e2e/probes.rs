@@ -38,6 +38,40 @@ fn a_service_that_hangs_is_restarted_with_the_reason() {
     assert!(status.out.contains("file#1 live by exec sh: "), "{}", status.out);
 }
 
+/// A worker that answers pings, but its first process never does.
+const WORKER: &str = r#"
+echo '{"$hello":{"sdk":"sh","version":"1","ping":true}}' >&$GANGER_CHANNEL_FD
+test -e once || { touch once; exec sleep 1000; }
+while read -r line; do
+  case $line in '{"$ping":'*) n=${line#*:}; n=${n%\}}; echo "{\"\$pong\":$n}"; echo answered $n >&2 ;; esac
+done <&$GANGER_CHANNEL_FD >&$GANGER_CHANNEL_FD
+"#;
+
+#[test]
+fn a_worker_that_answers_no_ping_is_replaced_and_one_that_does_stays() {
+    let it = crate::folder();
+    it.write("worker.sh", WORKER);
+    it.write(
+        "ganger.toml",
+        "version = 1\n[queue.q]\n[pool.w]\ncommand = [\"sh\", \"worker.sh\"]\nqueues = [\"q\"]\n\
+         live = { channel = true, every = \"1s\", failures = 2 }\n",
+    );
+    let _ = it.ganger(&["up", "-d"]).with_code(0);
+    let mut events = it.follow(&["events", "-f", "--json", "-n", "1000"]);
+    let hung = |l: &str| l.contains("worker.hung") && l.contains("no answer to a ping for ");
+    events.until("a verdict", SOON, hung);
+    events.until("its exit", SOON, |l| l.contains("instance.exit"));
+    events.until("the next", SOON, |l| l.contains("\"to\":\"running\""));
+    let pid = it.pid("w", 1);
+    // Its second process answers; the second ping goes out when the first answer is known.
+    let mut logs = it.follow(&["logs", "w", "-f", "--no-prefix"]);
+    logs.until("two answers", SOON, |l| l == "answered 2");
+    let worker = it.instance("w", 1);
+    assert_eq!(worker["pid"].as_u64(), Some(u64::from(pid)));
+    let live = &worker["probes"][0];
+    assert_eq!((live["kind"].as_str(), live["ok"].as_bool()), (Some("live"), Some(true)), "{live}");
+}
+
 #[test]
 fn mistakes_in_probes_are_named_with_their_place() {
     let it = crate::folder();

@@ -41,7 +41,7 @@ pub(crate) use group::specs as group_specs;
 pub use listen::Listen;
 pub use model::{
     Config, Control, Dead, DependsOn, History, HttpAddress, Kill, Limits, Live, LiveCheck,
-    LogRules, Pool, Program, Protocol, Queue, Ready, ReadyCheck, Restart, RestartOn, Retry,
+    LogRules, Pings, Pool, Program, Protocol, Queue, Ready, ReadyCheck, Restart, RestartOn, Retry,
     RetryOn, Service, SourceFile, Stop, Supervision, Wants, Workers,
 };
 pub(crate) use resolve::REPLICAS_MAX;

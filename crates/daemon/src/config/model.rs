@@ -1,5 +1,7 @@
 //! The resolved configuration: every default filled in, every reference checked, every path absolute.
 
+mod probes;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,6 +10,8 @@ use ganger_core::{Backoff, CauseBackoffs, Dur, Durability, Priority, Rate, Size,
 use ganger_supervise::RESTARTS;
 use ganger_supervise::listeners::ListenMode;
 use serde::{Deserialize, Serialize};
+
+pub use probes::{HttpAddress, Live, LiveCheck, Pings, Ready, ReadyCheck};
 use sha2::{Digest, Sha256};
 
 use super::group::Group;
@@ -302,6 +306,9 @@ pub struct Pool {
     /// When a process makes room for a fresh one.
     #[serde(default)]
     pub recycle: Recycle,
+    /// Whether a worker's process still answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<Pings>,
 }
 
 /// When a worker's process makes room for a fresh one; all `None`: never.
@@ -437,71 +444,6 @@ pub enum DependsOn {
     Ready,
     /// It has ended with exit code 0.
     Completed,
-}
-
-/// When an instance counts as ready.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ready {
-    /// The sign.
-    pub check: ReadyCheck,
-    /// Not ready after this is a failure of the start.
-    pub timeout: Dur,
-}
-
-/// The sign of readiness.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ReadyCheck {
-    /// A line of its output matches this regular expression.
-    Log(String),
-    /// A TCP connection to `host:port` is accepted.
-    Tcp(String),
-    /// It says `READY=1` to `NOTIFY_SOCKET` (`sd_notify`(3)).
-    Notify,
-    /// It sends `"ready"` over its channel.
-    Channel,
-    /// A `GET` is answered well.
-    Http(HttpAddress),
-    /// This program, with its arguments, exits with 0.
-    Exec(Vec<String>),
-    /// It has been up this long.
-    Uptime(Dur),
-}
-
-/// What a check by HTTP asks for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HttpAddress {
-    /// `host:port`.
-    pub address: String,
-    /// Path and query.
-    pub path: String,
-}
-
-/// How it is seen that a running instance still works.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Live {
-    /// The sign.
-    pub check: LiveCheck,
-    /// From one check to the next; of a watchdog, the longest silence.
-    pub every: Dur,
-    /// An answer that takes longer is a bad one.
-    pub timeout: Dur,
-    /// So many bad answers in a row are too many.
-    pub failures: u32,
-}
-
-/// The sign of liveness.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LiveCheck {
-    /// A TCP connection to `host:port` is accepted.
-    Tcp(String),
-    /// A `GET` is answered well.
-    Http(HttpAddress),
-    /// This program, with its arguments, exits with 0.
-    Exec(Vec<String>),
-    /// It says `WATCHDOG=1` to `NOTIFY_SOCKET` by itself.
-    Notify,
 }
 
 /// What is kept of an instance's output.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ganger_core::Dur;
 use hyper::Uri;
 
-use super::model::{HttpAddress, Live, LiveCheck, Program, Ready, ReadyCheck};
+use super::model::{HttpAddress, Live, LiveCheck, Pings, Program, Ready, ReadyCheck};
 use super::program::arguments;
 use super::resolve::{in_range, not_zero};
 use super::values::{Command, Time};
@@ -66,6 +66,40 @@ section! {
         /// So many bad answers in a row, and the process is stopped and started again. Default: 3, with `notify` 1.
         failures: u32,
     }
+}
+
+section! {
+    /// Whether a worker's process still answers.
+    struct RawPings in "`live`" {
+        /// It answers pings over its channel, which the SDKs do by themselves; a handler that holds Node's only thread for
+        /// longer than `every` times `failures` is a hang.
+        channel: bool,
+        /// From one ping to the next. Default: "5s".
+        every: Time,
+        /// So many intervals without an answer, and the process is stopped and started again. Default: 3.
+        failures: u32,
+    }
+}
+
+/// A pool's `live`. `asked`: its workers can be asked at all.
+pub(super) fn pings(
+    said: Option<&At<RawPings>>,
+    asked: bool,
+    walk: &mut Walk<'_>,
+) -> Option<Pings> {
+    let At { span, value: keys } = said?;
+    if !asked {
+        walk.error(span.clone(), "raw workers and commands know nothing of pings").help(
+            "`live` is for workers with an SDK, or that answer {\"$ping\":1} with {\"$pong\":1}"
+                .into(),
+        );
+    }
+    if !keys.channel.or(false) {
+        walk.error(span.clone(), "`live` of a pool needs `channel = true`");
+    }
+    let every = interval(&keys.every, EVERY, walk);
+    let failures = in_range(&keys.failures, FAILURES, 1, FAILURES_MAX, walk);
+    Some(Pings { every, failures })
 }
 
 /// `ready` or `startup`, whichever `what` is.
@@ -144,14 +178,19 @@ pub(super) fn live(
         true => (WATCHDOG_EVERY, WATCHDOG_FAILURES),
         false => (EVERY, FAILURES),
     };
-    let every = time(&keys.every, every, walk);
-    if every.0 < EVERY_MIN {
-        walk.error(keys.every.span().unwrap_or_default(), format!("{every} is too often"))
-            .help(format!("at least {}", Dur(EVERY_MIN)));
-    }
+    let every = interval(&keys.every, every, walk);
     let timeout = time(&keys.timeout, TIMEOUT, walk);
     let failures = in_range(&keys.failures, failures, 1, FAILURES_MAX, walk);
     checks.pop().map(|check| Live { check, every, timeout, failures })
+}
+
+fn interval(key: &Key<Time>, default: Dur, walk: &mut Walk<'_>) -> Dur {
+    let every = time(key, default, walk);
+    if every.0 < EVERY_MIN {
+        walk.error(key.span().unwrap_or_default(), format!("{every} is too often"))
+            .help(format!("at least {}", Dur(EVERY_MIN)));
+    }
+    every
 }
 
 fn time(key: &Key<Time>, default: Dur, walk: &mut Walk<'_>) -> Dur {

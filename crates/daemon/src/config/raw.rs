@@ -3,7 +3,7 @@
 use super::limits::{LaneWeights, QueueLimits};
 use super::listen;
 use super::model::{Kill, Protocol};
-use super::probes::{RawLive, RawReady};
+use super::probes::{RawLive, RawPings, RawReady};
 use super::restart::Restart;
 use super::retry::{RawDead, RawRetry};
 use super::schedule::{PriorityValue, RawSchedule};
@@ -314,5 +314,7 @@ program_section! {
         prefetch: u32,
         /// When a process makes room for a fresh one. Default: never.
         recycle: Recycle,
+        /// Whether its processes still answer. Default: nobody asks.
+        live: RawPings,
     }
 }

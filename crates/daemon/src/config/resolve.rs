@@ -273,6 +273,7 @@ fn resolve_pool(
         concurrency,
         prefetch,
         recycle: recycle(pool, protocol, walk),
+        live: probes::pings(pool.live.0.as_ref(), !raw && protocol != Protocol::Command, walk),
     }
 }
 

@@ -77,6 +77,7 @@ const FOREIGN: &[(&str, &str)] = &[
     ("port", "tcp"),
     ("cmd", "exec"),
     ("sd_notify", "notify"),
+    ("ping", "channel"),
     ("interval", "every"),
     ("period", "every"),
     ("period_seconds", "every"),

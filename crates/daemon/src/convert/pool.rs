@@ -5,6 +5,7 @@ use ganger_pool::template::Template;
 use ganger_pool::{Autoscale, PoolSpec, WORKERS_MAX};
 
 use super::plan::plan;
+use super::probes;
 use super::service::instance_spec;
 use super::{ConvertError, Why};
 use crate::config::{Pool, Protocol};
@@ -29,7 +30,8 @@ pub(crate) fn pool_spec(
     if pool.protocol == Protocol::Command {
         Template::parse(&pool.program.command).map_err(|error| fail(error.into()))?;
     }
-    let instance = instance_spec(plan, &pool.program, None);
+    let mut instance = instance_spec(plan, &pool.program, None);
+    instance.live = pool.live.as_ref().map(probes::pings);
     let drain = instance.stop.timeout;
     Ok(PoolSpec {
         workers,

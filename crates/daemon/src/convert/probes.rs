@@ -3,7 +3,7 @@
 use ganger_keeper::wire::Plan;
 use ganger_supervise::{ExecCheck, HttpCheck, Live, LiveBy, Ready, ReadyBy};
 
-use crate::config::{self, HttpAddress, LiveCheck, Program, ReadyCheck, find_executable};
+use crate::config::{self, HttpAddress, LiveCheck, Pings, Program, ReadyCheck, find_executable};
 
 pub(super) fn ready(ready: &config::Ready, program: &Program, plan: &Plan) -> Ready {
     let by = match &ready.check {
@@ -26,6 +26,12 @@ pub(super) fn live(live: &config::Live, program: &Program, plan: &Plan) -> Live 
         LiveCheck::Notify => LiveBy::Watchdog,
     };
     Live { by, every: live.every.0, timeout: live.timeout.0, failures: live.failures }
+}
+
+/// A ping that is not answered until the next one has its time is a bad one.
+pub(super) fn pings(pings: &Pings) -> Live {
+    let every = pings.every.0;
+    Live { by: LiveBy::Ping, every, timeout: every, failures: pings.failures }
 }
 
 fn http(address: &HttpAddress) -> HttpCheck {

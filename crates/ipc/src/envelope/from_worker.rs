@@ -59,6 +59,8 @@ pub enum FromWorker<'a> {
     Hello(Hello),
     /// The answer to `$sync`.
     Sync(SyncAnswer),
+    /// The answer to `$ping`, with its number.
+    Pong(u64),
     /// The string `ready`.
     Ready,
     /// Node's own traffic.
@@ -101,6 +103,8 @@ pub struct Hello {
     pub concurrency: Option<u32>,
     /// It takes and sends JSON arrays of messages.
     pub batch: bool,
+    /// It answers `$ping`.
+    pub ping: bool,
 }
 
 /// What a worker held when a new daemon asked.
@@ -134,6 +138,8 @@ struct Wire<'a> {
     hello: Option<Hello>,
     #[serde(borrow, default, rename = "$sync")]
     sync: Option<WireSync<'a>>,
+    #[serde(default, rename = "$pong")]
+    pong: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -184,7 +190,12 @@ fn parse_array<'a>(line: &'a [u8], take: &mut impl FnMut(FromWorker<'a>)) -> Res
 
 fn parse_one<'a>(text: &'a [u8], take: &mut impl FnMut(FromWorker<'a>)) -> Result<(), Garbage> {
     let why = match serde_json::from_slice::<Wire<'a>>(text) {
-        Ok(wire) if wire.id.is_some() || wire.hello.is_some() || wire.sync.is_some() => {
+        Ok(wire)
+            if wire.id.is_some()
+                || wire.hello.is_some()
+                || wire.sync.is_some()
+                || wire.pong.is_some() =>
+        {
             return understand(wire, text).map(take);
         }
         Ok(_) => "it has no id".to_owned(),
@@ -208,6 +219,9 @@ fn understand<'a>(wire: Wire<'a>, text: &[u8]) -> Result<FromWorker<'a>, Garbage
     if let Some(sync) = wire.sync {
         let done = sync.done.into_iter().map(|one| done_of(one, text)).collect::<Result<_, _>>()?;
         return Ok(FromWorker::Sync(SyncAnswer { running: sync.running, done }));
+    }
+    if let Some(n) = wire.pong {
+        return Ok(FromWorker::Pong(n));
     }
     let id = id_of(&wire, text)?;
     if wire.started {

@@ -13,7 +13,7 @@ pub use from_worker::{FromWorker, Hello, SyncAnswer, TaskAnswer, TaskFailure, pa
 pub use text::lossy;
 pub(crate) use to_worker::put_one_line;
 pub use to_worker::{
-    BatchLine, NODE_HANDLE_ACK, TaskOut, put_ack, put_cancel, put_drain, put_sync,
+    BatchLine, NODE_HANDLE_ACK, TaskOut, put_ack, put_cancel, put_drain, put_ping, put_sync,
 };
 
 /// How much of an unreadable line is kept to be shown.

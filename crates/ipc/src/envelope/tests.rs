@@ -35,6 +35,7 @@ fn read(line: &str) -> (Vec<String>, Option<Garbage>) {
             FromWorker::Sync(sync) => {
                 format!("running {:?} done {}", sync.running, sync.done.len())
             }
+            FromWorker::Pong(n) => format!("pong {n}"),
             FromWorker::Ready => "ready".to_owned(),
             FromWorker::Internal(internal) => format!("{internal:?}"),
         });

@@ -85,6 +85,11 @@ pub fn put_drain(out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"$drain\":true}\n");
 }
 
+/// `{"$ping":n}`: it is to say `{"$pong":n}` at once.
+pub fn put_ping(out: &mut Vec<u8>, n: u64) {
+    out.extend_from_slice(format!("{{\"$ping\":{n}}}\n").as_bytes());
+}
+
 /// `{"$sync":{"n":…}}`: a new daemon asks what the worker holds.
 pub fn put_sync(out: &mut Vec<u8>, n: u64) {
     out.extend_from_slice(format!("{{\"$sync\":{{\"n\":{n}}}}}\n").as_bytes());

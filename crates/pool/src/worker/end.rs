@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use ganger_ipc::envelope::put_drain;
 use ganger_queue::Now;
+use ganger_supervise::InstanceSpec;
 
 use super::process::Doom;
 use super::task::Worker;
 use super::{Command, Reply};
-use crate::spec::Protocol;
+use crate::spec::{PoolSpec, Protocol};
 
 /// A stop or restart that waits for the worker to finish what it holds.
 #[derive(Debug)]
@@ -58,10 +59,16 @@ impl Worker {
             }
             Command::Replace(spec) => {
                 let slot = self.id.slot;
-                let other_process = spec.slot(slot) != self.spec.slot(slot)
+                let process = |spec: &PoolSpec| InstanceSpec { live: None, ..spec.slot(slot) };
+                let other_process = process(&spec) != process(&self.spec)
                     || (spec.protocol, spec.raw) != (self.spec.protocol, self.spec.raw);
                 self.instance.replace(spec.slot(slot), false).await;
                 let stopped = spec.stopped;
+                if spec.instance.live != self.spec.instance.live
+                    && let Some(process) = &mut self.process
+                {
+                    process.ask_anew(spec.instance.live.as_ref(), now);
+                }
                 self.set_spec(spec);
                 if other_process && self.process.is_some() && self.stopping.is_none() {
                     self.begin_stop(Then::Restart, Some(self.spec.drain), None, now);

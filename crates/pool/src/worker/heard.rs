@@ -5,10 +5,12 @@ use std::time::Instant;
 use ganger_core::Dur;
 use ganger_ipc::Garbage;
 use ganger_ipc::channel::ChannelError;
+use ganger_ipc::envelope::put_ping;
 use ganger_queue::{How, Now};
 use ganger_store::AttemptError;
 
 use super::link::{Heard, failed};
+use super::ping::Due;
 use super::process::Doom;
 use super::swallowed;
 use super::task::Worker;
@@ -20,7 +22,7 @@ const GARBAGE_MAX: u64 = 10;
 
 impl Worker {
     pub(super) fn on_heard(&mut self, heard: Heard, now: Now) {
-        let Heard { reports, answers, hello, sync, ready, garbage, stray } = heard;
+        let Heard { reports, answers, hello, sync, pong, ready, garbage, stray } = heard;
         self.note_pace(reports.len(), now);
         let ended = reports.len() as u64;
         self.reports.extend(reports);
@@ -39,8 +41,17 @@ impl Worker {
             tracing::debug!(worker = %self.id, sdk = hello.sdk, version = hello.version, "hello");
             process.sdk = true;
             process.lanes = hello.concurrency.filter(|n| *n > 0);
+            if let Some(pings) = process.pings.as_mut().filter(|_| hello.ping) {
+                pings.is_known();
+            }
             self.announce = true;
             self.set_manner();
+        }
+        if let Some(pings) = self.process.as_mut().filter(|_| pong.is_some())
+            && let Some(took) =
+                pings.pings.as_mut().zip(pong).and_then(|(p, n)| p.on_pong(n, now.at))
+        {
+            pings.pinged = Some(Ok(took));
         }
         self.announce |= ready;
         if stray > 0 {
@@ -125,6 +136,31 @@ impl Worker {
                 self.condemn(&How::Crash(Box::new(AttemptError::new(why.clone()))), why);
             } else {
                 self.on_unused("closed its channel without having used it");
+            }
+        }
+    }
+
+    /// Asks whether it is still there, or finds that it is not.
+    pub(super) fn on_ping_time(&mut self, now: Now) {
+        let asks = self.stopping.is_none();
+        let Some(process) = &mut self.process else { return };
+        let asks = asks && process.sdk && process.accepts();
+        let Some(due) = process.pings.as_mut().map(|pings| pings.on_time(asks, now.at)) else {
+            return;
+        };
+        match due {
+            Due::Nothing => {}
+            Due::Send(n) => self.say(|out| put_ping(out, n)),
+            Due::Lost(why) => {
+                let text = format!("{}: {why}", self.id);
+                self.load.condemn(&How::Crash(Box::new(AttemptError::new(text.clone()))));
+                if let Some(process) = &mut self.process {
+                    // The instance ends it, as a failure of its health.
+                    process.doom = Some(Doom::Now);
+                    process.end_asked = true;
+                    process.pinged = Some(Err(why));
+                }
+                self.tell("worker.hung", text);
             }
         }
     }

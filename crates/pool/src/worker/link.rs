@@ -35,6 +35,8 @@ pub(crate) struct Heard {
     pub answers: u64,
     pub hello: Option<Hello>,
     pub sync: Option<SyncAnswer>,
+    /// Number of the newest answer to a ping.
+    pub pong: Option<u64>,
     pub ready: bool,
     pub garbage: Vec<Garbage>,
     /// Messages with no task they could belong to.
@@ -229,6 +231,7 @@ fn hear_envelope(
             heard.answers = sync.done.len() as u64;
             heard.sync = Some(sync);
         }
+        FromWorker::Pong(n) => heard.pong = Some(n),
         FromWorker::Ready => heard.ready = true,
     })
 }

@@ -10,11 +10,12 @@ use ganger_keeper::wire::ExitReport;
 use ganger_process::Ends;
 use ganger_queue::{Attempt, How, Now};
 use ganger_store::{AttemptError, RunningRow};
-use ganger_supervise::{InstanceNotice, InstanceView};
+use ganger_supervise::{InstanceNotice, InstanceView, Live};
 
 use super::end::Stopping;
 use super::gone::{Cause, Gone, died_with_it, stuck_text};
 use super::link::{Link, error_of};
+use super::ping::Pings;
 use super::recycle::Used;
 use super::task::Worker;
 use crate::attempt::Report;
@@ -51,6 +52,10 @@ pub(super) struct Process {
     /// It was told that it does not end.
     pub told_stuck: bool,
     pub used: Used,
+    /// Absent: nothing asks whether it still answers.
+    pub pings: Option<Pings>,
+    /// How pings stand, to be told.
+    pub pinged: Option<Result<Duration, String>>,
 }
 
 /// Unreadable lines of a process.
@@ -86,11 +91,23 @@ impl Process {
             garbage: Garbled::default(),
             told_stuck: false,
             used: Used::default(),
+            pings: None,
+            pinged: None,
+        }
+    }
+
+    /// Other rules of pings; what it said of itself holds on.
+    pub(super) fn ask_anew(&mut self, rules: Option<&Live>, now: Now) {
+        let known = self.pings.as_ref().is_some_and(Pings::knows);
+        self.pings = Pings::new(rules, now.at, fastrand::f64());
+        if let Some(pings) = self.pings.as_mut().filter(|_| known) {
+            pings.is_known();
         }
     }
 
     pub(super) fn due(&self) -> Option<Instant> {
-        [self.sync_due, self.silent_due, self.closed_due].into_iter().flatten().min()
+        let ping = self.pings.as_ref().map(Pings::due);
+        [self.sync_due, self.silent_due, self.closed_due, ping].into_iter().flatten().min()
     }
 
     pub(super) fn accepts(&self) -> bool {
@@ -122,6 +139,7 @@ impl Worker {
         let now = now();
         let age = Duration::from_millis(now.wall_ms.saturating_sub(started_at_ms));
         let mut process = Process::new(pid, started_at_ms, link.ok());
+        process.pings = Pings::new(self.spec.instance.live.as_ref(), now.at, fastrand::f64());
         process.used = Used::new(&self.spec.recycle, self.id.slot, age, now);
         self.process = Some(process);
         self.load.set_pid(pid);

@@ -307,12 +307,18 @@ impl Worker {
             }
         }
         self.on_process_time(now);
+        self.on_ping_time(now);
     }
 
     /// Sends what may be sent, and tells the dispatcher what changed.
     async fn flush(&mut self, now: Now) -> Result<(), Gone> {
         if std::mem::take(&mut self.announce) {
             self.instance.ready().await;
+        }
+        if let Some(process) = &mut self.process
+            && let Some(answer) = process.pinged.take()
+        {
+            self.instance.answered(process.pid, answer).await;
         }
         let accepts = self.accepts();
         if !accepts {

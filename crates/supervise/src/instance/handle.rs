@@ -1,6 +1,7 @@
 //! What others hold of an instance.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ganger_core::{InstanceId, SpawnId};
 use ganger_keeper::wire::ExitReport;
@@ -87,6 +88,8 @@ pub(super) enum Command {
     /// The new spec holds from the next start; with `true` a living process is replaced.
     Replace(Arc<InstanceSpec>, bool),
     Ready,
+    /// How a ping of the process with this pid went.
+    Answered(u32, Result<Duration, String>),
 }
 
 /// Handle to an instance's owner task; cheap to clone. When the last one is dropped the task ends and its process lives
@@ -141,6 +144,12 @@ impl InstanceHandle {
     /// Says that it is ready (a worker's pool that has read its hello).
     pub async fn ready(&self) {
         self.send(Command::Ready).await;
+    }
+
+    /// Says how liveness by [`LiveBy::Ping`](crate::spec::LiveBy::Ping) stands of the process with this pid: answered after
+    /// so long, or lost, and why. A process that came after it is not concerned.
+    pub async fn answered(&self, pid: u32, answer: Result<Duration, String>) {
+        self.send(Command::Answered(pid, answer)).await;
     }
 
     async fn ask(&self, command: impl FnOnce(Reply) -> Command) -> Ticket {

@@ -104,6 +104,9 @@ pub enum LiveBy {
     Exec(ExecCheck),
     /// `WATCHDOG=1` comes by itself on the socket in `NOTIFY_SOCKET`, at least once an interval.
     Watchdog,
+    /// It answers pings on its channel. A worker's pool asks, and calls
+    /// [`InstanceHandle::answered`](crate::instance::InstanceHandle::answered).
+    Ping,
 }
 
 impl fmt::Display for LiveBy {
@@ -113,6 +116,7 @@ impl fmt::Display for LiveBy {
             Self::Http(check) => write!(f, "http {check}"),
             Self::Exec(check) => write!(f, "exec {check}"),
             Self::Watchdog => f.write_str("notify (watchdog)"),
+            Self::Ping => f.write_str("channel (ping)"),
         }
     }
 }

@@ -46,6 +46,7 @@ impl Task {
                 let idle = matches!(self.machine.state(), State::Stopped { .. });
                 if now && !idle { self.step(Event::Restart).await } else { Ok(()) }
             }
+            Command::Answered(pid, answer) => self.on_answered(pid, answer).await,
             Command::Ready => self.step(Event::Ready).await,
         }
     }

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Task;
-use crate::checks::{Answer, Check, tcp_address};
+use crate::checks::{Answer, Bad, Check, tcp_address};
 use crate::instance::outbox::Item;
 use crate::instance::record::{refused_event, wall_ms};
 use crate::instance::state::{Event, Stage};
@@ -112,6 +112,28 @@ impl Task {
         }
     }
 
+    /// What a worker's pool has seen of this process.
+    pub(super) async fn on_answered(
+        &mut self,
+        pid: u32,
+        answer: Result<Duration, String>,
+    ) -> Result<(), KeeperGone> {
+        if self.child.as_ref().is_none_or(|child| child.pid() != pid) {
+            return Ok(());
+        }
+        let (result, took) = match answer {
+            Ok(took) => (Ok(()), took),
+            Err(why) => (Err(Bad::No(why)), Duration::ZERO),
+        };
+        let answer = Answer { result, begun: Instant::now(), took };
+        let good = answer.result.is_ok();
+        self.show(Some(ProbeKind::Live), Some(&answer), good.then_some(0));
+        match answer.result {
+            Ok(()) => Ok(()),
+            Err(bad) => self.step(Event::Unhealthy(bad.text().to_owned())).await,
+        }
+    }
+
     async fn on_found(&mut self, answer: Option<&Answer>) -> Result<(), KeeperGone> {
         self.show(self.stage_kind(), answer, Some(0));
         self.step(Event::Ready).await
@@ -212,6 +234,7 @@ impl Task {
         let (rules, child) = (self.spec.live.as_ref()?, self.child.as_ref()?);
         let check = match &rules.by {
             LiveBy::Watchdog => return Some(Live::watchdog(rules)),
+            LiveBy::Ping => return None,
             // A configuration has looked at the address before.
             LiveBy::Tcp(address) => Check::Tcp(tcp_address(address).ok()?),
             LiveBy::Http(check) => Check::Http(check.clone()),
