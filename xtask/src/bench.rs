@@ -4,8 +4,10 @@
 //! of them; medians over the rounds are compared. Peers whose interpreter or package is missing are left out by name.
 
 mod peers;
+mod services;
 
 pub(crate) use peers::peers;
+pub(crate) use services::services;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -45,6 +45,7 @@ pub(crate) struct Instances {
 pub(crate) struct Instance {
     pub(crate) name: String,
     pub(crate) pid: Option<i32>,
+    pub(crate) restarts: u64,
 }
 
 /// `queue get Q --json`.

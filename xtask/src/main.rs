@@ -94,7 +94,8 @@ enum Verb {
     },
     /// Run ganger beside its peers on this machine and compare.
     Bench {
-        /// `peers`: durable queues end to end, beside BullMQ, Celery and graphile-worker (installed where needed). Without it:
+        /// `peers`: durable queues end to end, beside BullMQ, Celery and graphile-worker; `services`: what a crash
+        /// costs, beside supervisord and PM2, and a thousand crash loops. Peers are installed where needed. Without it:
         /// dispatch beside Node's and Python's process pools, and ganger's own figures.
         what: Option<Which>,
         /// Rounds; medians over them are compared.
@@ -113,6 +114,7 @@ enum Verb {
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum Which {
     Peers,
+    Services,
 }
 
 fn main() -> ExitCode {
@@ -133,6 +135,9 @@ fn main() -> ExitCode {
         }
         Verb::Bench { what: None, rounds } => return played(bench::bench(rounds)),
         Verb::Bench { what: Some(Which::Peers), rounds } => return played(bench::peers(rounds)),
+        Verb::Bench { what: Some(Which::Services), rounds } => {
+            return played(bench::services(rounds));
+        }
         Verb::Cast { role } => return played(torture::play(role)),
     };
     match result {
