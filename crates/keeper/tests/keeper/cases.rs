@@ -1,5 +1,6 @@
 //! What is tested.
 
+pub(crate) mod few_pids;
 mod holding;
 mod spawning;
 mod trees;
@@ -21,6 +22,7 @@ pub(crate) const ALL: &[Case] = &[
     ("leftovers_of_the_main_process_are_ended_and_counted", trees::leftovers),
     ("term_to_the_tree_reaches_every_process", trees::term_tree),
     ("the_memory_limit_is_told", trees::memory),
+    ("signals_reach_no_stranger_where_pids_are_few", few_pids::strangers_are_safe),
     ("children_outlive_the_daemon", holding::daemon_replaced),
     ("logs_survive_the_logger", holding::logger_replaced),
     ("a_killed_keeper_is_followed", holding::keeper_replaced),

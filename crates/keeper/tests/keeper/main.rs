@@ -18,6 +18,7 @@ fn main() -> std::process::ExitCode {
         Some("role:keeper") => ganger_testkit::roles::keeper(),
         Some("role:relay") => ganger_testkit::roles::relay(),
         Some("role:logger") => roles::logger(),
+        Some("role:crowded") => cases::few_pids::crowded(),
         Some("role:hostile") => {
             ganger_testkit::hostile::run(&args[2], &args[1..3], &args[3..]).unwrap()
         }
