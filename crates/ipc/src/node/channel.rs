@@ -6,6 +6,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -16,6 +17,9 @@ use super::{
 
 /// A descriptor under way: kept here until the peer has it.
 pub type SharedFd = Arc<OwnedFd>;
+
+/// What [`NodeChannel::next`] gives: `Ok(None)` is the end of the stream.
+pub type Next = Result<Option<Result<Event<SharedFd>, Refused>>, NodeChannelError>;
 
 /// Why a channel can't be used any more.
 #[derive(Debug, thiserror::Error)]
@@ -85,9 +89,12 @@ impl NodeChannel {
     ///
     /// # Errors
     /// The socket failed. What the peer did wrong is `Ok(Some(Err(…)))`, and the channel goes on.
-    pub async fn next(
-        &mut self,
-    ) -> Result<Option<Result<Event<SharedFd>, Refused>>, NodeChannelError> {
+    pub async fn next(&mut self) -> Next {
+        std::future::poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// [`Self::next`], for who waits for several.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         loop {
             self.write()?;
             while let Some(frame) = self.frames.next_frame() {
@@ -98,15 +105,19 @@ impl NodeChannel {
                 };
                 match frame.map(shared).and_then(|frame| self.endpoint.on_frame(frame)) {
                     Ok(None) => {}
-                    Ok(Some(event)) => return Ok(Some(Ok(event))),
-                    Err(refused) => return Ok(Some(Err(refused))),
+                    Ok(Some(event)) => return Poll::Ready(Ok(Some(Ok(event)))),
+                    Err(refused) => return Poll::Ready(Ok(Some(Err(refused)))),
                 }
             }
             self.write()?;
             if self.ended {
-                return Ok(None);
+                return Poll::Ready(Ok(None));
             }
-            self.read().await?;
+            let wrote = self.poll_write(cx)?;
+            let read = self.poll_read(cx)?;
+            if wrote.is_pending() && read.is_pending() {
+                return Poll::Pending;
+            }
         }
     }
 
@@ -130,26 +141,31 @@ impl NodeChannel {
         }
     }
 
-    /// Waits until something can be read or written, and reads. A peer that doesn't read what we answer is not read either.
-    async fn read(&mut self) -> Result<(), NodeChannelError> {
+    /// Ready when the socket took some of what waits, or said that it is full after all.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, NodeChannelError> {
+        if self.outbox.pending() == 0 {
+            return Ok(Poll::Pending);
+        }
+        let failed = |source| NodeChannelError { step: "write", source };
+        let Poll::Ready(ready) = self.socket.poll_write_ready(cx) else { return Ok(Poll::Pending) };
+        ready.map_err(failed)?;
+        let (socket, outbox) = (&self.socket, &mut self.outbox);
+        // What goes wrong here, the next write tells.
+        let _ = socket.try_io(Interest::WRITABLE, || match wire::send(socket, outbox)? {
+            true => Ok(()),
+            false => Err(io::ErrorKind::WouldBlock.into()),
+        });
+        Ok(Poll::Ready(()))
+    }
+
+    /// Ready when something came. A peer that doesn't read what we answer is not read either.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, NodeChannelError> {
+        if self.outbox.is_full() {
+            return Ok(Poll::Pending);
+        }
         let failed = |source| NodeChannelError { step: "read", source };
-        let interest = match (self.outbox.is_full(), self.outbox.pending() > 0) {
-            (true, _) => Interest::WRITABLE,
-            (false, true) => Interest::READABLE | Interest::WRITABLE,
-            (false, false) => Interest::READABLE,
-        };
-        let ready = self.socket.ready(interest).await.map_err(failed)?;
-        if ready.is_writable() && self.outbox.pending() > 0 {
-            let (socket, outbox) = (&self.socket, &mut self.outbox);
-            // Tells tokio when the socket is full after all; what else went wrong, the next write tells.
-            let _ = socket.try_io(Interest::WRITABLE, || match wire::send(socket, outbox)? {
-                true => Ok(()),
-                false => Err(io::ErrorKind::WouldBlock.into()),
-            });
-        }
-        if !ready.is_readable() || self.outbox.is_full() {
-            return Ok(());
-        }
+        let Poll::Ready(ready) = self.socket.poll_read_ready(cx) else { return Ok(Poll::Pending) };
+        ready.map_err(failed)?;
         let (socket, frames) = (&self.socket, &mut self.frames);
         match socket.try_io(Interest::READABLE, || wire::receive(socket, frames)) {
             Ok(0) => self.ended = true,
@@ -157,7 +173,7 @@ impl NodeChannel {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
             Err(source) => return Err(failed(source)),
         }
-        Ok(())
+        Ok(Poll::Ready(()))
     }
 
     /// Says goodbye: `disconnect` in the process, whoever else holds a duplicate. What is queued and unwritten is dropped.

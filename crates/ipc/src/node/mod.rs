@@ -7,7 +7,7 @@
 //! ```
 //!
 //! [`Frames`], [`Endpoint`], [`Sockets`] and [`cluster::Cluster`] do no I/O and know no clock; [`Outbox`] and [`wire`] move what they say, one
-//! system call at a time; [`NodeChannel`] is all of it on tokio.
+//! system call at a time; [`NodeChannel`] is a process's end of it on tokio, [`primary::Primary`] a whole cluster.
 //!
 //! # Framing
 //!
@@ -26,6 +26,7 @@ mod endpoint;
 mod frames;
 mod kind;
 mod outbox;
+pub mod primary;
 mod refused;
 mod sockets;
 #[cfg(test)]

@@ -45,8 +45,8 @@ impl Node {
     }
 
     /// As [`Self::start`], with the bare socket.
-    pub(crate) fn start_raw(program: &str) -> (Child, UnixStream) {
-        let (command, ours, theirs) = Self::prepare(program, &[], None);
+    pub(crate) fn start_raw(program: &str, args: &[&str], id: Option<u32>) -> (Child, UnixStream) {
+        let (command, ours, theirs) = Self::prepare(program, args, id);
         (Self::spawn(command, theirs), ours)
     }
 

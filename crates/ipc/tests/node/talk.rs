@@ -115,7 +115,7 @@ async fn a_message_without_its_handle_is_told_and_a_split_one_arrives() {
     if !have_node() {
         return;
     }
-    let (mut child, mut socket) = Node::start_raw("talk.js");
+    let (mut child, mut socket) = Node::start_raw("talk.js", &[], None);
     socket.set_read_timeout(Some(crate::child::PATIENCE)).unwrap();
     let mut heard = Vec::new();
     let mut hear = |socket: &mut std::os::unix::net::UnixStream, lines: usize| {
