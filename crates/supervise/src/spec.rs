@@ -167,6 +167,8 @@ pub struct ServiceSpec {
     pub instance: InstanceSpec,
     /// `PORT` of slot 1; each further slot has one more.
     pub port: Option<u16>,
+    /// The variable that holds an instance's number, from 0.
+    pub instance_var: Option<String>,
     /// Not to be started: a person stopped it.
     pub stopped: bool,
     /// It starts with the first connection to what it listens on.
@@ -184,6 +186,7 @@ impl ServiceSpec {
             depends_on,
             instance,
             port: None,
+            instance_var: None,
             stopped: false,
             on_demand: false,
         }
@@ -207,6 +210,9 @@ impl ServiceSpec {
         if let Some(base) = self.port {
             let port = u32::from(base).saturating_add(slot.saturating_sub(1));
             plan.env.set("PORT", port.to_string());
+        }
+        if let Some(name) = &self.instance_var {
+            plan.env.set(name, slot.saturating_sub(1).to_string());
         }
         spec
     }

@@ -6,6 +6,7 @@ pub mod daemon;
 pub mod fake_keeper;
 pub mod hostile;
 pub mod roles;
+pub mod setups;
 
 pub use daemon::TempDaemon;
 pub use fake_keeper::{Act, FakeKeeper, FakeLink, Lives, OnTerm};

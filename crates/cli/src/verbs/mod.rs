@@ -12,6 +12,7 @@ mod dead;
 mod doctor;
 mod down;
 mod events;
+mod import;
 mod init;
 mod logs;
 mod ps;
@@ -20,6 +21,7 @@ mod queue;
 mod run;
 mod scale;
 mod schedule;
+mod service_install;
 mod status;
 mod store;
 mod task;
@@ -38,6 +40,8 @@ pub(crate) use validate::load as load_config;
 pub(crate) enum Verb {
     /// Write a ganger.toml for this folder
     Init(init::Args),
+    /// Turn a Procfile, PM2 or supervisord file into a ganger.toml
+    Import(import::Args),
     /// Check the config file and show all its errors
     Validate(validate::Args),
     /// Check what this machine offers, and how to get the rest
@@ -46,6 +50,8 @@ pub(crate) enum Verb {
     Up(up::Args),
     /// Stop everything and the daemon
     Down(down::Args),
+    /// Write a systemd unit that runs what this folder's config says
+    ServiceInstall(service_install::Args),
     /// Run in the foreground, for systemd and containers
     Daemon(daemon::Args),
     /// List instances: services and workers
@@ -113,10 +119,12 @@ pub(crate) struct Page {
 pub(crate) fn run(verb: Verb, ui: &Ui) -> Result<ExitCode, CliError> {
     match verb {
         Verb::Init(args) => init::run(&args, ui),
+        Verb::Import(args) => import::run(&args, ui),
         Verb::Validate(args) => validate::run(&args, ui),
         Verb::Doctor(args) => doctor::run(&args, ui),
         Verb::Up(args) => up::run(&args, ui),
         Verb::Down(args) => down::run(&args, ui),
+        Verb::ServiceInstall(args) => service_install::run(&args, ui),
         Verb::Daemon(args) => daemon::run(&args, ui),
         Verb::Ps(args) => ps::run(&args, ui),
         Verb::Status(args) => status::run(&args, ui),

@@ -6,6 +6,7 @@ mod dead;
 mod exit_codes;
 mod failures;
 mod full_disk;
+mod imports;
 mod listeners;
 mod probes;
 mod run;

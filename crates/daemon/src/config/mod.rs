@@ -1,4 +1,4 @@
-//! Configuration: `ganger.toml` or a Procfile becomes a [`Config`], or all that is wrong with it in one pass.
+//! Configuration: `ganger.toml`, or the file of another tool by way of one, becomes a [`Config`], or all that is wrong with it in one pass.
 //!
 //! ```text
 //! file ─ toml (spans) ─ walk + raw (keys, types) ─ resolve + program (defaults, ranges) ─ checks (references) ─ Config
@@ -13,12 +13,12 @@ mod control;
 mod diagnostic;
 mod env_file;
 mod group;
+mod import;
 mod interpolate;
 mod limits;
 mod listen;
 mod model;
 mod probes;
-mod procfile;
 mod program;
 mod raw;
 mod resolve;
@@ -38,6 +38,7 @@ pub use checks::{NotExecutable, find_executable};
 pub use diagnostic::{ConfigErrors, Diagnostic, Severity};
 pub use group::Group;
 pub(crate) use group::specs as group_specs;
+pub use import::{Choice, Format, Note, NoteKind, tables as import_tables};
 pub use listen::Listen;
 pub use model::{
     Config, Control, Dead, DependsOn, History, HttpAddress, Kill, Limits, Live, LiveCheck,
@@ -63,6 +64,17 @@ pub struct Loaded {
     pub config: Config,
     /// Warnings: it will run, but something named here will not. `validate` treats them as errors.
     pub warnings: ConfigErrors,
+    /// What became of the keys of another tool's file that mean nothing, or something else, here.
+    pub notes: Vec<Note>,
+}
+
+/// Another tool's file as a `ganger.toml`.
+#[derive(Debug, Clone)]
+pub struct Imported {
+    /// The text of the `ganger.toml`.
+    pub toml: String,
+    /// What it says when it is read.
+    pub loaded: Loaded,
 }
 
 /// Finds the configuration of a folder: its `ganger.toml`, else its `Procfile`.
@@ -71,14 +83,20 @@ pub fn find(dir: &Path) -> Option<PathBuf> {
     CONFIG_NAMES.iter().map(|name| dir.join(name)).find(|path| path.is_file())
 }
 
-/// Reads and resolves a configuration file with this process's environment: TOML, or a Procfile if its name begins so.
+/// Reads and resolves a configuration file with this process's environment: TOML, or what its name says ([`Format::of`]).
 ///
 /// # Errors
 /// Everything that is wrong with it, each with file, line and what to write instead.
 pub fn load(path: &Path) -> Result<Loaded, ConfigErrors> {
-    let env = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    load_with(path, &env.collect())
+    load_chosen(path, &Choice::default())
+}
+
+/// As [`load`], with what the caller chooses of another tool's file.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn load_chosen(path: &Path, choice: &Choice) -> Result<Loaded, ConfigErrors> {
+    load_all(path, &environment(), choice)
 }
 
 /// Reads and resolves a configuration file; `env` answers `${VAR}` and gives `PATH`.
@@ -86,29 +104,95 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigErrors> {
 /// # Errors
 /// Everything that is wrong with it.
 pub fn load_with(path: &Path, env: &BTreeMap<String, String>) -> Result<Loaded, ConfigErrors> {
+    load_all(path, env, &Choice::default())
+}
+
+fn load_all(
+    path: &Path,
+    env: &BTreeMap<String, String>,
+    choice: &Choice,
+) -> Result<Loaded, ConfigErrors> {
     let text = read(path)?;
-    let path_shown = path;
-    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let dir = path.parent().unwrap_or(Path::new("/")).to_owned();
-    let mut walk = Walk { env, dir: &dir, found: Vec::new() };
-    let mut sources = vec![SourceFile::of(&path, text.as_bytes())];
-    let is_procfile = path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("Procfile"));
-    let mut config = if is_procfile {
-        procfile::resolve(&text, &mut walk, &mut sources)
-    } else {
-        let file = parse(&text, &mut walk);
-        resolve::resolve(&file, &mut walk, &mut sources)
+    let (absolute, dir) = place(path);
+    let mut sources = vec![SourceFile::of(&absolute, text.as_bytes())];
+    let Some(format) = Format::of(path) else {
+        return resolved(path, &text, &dir, env, sources, Vec::new());
     };
+    let foreign = foreign(format, path, &text, env, choice, &mut sources)?;
+    let (shown, notes) = (foreign.shown(path), foreign.notes());
+    resolved(&shown, &foreign.toml(&dir), &dir, env, sources, notes)
+}
+
+/// Turns another tool's file into a `ganger.toml` that is to stand in the folder `base`.
+///
+/// # Errors
+/// Everything that is wrong with it; a file that is ganger's own already.
+pub fn import(path: &Path, base: &Path, choice: &Choice) -> Result<Imported, ConfigErrors> {
+    let format = Format::of(path).ok_or_else(|| {
+        ConfigErrors::of_file(path, "this is not the name of another tool's file")
+            .help("Procfile; ecosystem.config.js, .json, .yaml (PM2); supervisord.conf, .ini")
+    })?;
+    let (text, env) = (read(path)?, environment());
+    let mut sources = Vec::new();
+    let foreign = foreign(format, path, &text, &env, choice, &mut sources)?;
+    let (toml, notes) = (foreign.toml(base), foreign.notes());
+    let loaded = resolved(&foreign.shown(path), &toml, base, &env, Vec::new(), notes)?;
+    Ok(Imported { toml, loaded })
+}
+
+fn foreign(
+    format: Format,
+    path: &Path,
+    text: &str,
+    env: &BTreeMap<String, String>,
+    choice: &Choice,
+    sources: &mut Vec<SourceFile>,
+) -> Result<import::Foreign, ConfigErrors> {
+    let (absolute, dir) = place(path);
+    let mut walk = Walk { env, dir: &dir, found: Vec::new() };
+    let foreign = import::Foreign::read(format, &absolute, text, choice, &mut walk, sources);
+    if walk.found.iter().any(|found| found.severity == Severity::Error) {
+        return Err(ConfigErrors::new(path, text, walk.found));
+    }
+    Ok(foreign)
+}
+
+/// Resolves the text of a `ganger.toml` of the folder `dir`.
+fn resolved(
+    shown: &Path,
+    text: &str,
+    dir: &Path,
+    env: &BTreeMap<String, String>,
+    mut sources: Vec<SourceFile>,
+    notes: Vec<Note>,
+) -> Result<Loaded, ConfigErrors> {
+    let mut walk = Walk { env, dir, found: Vec::new() };
+    let file = parse(text, &mut walk);
+    let mut config = resolve::resolve(&file, &mut walk, &mut sources);
     config.sources = sources;
     let found = std::mem::take(&mut walk.found);
     let (errors, warnings): (Vec<_>, Vec<_>) =
         found.into_iter().partition(|d| d.severity == Severity::Error);
     if errors.is_empty() {
-        Ok(Loaded { config, warnings: ConfigErrors::new(path_shown, &text, warnings) })
+        Ok(Loaded { config, warnings: ConfigErrors::new(shown, text, warnings), notes })
     } else {
         let all = errors.into_iter().chain(warnings).collect();
-        Err(ConfigErrors::new(path_shown, &text, all))
+        Err(ConfigErrors::new(shown, text, all))
     }
+}
+
+/// The file's absolute path, and its folder.
+fn place(path: &Path) -> (PathBuf, PathBuf) {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let dir = path.parent().unwrap_or(Path::new("/")).to_owned();
+    (path, dir)
+}
+
+fn environment() -> BTreeMap<String, String> {
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(text).collect()
 }
 
 fn read(path: &Path) -> Result<String, ConfigErrors> {

@@ -123,9 +123,12 @@ pub struct Service {
     /// Whether it still works.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<Live>,
-    /// `PORT` of its first instance; each further one gets one more. Procfiles only.
+    /// `PORT` of its first instance; each further one gets one more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
+    /// The variable that tells an instance its number, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance_var: Option<String>,
     /// What it listens on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub listen: Vec<Listen>,

@@ -207,19 +207,3 @@ fn log(keys: Option<&raw::Log>, walk: &mut Walk<'_>) -> LogRules {
     }
     LogRules { max_size, max_age: keys.and_then(|keys| keys.max_age.get()).map(|time| time.0) }
 }
-
-impl Program {
-    /// A shell line with all defaults, as a Procfile has them.
-    pub(super) fn of_shell_line(line: &str, cwd: &Path, env: BTreeMap<String, String>) -> Self {
-        Self {
-            command: shell_command(line),
-            cwd: cwd.to_owned(),
-            env,
-            user: None,
-            limits: Limits::default(),
-            restart: restart::default(),
-            stop: Stop { signal: SIGTERM, timeout: STOP_TIMEOUT, kill: Kill::Tree },
-            log: LogRules { max_size: LOG_MAX_SIZE, max_age: None },
-        }
-    }
-}

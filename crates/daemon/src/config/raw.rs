@@ -282,6 +282,10 @@ program_section! {
         /// Who is restarted first after failures when `[supervision]` lets only so many start: "high", "normal" (default),
         /// "low", or 0 to 255.
         priority: PriorityValue,
+        /// `PORT` of its first instance; each further instance gets one more.
+        port: u16,
+        /// The variable that tells an instance its number, from 0: "NODE_APP_INSTANCE" for programs written for PM2.
+        instance_var: String,
     }
 }
 

@@ -222,12 +222,22 @@ fn resolve_service(
         ready,
         startup,
         live,
-        port: None,
+        port: service.port.get().copied(),
+        instance_var: instance_var(&service.instance_var, walk),
         listen,
         listen_mode,
         on_demand,
         priority: service.priority.get().map_or(Priority::NORMAL, |priority| priority.0),
     }
+}
+
+fn instance_var(key: &Key<String>, walk: &mut Walk<'_>) -> Option<String> {
+    let name = key.get()?;
+    if name.is_empty() || name.contains('=') {
+        let span = key.span().unwrap_or_default();
+        walk.error(span, "this can't be the name of an environment variable");
+    }
+    Some(name.clone())
 }
 
 fn resolve_pool(

@@ -122,7 +122,7 @@ pub(super) fn restart(said: Option<&Restart>, walk: &mut Walk<'_>) -> Rules {
 }
 
 /// What holds where nothing is said.
-pub(super) fn default() -> Rules {
+fn default() -> Rules {
     Rules {
         on: RestartOn::OnFailure,
         backoff: Backoff::SERVICE,

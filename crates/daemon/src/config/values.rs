@@ -66,6 +66,17 @@ impl FromNode for u32 {
     }
 }
 
+impl FromNode for u16 {
+    fn from_node(node: &Node<'_>, walk: &mut Walk<'_>) -> Option<Self> {
+        let value = u64::from_node(node, walk)?;
+        let small = Self::try_from(value).ok();
+        if small.is_none() {
+            walk.error(node.span(), format!("{value} is too large: at most {}", Self::MAX));
+        }
+        small
+    }
+}
+
 /// A string read by a type's own parser.
 pub(super) fn parsed<T>(node: &Node<'_>, walk: &mut Walk<'_>, wanted: &str) -> Option<T>
 where

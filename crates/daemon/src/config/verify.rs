@@ -43,6 +43,13 @@ pub(crate) fn verify(config: &Config) -> Vec<String> {
             .map(|fault| format!("group `{}`: {}", fault.group, fault.why)),
     );
     wrong.extend(super::listen::verify(config));
+    let named =
+        config.services.iter().filter_map(|(name, s)| Some((name, s.instance_var.as_ref()?)));
+    wrong.extend(
+        named
+            .filter(|(_, var)| var.is_empty() || var.contains(['=', '\0']))
+            .map(|(name, _)| format!("service `{name}`: its `instance_var` can't be a variable")),
+    );
     schedules(config, &mut wrong);
     references(config, &mut wrong);
     wrong

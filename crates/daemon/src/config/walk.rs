@@ -48,6 +48,12 @@ impl Walk<'_> {
         self.report(Severity::Warning, span, message)
     }
 
+    /// An error about the file as a whole.
+    pub(super) fn file_error(&mut self, message: impl Display) -> &mut Diagnostic {
+        self.found.push(Diagnostic::new(Severity::Error, message.to_string(), None));
+        self.found.last_mut().expect("one was just pushed")
+    }
+
     fn report(
         &mut self,
         severity: Severity,

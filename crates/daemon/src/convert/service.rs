@@ -55,6 +55,7 @@ pub(crate) fn service_spec(
             ..instance_spec(plan, &service.program, ready)
         },
         port: service.port,
+        instance_var: service.instance_var.clone(),
         stopped,
         on_demand: service.on_demand,
     })

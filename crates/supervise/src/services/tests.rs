@@ -152,11 +152,13 @@ async fn a_persons_words_reach_slots() {
     let rig = Rig::new(|_, _| Act::runs());
     let Startup { services, mut snapshot, .. } = begin(&rig);
     let web = ServiceSpec { replicas: 2, port: Some(5_000), ..service("web") };
+    let web = ServiceSpec { instance_var: Some("NUMBER".into()), ..web };
     services.apply(vec![web.clone()], vec![]).await.unwrap();
     within(services.start("web", None).await.unwrap().done()).await.unwrap();
     within(services.stop("web", Some(2)).await.unwrap().done()).await.unwrap();
     assert_eq!(rig.keeper.lives("web", 2).await.now, 0);
     assert!(rig.keeper.lives("web", 2).await.env.get("PORT") == Some("5001"));
+    assert!(rig.keeper.lives("web", 2).await.env.get("NUMBER") == Some("1"));
     within(services.restart("web", None).await.unwrap().done()).await.unwrap();
     assert_eq!(rig.keeper.lives("web", 1).await.started, 2);
     assert_eq!(rig.keeper.lives("web", 2).await.now, 1, "a restart starts what is stopped");

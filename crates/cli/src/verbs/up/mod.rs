@@ -44,11 +44,15 @@ pub(crate) struct Args {
     /// Give this shell's environment also to what runs already, by a restart
     #[arg(long)]
     update_env: bool,
+    #[command(flatten)]
+    foreign: validate::Foreign,
 }
 
 pub(crate) fn run(args: &Args, ui: &Ui) -> Result<ExitCode, CliError> {
     let place = Place::find(ui.globals())?;
-    let config = validate::load(&place, ui)?;
+    let loaded = validate::load_chosen(&place, &args.foreign, ui)?;
+    validate::tell(&loaded.notes, ui);
+    let config = loaded.config;
     if args.dry_run && !lock_is_held(&place.state_dir) {
         let all = |kind: &str, name: &String| Change {
             action: ChangeAction::Add,
