@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use ganger_testkit::TempDaemon;
@@ -54,6 +55,16 @@ fn up(config: &str) -> TempDaemon {
     it.write("ganger.toml", config);
     let _ = it.ganger(&["up", "-d", "--wait"]).with_code(0);
     it
+}
+
+/// Its server is a Python program.
+macro_rules! needs_python {
+    () => {
+        if !Command::new("python3").arg("--version").output().is_ok_and(|o| o.status.success()) {
+            println!("skipped: python3 is not installed");
+            return;
+        }
+    };
 }
 
 /// Where a service really listens, by the place in its list.
@@ -115,6 +126,7 @@ restart = { backoff = "10ms" }
 
 #[test]
 fn no_connection_is_refused_while_service_and_daemon_are_killed_and_restarted() {
+    needs_python!();
     let it = up(WEB);
     let at = address(&it, "web", 0);
     let answered = under_load(&at, |_| {
@@ -142,6 +154,7 @@ fn no_connection_is_refused_while_service_and_daemon_are_killed_and_restarted() 
 
 #[test]
 fn unix_sockets_with_long_paths_and_udp_are_inherited_with_their_names() {
+    needs_python!();
     let deep = "d".repeat(120);
     let it = folder();
     it.write("server.py", SERVER);
@@ -193,6 +206,7 @@ ready = { channel = true }
 
 #[test]
 fn a_taken_port_fails_its_service_only_and_keeps_no_running_one_from_serving() {
+    needs_python!();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let it = up(WEB);
@@ -223,7 +237,21 @@ fn a_taken_port_fails_its_service_only_and_keeps_no_running_one_from_serving() {
 }
 
 #[test]
+fn what_starts_on_demand_and_has_no_address_is_not_waited_for() {
+    let it = folder();
+    it.write(
+        "ganger.toml",
+        "version = 1\n[service.lazy]\ncommand = [\"sleep\", \"1000\"]\nlisten = \"unix://ganger.toml\"\nstart = \"on-demand\"\n",
+    );
+    let _ = it.ganger(&["up", "-d"]).with_code(0);
+    let mut events = it.follow(&["events", "-f", "--json"]);
+    let told = events.until("the reason", SOON, |l| l.contains("\"to\":\"backoff\""));
+    assert!(told.contains("something that is no socket is in the way"), "{told}");
+}
+
+#[test]
 fn a_service_moves_to_another_port() {
+    needs_python!();
     let it = up(WEB);
     let old = address(&it, "web", 0);
     let port = port_of_nobody();
@@ -235,6 +263,7 @@ fn a_service_moves_to_another_port() {
 
 #[test]
 fn the_first_connection_starts_it_again_and_again() {
+    needs_python!();
     let it = up(r#"
 version = 1
 [service.lazy]
@@ -276,6 +305,7 @@ depends_on = ["lazy"]
 
 #[test]
 fn reuseport_deals_to_slots_that_are_up() {
+    needs_python!();
     let it = up(&WEB.replace("ready", "listen_mode = \"reuseport\"\nreplicas = 3\nready"));
     let ats = [0, 1, 2].map(|at| address(&it, "web", at));
     assert!(ats.iter().all(|at| *at == ats[0]), "{ats:?}");

@@ -26,6 +26,7 @@ mod restart;
 mod retry;
 mod schedule;
 mod schema;
+mod source;
 mod values;
 mod verify;
 mod walk;

@@ -3,7 +3,7 @@
 mod probes;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ganger_core::{Backoff, CauseBackoffs, Dur, Durability, Priority, Rate, Size, TaskBackoff};
@@ -12,11 +12,11 @@ use ganger_supervise::listeners::ListenMode;
 use serde::{Deserialize, Serialize};
 
 pub use probes::{HttpAddress, Live, LiveCheck, Pings, Ready, ReadyCheck};
-use sha2::{Digest, Sha256};
 
 use super::group::Group;
 use super::listen::Listen;
 use super::schedule::Schedule;
+pub use super::source::SourceFile;
 
 /// All of it. Its JSON is what `apply` sends and the store keeps, so fields are only ever added, with defaults.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,31 +57,6 @@ impl Default for Supervision {
 
 fn is_usual(supervision: &Supervision) -> bool {
     *supervision == Supervision::default()
-}
-
-/// A file and what it held when it was read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SourceFile {
-    /// Absolute.
-    pub path: PathBuf,
-    /// SHA-256 in hex.
-    pub sha256: String,
-}
-
-impl SourceFile {
-    /// Notes what a file holds.
-    #[must_use]
-    pub fn of(path: &Path, bytes: &[u8]) -> Self {
-        let hash = Sha256::digest(bytes);
-        let sha256 = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { path: path.to_owned(), sha256 }
-    }
-
-    /// True while the file still holds the same.
-    #[must_use]
-    pub fn is_unchanged(&self) -> bool {
-        std::fs::read(&self.path).is_ok_and(|bytes| Self::of(&self.path, &bytes) == *self)
-    }
 }
 
 /// What is started and how it is treated: the part that services and pools share.

@@ -15,6 +15,8 @@ mod address;
 mod open;
 mod spec;
 mod task;
+#[cfg(test)]
+mod tests;
 mod who;
 
 use std::collections::BTreeMap;

@@ -52,7 +52,7 @@ impl Owner {
         let resumes: Resumes = resume.into_iter().map(|r| (r.id.clone(), r)).collect();
         let wanted: BTreeSet<String> = specs.iter().map(|spec| spec.name.clone()).collect();
         let mut applied = Applied::default();
-        self.open_listeners(&specs).await;
+        let deaf = self.open_listeners(&specs).await;
         self.let_go(&wanted, &mut applied).await;
         // All specs first: whether a slot waits is asked of its dependencies' slots, so those come in order.
         let mut fresh = vec![];
@@ -80,6 +80,7 @@ impl Owner {
         for name in wanted {
             self.doze(&name).await;
         }
+        self.wake_deaf(deaf).await;
         Ok(applied)
     }
 

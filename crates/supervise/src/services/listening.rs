@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::error::ServiceError;
 use super::owner::Owner;
 use super::service::Service;
-use crate::listeners::{ListenMode, Wanted};
+use crate::listeners::{ListenError, ListenMode, Wanted};
 use crate::spec::ServiceSpec;
 use crate::view::InstanceView;
 
@@ -30,15 +30,25 @@ fn wanted(spec: &ServiceSpec, slots: u32) -> Option<Wanted> {
 
 impl Owner {
     /// Opens what these services listen on and what is not open yet. What can't be had is not told here: the start of the
-    /// instances that want it fails and says so.
-    pub(super) async fn open_listeners(&mut self, specs: &[ServiceSpec]) {
+    /// instances that want it fails and says so. Given are the services that can't have all.
+    pub(super) async fn open_listeners(&mut self, specs: &[ServiceSpec]) -> Vec<String> {
         let wanted: Vec<Wanted> =
             specs.iter().filter_map(|spec| wanted(spec, spec.replicas)).collect();
         if wanted.is_empty() {
-            return;
+            return vec![];
         }
-        for (service, error) in self.around.listeners.open(wanted).await {
+        let faults = self.around.listeners.open(wanted).await.into_iter();
+        let told = |(service, error): (String, ListenError)| {
             tracing::warn!(service, %error, "a listener can't be opened");
+            service
+        };
+        faults.map(told).collect()
+    }
+
+    /// Where nothing listens no connection will come: these are started as if one had, so that they try again and say why.
+    pub(super) async fn wake_deaf(&mut self, deaf: Vec<String>) {
+        for name in deaf {
+            self.on_knock(&name).await;
         }
     }
 
