@@ -1,7 +1,8 @@
 //! The owner task of all listeners.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use ganger_process::Processes;
@@ -62,8 +63,7 @@ pub(super) struct Task {
 }
 
 struct Held {
-    /// Shared with whoever watches it.
-    fd: Arc<OwnedFd>,
+    fd: OwnedFd,
     file: Option<File>,
 }
 
@@ -79,7 +79,7 @@ impl Task {
                 Some(Address::Unix(path)) => File::at(&path),
                 _ => None,
             };
-            (name, Held { fd: Arc::new(fd), file })
+            (name, Held { fd, file })
         };
         Self {
             processes,
@@ -151,7 +151,7 @@ impl Task {
             let copy = opened.fd.try_clone().map_err(|error| {
                 ListenError(format!("{}: no second descriptor of it: {error}", socket.address))
             })?;
-            self.held.insert(name.clone(), Held { fd: Arc::new(opened.fd), file: opened.file });
+            self.held.insert(name.clone(), Held { fd: opened.fd, file: opened.file });
             // Without a keeper the start that needs it fails next and says so.
             let _gone = self.processes.hold(name, copy).await;
             self.steered.remove(&wanted.service);
@@ -241,13 +241,14 @@ impl Task {
         self.unwatch(&service);
         let Some(wanted) = self.wanted.get(&service) else { return };
         let names = each(wanted).map(|(s, slot)| wanted.listening.held_name(s, &service, slot));
+        // A descriptor of its own for each watch: an aborted one may still be registered under its number (epoll's EEXIST).
         let fds: Vec<_> =
-            names.filter_map(|name| Some(Arc::clone(&self.held.get(&name)?.fd))).collect();
+            names.filter_map(|name| Some(self.held.get(&name)?.fd.try_clone())).collect();
         let handles = fds.into_iter().map(|fd| {
             let (knock, service) = (self.knock.clone(), service.clone());
             self.watching.spawn(async move {
                 sleep_until(from).await;
-                if readable(&fd).await {
+                if readable(fd).await {
                     // Without the services' owner there is nobody to start it.
                     let _gone = knock.send(service).await;
                 }
@@ -296,9 +297,8 @@ fn each(wanted: &Wanted) -> impl Iterator<Item = (&Socket, u32)> {
     deprecated,
     reason = "its successor is unsafe for types whose descriptor may change; an OwnedFd's can't"
 )]
-async fn readable(fd: &OwnedFd) -> bool {
-    let watched = AsyncFd::with_interest(fd.as_fd(), Interest::READABLE);
-    match watched {
+async fn readable(fd: io::Result<OwnedFd>) -> bool {
+    match fd.and_then(|fd| AsyncFd::with_interest(fd, Interest::READABLE)) {
         Ok(fd) => fd.readable().await.is_ok(),
         Err(error) => {
             tracing::error!(%error, "can't wait for connections");
