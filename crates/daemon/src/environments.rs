@@ -15,8 +15,8 @@ use crate::config::{Config, Program};
 pub(crate) type Variables = Arc<BTreeMap<String, String>>;
 
 /// Variables that mean ganger or its own starter, never a child.
-const NEVER_INHERITED: [&str; 5] =
-    ["NOTIFY_SOCKET", "LISTEN_", "NODE_CHANNEL_", "NODE_UNIQUE_ID", "GANGER_"];
+const NEVER_INHERITED: [&str; 6] =
+    ["NOTIFY_SOCKET", "WATCHDOG_", "LISTEN_", "NODE_CHANNEL_", "NODE_UNIQUE_ID", "GANGER_"];
 /// Variables of a terminal session: that they differ is not worth a word.
 const OF_A_SESSION: [&str; 13] = [
     "_",

@@ -123,6 +123,7 @@ fn start(
     let mut spec = Spec::new(text("program", &plan.program)?, texts("an argument", &plan.argv)?);
     spec.env = texts("the environment", &environment)?;
     spec.listen_pid = plan.env.get("LISTEN_FDS").is_some();
+    spec.watchdog_pid = plan.env.get("WATCHDOG_USEC").is_some();
     spec.cwd = Some(text("cwd", &plan.cwd)?);
     let given = stdio.given.iter().map(|(fd, number)| (fd.as_fd(), *number));
     spec.fds = given.chain(inherit.iter().copied()).collect();
@@ -175,7 +176,14 @@ fn refused(plan: &Plan, kind: io::ErrorKind) -> String {
 
 /// What the plan says, less what would be misread, plus the keeper's own.
 fn environment(plan: &Plan, id: SpawnId, state: StateId, channel: Option<u32>) -> Vec<String> {
-    let own = [SPAWN_MARK_ENV, INSTANCE_ENV, "GANGER_CHANNEL_FD", "NODE_CHANNEL_FD", "LISTEN_PID"];
+    let own = [
+        SPAWN_MARK_ENV,
+        INSTANCE_ENV,
+        "GANGER_CHANNEL_FD",
+        "NODE_CHANNEL_FD",
+        "LISTEN_PID",
+        "WATCHDOG_PID",
+    ];
     let theirs = plan.env.iter().filter(|(name, _)| !own.contains(name));
     let mut all: Vec<String> = theirs.map(|(name, value)| format!("{name}={value}")).collect();
     all.push(format!("{SPAWN_MARK_ENV}={}", mark(state, id)));

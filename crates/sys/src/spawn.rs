@@ -36,6 +36,8 @@ pub struct Spec<'fd> {
     pub env: Vec<CString>,
     /// Adds `LISTEN_PID=<the child's pid>` to the environment (sd_listen_fds(3)).
     pub listen_pid: bool,
+    /// Adds `WATCHDOG_PID=<the child's pid>` to the environment (sd_watchdog_enabled(3)).
+    pub watchdog_pid: bool,
     /// Working directory; the parent's when absent.
     pub cwd: Option<CString>,
     /// Descriptor and the number the child gets it under. Sources and targets may overlap in any way.
@@ -70,6 +72,7 @@ impl Spec<'_> {
             argv,
             env: Vec::new(),
             listen_pid: false,
+            watchdog_pid: false,
             cwd: None,
             fds: Vec::new(),
             keep: Vec::new(),

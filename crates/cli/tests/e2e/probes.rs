@@ -38,6 +38,42 @@ fn a_service_that_hangs_is_restarted_with_the_reason() {
     assert!(status.out.contains("file#1 live by exec sh: "), "{}", status.out);
 }
 
+#[test]
+fn a_new_daemon_goes_on_asking() {
+    let it = up(FILE);
+    let service = Process::open(it.pid("file", 1)).unwrap();
+    let daemon = Process::open(it.pid_of("daemon")).unwrap();
+    daemon.kill();
+    assert!(daemon.ended_within(SOON));
+    assert_eq!(it.pid("file", 1), service.pid);
+    let mut events = it.follow(&["events", "-f", "--json"]);
+    std::fs::remove_file(it.path().join("alive")).unwrap();
+    events.until("why it stops", SOON, |l| l.contains("it is gone, 2 times in "));
+    assert!(service.ended_within(SOON));
+}
+
+/// Its check hangs, and so does a process of the check that left its session and its parent.
+const HANGS: &str = r#"
+version = 1
+[service.well]
+command = ["sleep", "1000"]
+live = { exec = ["sh", "-c", "exec 9>held; (setsid sleep 1000 &); exec sleep 1000"], every = "100ms", timeout = "500ms", failures = 1 }
+"#;
+
+#[test]
+fn a_check_that_hangs_is_ended_with_all_it_started() {
+    let it = crate::folder();
+    it.write("ganger.toml", HANGS);
+    let held = crate::pipe(&it, "held");
+    let _ = it.ganger(&["up", "-d"]).with_code(0);
+    let mut events = it.follow(&["events", "-f", "--json", "-n", "1000"]);
+    let mut said = String::new();
+    // Open until the last process of a check that holds it has ended.
+    let mut held = std::fs::File::open(held).unwrap();
+    assert_eq!(std::io::Read::read_to_string(&mut held, &mut said).unwrap(), 0);
+    events.until("a verdict", SOON, |l| l.contains("its check took longer than 500ms"));
+}
+
 /// A worker that answers pings, but its first process never does.
 const WORKER: &str = r#"
 echo '{"$hello":{"sdk":"sh","version":"1","ping":true}}' >&$GANGER_CHANNEL_FD

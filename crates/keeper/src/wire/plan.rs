@@ -33,7 +33,8 @@ pub struct Plan {
     #[serde(default)]
     pub channel: Option<ChannelPlan>,
     /// Held descriptors (name) and the numbers under which the child gets them. LISTEN_FDS and LISTEN_PID are the
-    /// planner's and the keeper's: the keeper sets LISTEN_PID wherever `env` has LISTEN_FDS.
+    /// planner's and the keeper's: the keeper sets LISTEN_PID wherever `env` has LISTEN_FDS, and WATCHDOG_PID wherever it
+    /// has WATCHDOG_USEC.
     #[serde(default)]
     pub inherit: Vec<(String, u32)>,
     /// Limits and identity.

@@ -135,10 +135,11 @@ impl Task {
             born = optional(spawning) => Wake::Born(born),
             stuck = optional(ending) => Wake::TreeEnded(stuck),
             command = commands.recv() => Wake::Command(command),
-            sign = watch.next(), if watch.any() => Wake::Sign(sign),
             () = optional(asking) => Wake::Permitted,
             () = at(deadline) => Wake::Deadline,
             () = outbox.pump() => Wake::Sent,
+            // Last: a process that talks without end must not keep its own deadlines from being met.
+            sign = watch.next(), if watch.any() => Wake::Sign(sign),
         }
     }
 

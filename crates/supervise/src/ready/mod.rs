@@ -86,8 +86,8 @@ impl Watch {
     /// Safe: progress is kept in its parts.
     pub(crate) async fn next(&mut self) -> Sign {
         let Self { stage, notify, channel, live } = self;
+        // In no order: a process that talks without end is still asked whether it works.
         tokio::select! {
-            biased;
             said = async { notify.as_mut().expect("the branch asks for one").next().await },
                 if notify.is_some() => Sign::Said(said),
             ready = async { channel_ready(channel.as_mut().expect("the branch asks for one")).await },

@@ -64,10 +64,10 @@ fn setup(p: &mut Prepared) -> Try {
         let set = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
         check(set == 0, Step::NoNewPrivs)?;
     }
-    if p.listen_pid_set {
+    if p.wants_pid() {
         // SAFETY: getpid takes nothing and can't fail; the raw call, as a libc may remember the parent's.
         let pid = unsafe { libc::syscall(libc::SYS_getpid) };
-        p.write_listen_pid(u32::try_from(pid).unwrap_or(0));
+        p.write_pid(u32::try_from(pid).unwrap_or(0));
     }
     unblock_all();
     Ok(())

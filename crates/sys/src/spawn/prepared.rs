@@ -6,17 +6,29 @@ use std::ptr;
 
 use super::{Resource, Session, Spec};
 
-/// `LISTEN_PID=` and room for the digits of any pid.
-const LISTEN_PID: &[u8] = b"LISTEN_PID=\0\0\0\0\0\0\0\0\0\0\0\0";
-const LISTEN_PID_NAME: usize = b"LISTEN_PID=".len();
+/// Room for the digits of any pid and the end of the text.
+const DIGITS: [u8; 12] = [0; 12];
+
+/// A variable whose value is the child's own pid, which only the child knows.
+struct PidVariable {
+    text: Box<[u8]>,
+    /// Where the digits begin.
+    from: usize,
+}
+
+impl PidVariable {
+    fn new(name: &str) -> Self {
+        let text = [name.as_bytes(), b"=", &DIGITS].concat();
+        Self { from: name.len() + 1, text: text.into() }
+    }
+}
 
 /// Valid as long as the `Spec` it came from is neither moved nor changed: it points into it.
 pub(super) struct Prepared {
     pub(super) program: *const libc::c_char,
     pub(super) argv: Vec<*const libc::c_char>,
     pub(super) envp: Vec<*const libc::c_char>,
-    listen_pid: Box<[u8]>,
-    pub(super) listen_pid_set: bool,
+    pid_variables: Vec<PidVariable>,
     pub(super) cwd: *const libc::c_char,
     /// (source, target); the child overwrites sources with where it moved them.
     pub(super) fds: Vec<(i32, i32)>,
@@ -40,12 +52,14 @@ pub(super) struct Prepared {
 impl Prepared {
     pub(super) fn new(spec: &Spec<'_>) -> Self {
         let pointers = |texts: &[CString]| texts.iter().map(|t| t.as_ptr()).collect::<Vec<_>>();
-        let mut listen_pid: Box<[u8]> = LISTEN_PID.into();
+        let wanted = [("LISTEN_PID", spec.listen_pid), ("WATCHDOG_PID", spec.watchdog_pid)];
+        let wanted = wanted.into_iter().filter(|(_, wanted)| *wanted);
+        let mut pid_variables: Vec<_> = wanted.map(|(name, _)| PidVariable::new(name)).collect();
         let mut argv = pointers(&spec.argv);
         argv.push(ptr::null());
         let mut envp = pointers(&spec.env);
-        if spec.listen_pid {
-            envp.push(listen_pid.as_mut_ptr().cast());
+        for variable in &mut pid_variables {
+            envp.push(variable.text.as_mut_ptr().cast());
         }
         envp.push(ptr::null());
         let fds: Vec<(i32, i32)> = spec
@@ -58,8 +72,7 @@ impl Prepared {
             program: spec.program.as_ptr(),
             argv,
             envp,
-            listen_pid,
-            listen_pid_set: spec.listen_pid,
+            pid_variables,
             cwd: spec.cwd.as_ref().map_or(ptr::null(), |cwd| cwd.as_ptr()),
             fds,
             keep: spec.keep.iter().map(AsRawFd::as_raw_fd).collect(),
@@ -84,8 +97,13 @@ impl Prepared {
         }
     }
 
+    /// Some variable is the child's own pid.
+    pub(super) const fn wants_pid(&self) -> bool {
+        !self.pid_variables.is_empty()
+    }
+
     /// Writes the decimal digits of the child's own pid; called in the child.
-    pub(super) fn write_listen_pid(&mut self, pid: u32) {
+    pub(super) fn write_pid(&mut self, pid: u32) {
         let mut digits = [0u8; 10];
         let (mut rest, mut count) = (pid, 0);
         while rest > 0 && count < digits.len() {
@@ -93,9 +111,11 @@ impl Prepared {
             rest /= 10;
             count += 1;
         }
-        for at in 0..count {
-            if let Some(slot) = self.listen_pid.get_mut(LISTEN_PID_NAME + at) {
-                *slot = digits[count - 1 - at];
+        for variable in &mut self.pid_variables {
+            for at in 0..count {
+                if let Some(slot) = variable.text.get_mut(variable.from + at) {
+                    *slot = digits[count - 1 - at];
+                }
             }
         }
     }

@@ -116,12 +116,13 @@ fn session_signals_mask_and_umask_are_fresh() {
 }
 
 #[test]
-fn limits_and_no_new_privs_hold_and_listen_pid_is_its_own() {
-    let mut spec = shell("ulimit -n; grep NoNewPrivs /proc/self/status; test $LISTEN_PID = $$");
+fn limits_and_no_new_privs_hold_and_pid_variables_are_its_own() {
+    let mut spec =
+        shell("ulimit -n; grep NoNewPrivs /proc/self/status; test $LISTEN_PID$WATCHDOG_PID = $$$$");
     spec.env.push(text("PATH=/usr/bin:/bin"));
     spec.rlimits.push(Rlimit { resource: Resource::Files, soft: 77, hard: 77 });
     spec.no_new_privs = true;
-    spec.listen_pid = true;
+    (spec.listen_pid, spec.watchdog_pid) = (true, true);
     let (said, end) = output_of(spec, false);
     assert_eq!(said, "77\nNoNewPrivs:\t1\n");
     assert_eq!(end, End::Exited { code: 0 });
