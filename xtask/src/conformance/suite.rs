@@ -31,7 +31,7 @@ pub(super) fn fetch(version: &str, from: &str) -> Result<PathBuf> {
         return Ok(place);
     }
     println!("fetching the tests of Node {version} from {from}");
-    let half = place.with_extension("part");
+    let half = place.with_file_name(format!("{version}.part"));
     let _ = std::fs::remove_dir_all(&half);
     let got = clone(version, from, &half);
     if let Err(error) = got {

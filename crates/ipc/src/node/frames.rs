@@ -10,8 +10,11 @@ use std::ops::Range;
 
 use super::{FRAME_MAX, Kind, Refused};
 
-/// Room made for one read, in bytes.
-pub(super) const READ_CHUNK: usize = 64 << 10;
+/// Room made for one read, in bytes, while a peer's reads fill it.
+const READ_CHUNK: usize = 64 << 10;
+
+/// Room made for one read of a peer that says little: the room is zeroed before each read, and most reads are one short message.
+const READ_SMALL: usize = 4 << 10;
 
 /// Descriptors that may wait for the end of their message. One read brings at most 253, and nobody but a broken peer has more
 /// than a few messages begun and not ended.
@@ -67,6 +70,8 @@ pub struct Frames<D> {
     scanned: usize,
     /// Where `buf` begins in the stream.
     offset: u64,
+    /// Room for the next read.
+    room: usize,
     /// Where the bytes of the last read begin in the stream.
     read_from: u64,
     /// Waiting descriptors, each with the place of its read in the stream.
@@ -102,6 +107,7 @@ impl<D> Frames<D> {
             start: 0,
             scanned: 0,
             offset: 0,
+            room: READ_SMALL,
             read_from: 0,
             fds: VecDeque::new(),
             skipped: None,
@@ -132,9 +138,19 @@ impl<D> Frames<D> {
         if self.buf.is_empty() && self.buf.capacity() > KEEP_CAPACITY {
             self.buf.shrink_to(READ_CHUNK);
         }
-        self.buf.reserve(READ_CHUNK);
+        self.buf.reserve(self.room);
         self.read_from = self.offset + self.buf.len() as u64;
         &mut self.buf
+    }
+
+    /// How much to read at once.
+    pub(super) const fn room(&self) -> usize {
+        self.room
+    }
+
+    /// A read took so much of [`Self::room`].
+    pub(super) fn took(&mut self, bytes: usize) {
+        self.room = if bytes == self.room { READ_CHUNK } else { READ_SMALL };
     }
 
     /// The descriptors of the bytes appended last.

@@ -11,7 +11,6 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 
-use super::frames::READ_CHUNK;
 use super::{Frames, Outbox};
 
 /// Takes one read's worth into `frames`. `Ok(0)` is the end of the stream; a reset connection is one too.
@@ -21,9 +20,10 @@ use super::{Frames, Outbox};
 pub fn receive(socket: impl AsFd, frames: &mut Frames<OwnedFd>) -> io::Result<usize> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
+    let room = frames.room();
     let buf = frames.space();
     let old = buf.len();
-    buf.resize(old + READ_CHUNK, 0);
+    buf.resize(old + room, 0);
     let result = loop {
         let into = &mut [io::IoSliceMut::new(&mut buf[old..])];
         let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
@@ -44,6 +44,7 @@ pub fn receive(socket: impl AsFd, frames: &mut Frames<OwnedFd>) -> io::Result<us
         _ => None,
     });
     frames.arrived(parts.flatten());
+    frames.took(got);
     if message.flags.contains(ReturnFlags::CTRUNC) {
         frames.lost_handles();
     }

@@ -11,17 +11,20 @@ impl<C: Clone> Cluster<C> {
         let mut waiting = std::mem::take(&mut listener.waiting);
         if open && !listener.members.is_empty() {
             let mut kept = std::collections::VecDeque::new();
+            let mut all_busy = false;
             while let Some(one) = waiting.pop_front() {
-                match self.choose(key, &one) {
+                // Who was refused before may have nobody left, however busy they all are.
+                let choice = match all_busy && one.refused_by.is_empty() {
+                    true => Choice::AllBusy,
+                    false => self.choose(key, &one),
+                };
+                all_busy |= matches!(choice, Choice::AllBusy);
+                match choice {
                     Choice::Worker(worker) => self.give(worker, key, one, actions),
-                    Choice::Later => kept.push_back(one),
+                    Choice::Later | Choice::AllBusy => kept.push_back(one),
                     Choice::Nobody => {
                         let connection = one.connection;
                         actions.push(Action::Back { key: key.to_owned(), connection });
-                    }
-                    Choice::AllBusy => {
-                        kept.push_back(one);
-                        kept.append(&mut waiting);
                     }
                 }
             }

@@ -181,6 +181,22 @@ fn who_is_refused_goes_to_another_and_back_when_all_refuse() {
 }
 
 #[test]
+fn who_was_refused_by_all_that_are_left_does_not_wait_behind_others() {
+    let (mut cluster, key) = serving(Settings { window: 1, ..Settings::default() });
+    cluster.join(3);
+    cluster.on_message(3, &query(0, 80, 0)).unwrap();
+    let given: Vec<_> = (0..4).flat_map(|n| offered(&cluster.offer(&key, n))).collect();
+    assert_eq!(given.iter().map(|(worker, ..)| *worker).collect::<Vec<_>>(), [1, 2, 3]);
+    // 0 waits for 2 or 3, and 1 has 3 now.
+    let actions = cluster.on_message(1, &answer(given[0].1, false)).unwrap();
+    assert_eq!(offered(&actions).iter().map(|(.., n)| *n).collect::<Vec<_>>(), [3]);
+    // In front of 0 stands what 3 had; with 2 goes the last that did not refuse 0.
+    assert_eq!(cluster.gone(3), []);
+    let actions = cluster.gone(2);
+    assert_eq!(actions, [Action::Back { key, connection: 0 }]);
+}
+
+#[test]
 fn a_worker_that_dies_gives_its_connections_back_in_order() {
     let (mut cluster, key) = serving(Settings { window: 2, ..Settings::default() });
     for n in 0..6 {
