@@ -20,6 +20,7 @@ use crate::tail::Tail;
 use crate::ui::Ui;
 use crate::{apply, link, start, text};
 
+mod formation;
 mod scene;
 
 /// `up`
@@ -44,6 +45,9 @@ pub(crate) struct Args {
     /// Give this shell's environment also to what runs already, by a restart
     #[arg(long)]
     update_env: bool,
+    /// How many of each, in place of the file's: web=2,worker=0; all=N for the others
+    #[arg(short = 'm', long, value_name = "NAME=N", value_delimiter = ',')]
+    formation: Vec<formation::Count>,
     #[command(flatten)]
     foreign: validate::Foreign,
 }
@@ -52,7 +56,8 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<ExitCode, CliError> {
     let place = Place::find(ui.globals())?;
     let loaded = validate::load_chosen(&place, &args.foreign, ui)?;
     validate::tell(&loaded.notes, ui);
-    let config = loaded.config;
+    let mut config = loaded.config;
+    formation::apply(&args.formation, &mut config)?;
     if args.dry_run && !lock_is_held(&place.state_dir) {
         let all = |kind: &str, name: &String| Change {
             action: ChangeAction::Add,

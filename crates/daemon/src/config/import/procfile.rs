@@ -23,10 +23,7 @@ pub(super) const KEYS: Table = Table {
                 "from 5000, or the `PORT` of .env or the shell; 100 more for each process type, 1 more for each instance",
             ),
         ),
-        Key::new(
-            "-m, --formation",
-            Fate::Left("`ganger scale NAME=N` after `up`, or `replicas` in ganger.toml"),
-        ),
+        Key::new("-m, --formation", Fate::Same("ganger up --formation")),
     ],
 };
 

@@ -25,8 +25,8 @@ fn production() -> Choice {
     Choice { env: Some("production".into()) }
 }
 
-#[test]
-fn a_file_with_every_key() {
+/// An app with every key.
+fn full() -> serde_json::Map<String, serde_json::Value> {
     let mut app = serde_json::Map::new();
     for key in super::keys::APP.keys {
         let value = match key.name {
@@ -59,9 +59,45 @@ fn a_file_with_every_key() {
         let value = if key.name == "env_*" { "{\"ON\": \"prod\"}" } else { value };
         app.insert(name.into(), serde_json::from_str(value).unwrap());
     }
+    app
+}
+
+#[test]
+fn a_file_with_every_key() {
+    let mut app = full();
     app.insert("wach".into(), true.into());
     let file = serde_json::json!({ "apps": [app], "deploy": {}, "extra": 1 });
     insta::assert_snapshot!(toml(&file.to_string(), &production()));
+}
+
+/// The result without the notes.
+fn meant(app: &serde_json::Map<String, serde_json::Value>) -> String {
+    let text = toml(&serde_json::json!([app]).to_string(), &production());
+    text.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn what_the_table_says_is_taken_over_is() {
+    // Alone without effect: another key beside it says the same, or nothing has to be done for it.
+    let covered = ["user", "restart_delay", "disable_source_map_support", "exec_mode", "port"];
+    let full = full();
+    for key in super::keys::APP.keys {
+        let written = if key.name == "env_*" { "env_production" } else { key.name };
+        let mut all = full.clone();
+        if key.name != "autostart" {
+            // It hides how many instances there are.
+            all.remove("autostart");
+        }
+        let mut less = all.clone();
+        assert!(less.remove(written).is_some(), "{written}");
+        if key.name == "autorestart" {
+            // True is the default.
+            all.insert(key.name.to_owned(), false.into());
+        }
+        let left = matches!(key.fate, crate::config::import::keys::Fate::Left(_));
+        let same = meant(&less) == meant(&all);
+        assert_eq!(same, left || covered.contains(&key.name), "{}", key.name);
+    }
 }
 
 #[test]

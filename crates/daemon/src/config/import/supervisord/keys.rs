@@ -160,7 +160,7 @@ pub(in crate::config::import) const SECTIONS: &[(&str, &str)] = &[
     ),
     (
         "fcgi-program:",
-        "ganger does not hold a FastCGI socket; let the program listen itself, as a [program:x]",
+        "a FastCGI program wants its socket as descriptor 0; let it listen itself, or `listen` passes one from 3 on (LISTEN_FDS)",
     ),
     ("unix_http_server", "the API listens on the Unix socket in the state folder"),
     ("inet_http_server", "the API listens on the Unix socket in the state folder only"),
