@@ -1,9 +1,11 @@
 //! A program's owner: starts workers, binds what they ask for, hears what the primary tells.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
 
-use ganger_ipc::node::cluster::{Settings, WorkerId};
+use ganger_ipc::node::cluster::{Family, Settings, Wish, WorkerId};
 use ganger_ipc::node::primary::{Primary, PrimaryEvent};
 use tokio::process::Child;
 
@@ -27,6 +29,7 @@ pub(crate) struct Owner {
     pub(crate) primary: Primary,
     children: BTreeMap<WorkerId, Child>,
     address: Option<SocketAddr>,
+    pub(crate) udp: Option<SocketAddr>,
     /// Every bind fails so.
     pub(crate) refuse_bind: Option<i32>,
 }
@@ -34,7 +37,7 @@ pub(crate) struct Owner {
 impl Owner {
     pub(crate) fn new(settings: Settings) -> Self {
         let primary = Primary::new(settings);
-        Self { primary, children: BTreeMap::new(), address: None, refuse_bind: None }
+        Self { primary, children: BTreeMap::new(), address: None, udp: None, refuse_bind: None }
     }
 
     pub(crate) fn start(&mut self, id: WorkerId, program: &str, args: &[&str]) {
@@ -60,8 +63,8 @@ impl Owner {
     pub(crate) async fn next(&mut self) -> Told {
         loop {
             match in_time(self.primary.next()).await {
-                PrimaryEvent::Open { key, .. } => {
-                    let bound = self.refuse_bind.map_or_else(|| Ok(self.bind()), Err);
+                PrimaryEvent::Open { key, wish } => {
+                    let bound = self.refuse_bind.map_or_else(|| Ok(self.bind(&wish)), Err);
                     self.primary.opened(&key, bound).unwrap();
                 }
                 PrimaryEvent::Idle { .. } => return Told::Idle,
@@ -96,9 +99,34 @@ impl Owner {
         }
     }
 
-    fn bind(&mut self) -> std::os::fd::OwnedFd {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        self.address = Some(listener.local_addr().unwrap());
-        listener.into()
+    /// Goes on until so many connections wait and are offered; nothing is to be told meanwhile.
+    pub(crate) async fn undecided(&mut self, awaited: (usize, usize)) {
+        in_time(async {
+            while self.primary.undecided() != awaited {
+                // Each time around it goes on as far as it can.
+                tokio::select! {
+                    biased;
+                    told = self.next() => panic!("{told:?}"),
+                    () = tokio::task::yield_now() => {}
+                }
+            }
+        })
+        .await;
+    }
+
+    fn bind(&mut self, wish: &Wish) -> OwnedFd {
+        match wish.family {
+            Family::Unix => UnixListener::bind(wish.address.as_ref().unwrap()).unwrap().into(),
+            Family::Udp4 => {
+                let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+                self.udp = Some(socket.local_addr().unwrap());
+                socket.into()
+            }
+            _ => {
+                let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+                self.address = Some(listener.local_addr().unwrap());
+                listener.into()
+            }
+        }
     }
 }
