@@ -170,6 +170,10 @@ impl Primary {
     /// # Errors
     /// The socket can't be waited for; the workers that asked are told `ENOTSOCK`.
     pub fn opened(&mut self, key: &str, bound: Result<OwnedFd, i32>) -> io::Result<()> {
+        if !self.cluster.knows(key) {
+            // Closed while it was being bound.
+            return Ok(());
+        }
         let registered = match bound {
             Ok(socket) => self.open_door(key, socket),
             Err(errno) => {

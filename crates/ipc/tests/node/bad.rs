@@ -124,3 +124,19 @@ async fn each_fault_is_named_and_the_other_worker_is_served() {
     client.read_to_string(&mut said).unwrap();
     assert_eq!(said, "served");
 }
+
+#[tokio::test]
+async fn a_listener_that_is_closed_while_it_is_bound_does_not_stay() {
+    let mut primary = Primary::new(Settings::default());
+    let worker = Fake::join(&mut primary, 1);
+    worker.say(QUERY);
+    let PrimaryEvent::Open { key, .. } = in_time(primary.next()).await else {
+        panic!("the worker asks");
+    };
+    primary.close(&key);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    primary.opened(&key, Ok(listener.into())).unwrap();
+    let refused = TcpStream::connect(address).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+}

@@ -308,6 +308,12 @@ impl<C: Clone> Cluster<C> {
         waiting.into_iter().flatten().map(back).collect()
     }
 
+    /// True while the owner should have this listener, or is asked to open it.
+    #[must_use]
+    pub fn knows(&self, key: &str) -> bool {
+        self.listeners.contains_key(key)
+    }
+
     /// Connections waiting for a worker, and offered to one without an answer.
     #[must_use]
     pub fn undecided(&self) -> (usize, usize) {
