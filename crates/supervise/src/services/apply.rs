@@ -131,7 +131,7 @@ impl Owner {
         let on_demand = service.spec.on_demand && !all;
         for slot in service.slots.values_mut().filter(|slot| !slot.leaving && !slot.waiting) {
             slot.stopped = false;
-            if on_demand && slot.asleep() {
+            if on_demand && slot.rests() {
                 slot.dozing = true;
                 continue;
             }

@@ -48,6 +48,12 @@ impl Slot {
         Self { handle, view: None, waiting, leaving, crashes: 0, stopped: false, dozing: false }
     }
 
+    /// No process, and none will come by itself.
+    pub(super) fn rests(&self) -> bool {
+        let rests = |s: InstanceState| matches!(s, InstanceState::Stopped | InstanceState::Failed);
+        self.view.as_ref().is_some_and(|view| rests(view.state))
+    }
+
     /// No process, and none will come by itself, though one was wanted.
     pub(super) fn asleep(&self) -> bool {
         let asleep = |view: &Arc<InstanceView>| match view.state {

@@ -14,6 +14,8 @@ use crate::spec::{Dependency, Ready, ReadyBy, ServiceSpec, Until};
 use crate::testing::{Rig, spec, within};
 use crate::view::{InstanceView, SlotResume, Snapshot};
 
+mod listening;
+
 const SECOND: Duration = Duration::from_secs(1);
 
 fn service(name: &str) -> ServiceSpec {
