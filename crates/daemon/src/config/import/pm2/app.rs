@@ -36,7 +36,7 @@ impl App<'_, '_> {
         let env = self.env(choice);
         let port = self.incremented(&env);
         let replicas = self.instances();
-        let numbered = replicas > 1 || self.text("instance_var").is_some();
+        // Also for one: programs ask whether they are number 0 before they do what only one may do.
         let var = self.text("instance_var").unwrap_or_else(|| INSTANCE_VAR.to_owned());
         let mut service = Service {
             runs,
@@ -45,7 +45,7 @@ impl App<'_, '_> {
             env_file: self.env_files(&folder),
             replicas: Some(if self.is("autostart", false) { 0 } else { replicas }),
             port,
-            instance_var: numbered.then_some(var),
+            instance_var: Some(var),
             user: self.user(),
             stop_signal: Some(self.text("kill_signal").unwrap_or_else(|| "SIGINT".to_owned())),
             stop_timeout: self.millis("kill_timeout").map(units::millis),

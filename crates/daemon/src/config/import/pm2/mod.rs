@@ -93,7 +93,7 @@ fn parse(path: &Path, text: &str, walk: &Walk<'_>) -> Result<Value, String> {
 }
 
 fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
+    text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
 }
 
 /// The list of apps: `apps` as a list or one object, a list, or one app as it is.

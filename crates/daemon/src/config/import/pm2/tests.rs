@@ -124,6 +124,7 @@ fn scripts_find_their_interpreters() {
 fn restarts_by_default_are_pm2s() {
     let plain = toml(r#"[{"script":"a.js"},{"script":"a.js"}]"#, &Choice::default());
     assert!(plain.contains("[service.a]") && plain.contains("[service.a-2] # a"), "{plain}");
+    assert_eq!(plain.matches("instance_var = \"NODE_APP_INSTANCE\"").count(), 2, "{plain}");
     assert!(plain.contains("restart = \"always\"") && plain.contains("stop_signal = \"SIGINT\""));
     let delay = toml(r#"[{"script":"a.js","restart_delay":3000}]"#, &Choice::default());
     assert!(delay.contains(r#"restart = { on = "always", backoff = "3s" }"#), "{delay}");
