@@ -1,7 +1,9 @@
 //! Liveness: checks by HTTP and program, watchdogs, strangers on the notify socket.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::mem::MaybeUninit;
 use std::net::TcpListener;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -10,6 +12,7 @@ use std::time::Duration;
 
 use ganger_core::{FailureCause, InstanceState};
 use ganger_testkit::Act;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -226,6 +229,31 @@ impl Talker {
     fn say(&self, text: &str) {
         assert_eq!(self.0.send_to(text.as_bytes(), &self.1).unwrap(), text.len());
     }
+}
+
+#[tokio::test]
+async fn a_barrier_is_let_go_once_what_came_before_is_done() {
+    let pid = Some(std::process::id());
+    let rig = Rig::new(move |_, _| Act { pid, ..Act::runs() });
+    let ready = Some(Ready { by: ReadyBy::Notify, timeout: SECOND * 3_000 });
+    let mut web = Web::begin(&rig, InstanceSpec { ready, ..spec("web") });
+    web.until(|view| view.pid.is_some()).await;
+    let child = Talker::new(&rig);
+    child.0.connect(&child.1).unwrap();
+    child.say("STATUS=before");
+    let (mut waits, barrier) = std::io::pipe().unwrap();
+    let fds = [barrier.as_fd(), barrier.as_fd()];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    assert!(control.push(SendAncillaryMessage::ScmRights(&fds)));
+    let text = [std::io::IoSlice::new(b"BARRIER=1")];
+    sendmsg(&child.0, &text, &mut control, SendFlags::empty()).unwrap();
+    drop(barrier);
+    child.say("READY=1");
+    let view = web.until(|view| view.ready).await;
+    assert_eq!(view.signs.read().status.as_deref(), Some("before"));
+    // Every copy is closed.
+    assert_eq!(waits.read(&mut [0]).unwrap(), 0);
 }
 
 async fn until_signs(view: &InstanceView, wanted: impl Fn(&Signs) -> bool) -> Signs {

@@ -196,10 +196,14 @@ fn receive(socket: &impl AsFd) -> io::Result<Option<Datagram>> {
         Err(rustix::io::Errno::AGAIN) => return Ok(None),
         Err(errno) => return Err(errno.into()),
     };
-    let sender = control.drain().find_map(|part| match part {
-        RecvAncillaryMessage::ScmCredentials(sender) => Some(sender),
-        _ => None,
-    });
+    // To the end, always: rustix 1.1.6 loses its place in a buffer that is drained in part, and reads the rest of it from
+    // where no message begins.
+    let mut sender = None;
+    for part in control.drain() {
+        if let RecvAncillaryMessage::ScmCredentials(credentials) = part {
+            sender = Some(credentials);
+        }
+    }
     let pid = sender.and_then(|sender| u32::try_from(sender.pid.as_raw_pid()).ok());
     let user = sender.map_or(u32::MAX, |sender| sender.uid.as_raw());
     let whole = !got.flags.contains(ReturnFlags::TRUNC);
