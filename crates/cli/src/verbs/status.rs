@@ -99,6 +99,10 @@ fn one(service: &Service, ui: &Ui) -> Result<(), CliError> {
     for listener in &service.listeners {
         out.line(&format!("listens  {}", listens(listener)))?;
     }
+    if let Some(listener) = service.listeners.first() {
+        let mode = &listener.mode;
+        out.line(&format!("taken    by instance: not known in mode {mode}"))?;
+    }
     if !service.instances.is_empty() {
         out.line("")?;
         let table = ps::table(&service.instances, text::now_ms());
@@ -151,7 +155,7 @@ fn probe(probe: &Probe, now_ms: u64) -> String {
     line
 }
 
-/// One line of a listener. How many connections each instance has taken is not known where they all take from one queue.
+/// One line of a listener. How many connections each instance has taken is not known: they accept them, not ganger.
 fn listens(listener: &Listener) -> String {
     let mut line = format!("{} ({})", listener.address, listener.mode);
     if let Some(slot) = listener.slot {
