@@ -74,7 +74,10 @@ struct Cli {
 /// Verbs by what one wants; a test checks that each stands in exactly one line of it.
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Start", &["init", "import", "validate", "doctor", "up", "down", "daemon", "service-install"]),
-    ("Daily", &["ps", "status", "logs", "events", "start", "stop", "restart", "scale", "wait"]),
+    (
+        "Daily",
+        &["ps", "status", "logs", "events", "start", "stop", "restart", "reload", "scale", "wait"],
+    ),
     ("Tasks", &["push", "why", "task", "queue", "dead", "schedule"]),
     ("One-off", &["run", "bench"]),
     ("About", &["config", "store", "version"]),

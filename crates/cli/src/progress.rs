@@ -36,6 +36,9 @@ impl Progress {
 
     /// A line for those events that a person waits for.
     pub(crate) fn on(&mut self, event: &EventLine) -> Option<String> {
+        if event.kind == "service.reload" {
+            return Some(crate::verbs::reload_line(event));
+        }
         let slot = event.slot?;
         let name = format!("{}#{slot}", event.name);
         let state = event.to.as_deref().and_then(|word| word.parse::<InstanceState>().ok());

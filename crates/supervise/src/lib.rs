@@ -29,7 +29,7 @@ pub use policy::{Policy, Restart, StartLimit};
 pub use services::{ServiceError, Services};
 pub use spec::{
     Dependency, ExecCheck, GroupSpec, HttpCheck, InstanceSpec, Live, LiveBy, Ready, ReadyBy,
-    ServiceSpec, Stop, Until,
+    Reload, ServiceSpec, Stop, Until,
 };
 pub use view::{
     Doing, GroupView, InstanceView, ProbeKind, ProbeView, Signs, SignsReader, SlotResume, Snapshot,

@@ -154,6 +154,26 @@ pub struct GroupSpec {
     pub optional: BTreeSet<String>,
 }
 
+/// How the instances of a service are replaced one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reload {
+    /// Instances of the new version beyond `replicas`, until it is over.
+    pub surge: u32,
+    /// How many of `replicas` may be out of service at once.
+    pub unavailable: u32,
+    /// How long the first new ones must stay ready before an old one goes.
+    pub healthy_for: Duration,
+    /// How long an old one may take to finish what it has before it is asked to end (listeners of mode `reuseport`).
+    pub drain: Duration,
+}
+
+impl Default for Reload {
+    fn default() -> Self {
+        let (healthy_for, drain) = (Duration::from_secs(5), Duration::from_secs(10));
+        Self { surge: 1, unavailable: 0, healthy_for, drain }
+    }
+}
+
 /// One service.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServiceSpec {
@@ -173,6 +193,8 @@ pub struct ServiceSpec {
     pub stopped: bool,
     /// It starts with the first connection to what it listens on.
     pub on_demand: bool,
+    /// Its instances are replaced by a rolling reload. Absent: so too, by the default rules, where it listens.
+    pub reload: Option<Reload>,
 }
 
 impl ServiceSpec {
@@ -189,7 +211,24 @@ impl ServiceSpec {
             instance_var: None,
             stopped: false,
             on_demand: false,
+            reload: None,
         }
+    }
+
+    /// A changed spec comes by a rolling reload, not by restarts.
+    #[must_use]
+    pub const fn rolls(&self) -> bool {
+        self.reload.is_some() || self.instance.listen.is_some()
+    }
+
+    /// How its instances are replaced. One that neither listens nor says anything may not be made for more instances than
+    /// it has: one by one, in place.
+    #[must_use]
+    pub fn reload_rules(&self) -> Reload {
+        self.reload.unwrap_or_else(|| match self.instance.listen.is_some() {
+            true => Reload::default(),
+            false => Reload { surge: 0, unavailable: 1, ..Reload::default() },
+        })
     }
 
     /// The spec of one slot.

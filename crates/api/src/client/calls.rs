@@ -164,6 +164,11 @@ impl Client {
         self.verb(format!("/services/{}/restart", escape(name)), &(), false).await
     }
 
+    /// `POST /services/{name}/reload`. Returns when the new instances serve.
+    pub async fn reload(&self, name: &str) -> Result<VerbAnswer, ApiError> {
+        self.verb(format!("/services/{}/reload", escape(name)), &(), false).await
+    }
+
     /// `POST /services/{name}/scale`: a service or a pool.
     pub async fn scale(&self, name: &str, replicas: u32) -> Result<VerbAnswer, ApiError> {
         let path = format!("/services/{}/scale", escape(name));

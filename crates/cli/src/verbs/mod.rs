@@ -18,6 +18,7 @@ mod logs;
 mod ps;
 mod push;
 mod queue;
+mod reload;
 mod run;
 mod scale;
 mod schedule;
@@ -33,6 +34,7 @@ mod wait;
 mod why;
 
 pub(crate) use logs::{OWN_LOG, read_error};
+pub(crate) use reload::line as reload_line;
 pub(crate) use validate::load as load_config;
 
 /// What a call asks for.
@@ -68,6 +70,8 @@ pub(crate) enum Verb {
     Stop(control::Args),
     /// Restart services or pools
     Restart(control::Args),
+    /// Replace a service's processes one after the other, new ones ready before old ones go
+    Reload(reload::Args),
     /// Change how many processes a service or pool has
     Scale(scale::Args),
     /// Wait until a queue is empty, a service is ready or a task is done
@@ -133,6 +137,7 @@ pub(crate) fn run(verb: Verb, ui: &Ui) -> Result<ExitCode, CliError> {
         Verb::Start(args) => control::run(control::What::Start, &args, ui),
         Verb::Stop(args) => control::run(control::What::Stop, &args, ui),
         Verb::Restart(args) => control::run(control::What::Restart, &args, ui),
+        Verb::Reload(args) => reload::run(&args, ui),
         Verb::Scale(args) => scale::run(&args, ui),
         Verb::Wait(args) => wait::run(&args, ui),
         Verb::Why(args) => why::run(&args, ui),

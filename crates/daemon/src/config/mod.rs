@@ -21,6 +21,7 @@ mod model;
 mod probes;
 mod program;
 mod raw;
+mod reload;
 mod resolve;
 mod restart;
 mod retry;
@@ -46,6 +47,7 @@ pub use model::{
     LogRules, Pings, Pool, Program, Protocol, Queue, Ready, ReadyCheck, Restart, RestartOn, Retry,
     RetryOn, Service, SourceFile, Stop, Supervision, Wants, Workers,
 };
+pub use reload::Reload;
 pub(crate) use resolve::REPLICAS_MAX;
 pub use schedule::{Schedule, ScheduleRetry};
 pub use schema::schema;

@@ -15,6 +15,7 @@ pub use probes::{HttpAddress, Live, LiveCheck, Pings, Ready, ReadyCheck};
 
 use super::group::Group;
 use super::listen::Listen;
+use super::reload::Reload;
 use super::schedule::Schedule;
 pub use super::source::SourceFile;
 
@@ -113,6 +114,9 @@ pub struct Service {
     /// It starts with the first connection.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub on_demand: bool,
+    /// How its instances are replaced one after the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reload: Option<Reload>,
     /// Larger is restarted first where restarts are short.
     #[serde(default, skip_serializing_if = "is_normal")]
     pub priority: Priority,

@@ -4,6 +4,7 @@ use super::limits::{LaneWeights, QueueLimits};
 use super::listen;
 use super::model::{Kill, Protocol};
 use super::probes::{RawLive, RawPings, RawReady};
+use super::reload::RawReload;
 use super::restart::Restart;
 use super::retry::{RawDead, RawRetry};
 use super::schedule::{PriorityValue, RawSchedule};
@@ -279,6 +280,9 @@ program_section! {
         listen_mode: listen::ModeWord,
         /// "auto" (default), or "on-demand": it starts with the first connection to what it listens on.
         start: listen::StartWord,
+        /// How its instances are replaced one after the other, by `ganger reload` and when this file changes. Default: by a
+        /// rolling reload where it listens, else by a restart.
+        reload: RawReload,
         /// Who is restarted first after failures when `[supervision]` lets only so many start: "high", "normal" (default),
         /// "low", or 0 to 255.
         priority: PriorityValue,

@@ -227,6 +227,7 @@ fn resolve_service(
         listen,
         listen_mode,
         on_demand,
+        reload: super::reload::reload(&service.reload, walk),
         priority: service.priority.get().map_or(Priority::NORMAL, |priority| priority.0),
     }
 }

@@ -6,7 +6,7 @@ use ganger_core::{InstanceKind, Priority};
 use ganger_keeper::wire::{ChannelPlan, Plan, Scope};
 use ganger_supervise::listeners::{Listening, Socket};
 use ganger_supervise::{
-    Dependency, InstanceSpec, Ready, ReadyBy, Restart, ServiceSpec, StartLimit, Stop, Until,
+    Dependency, InstanceSpec, Ready, ReadyBy, Reload, Restart, ServiceSpec, StartLimit, Stop, Until,
 };
 
 use super::ConvertError;
@@ -58,6 +58,12 @@ pub(crate) fn service_spec(
         instance_var: service.instance_var.clone(),
         stopped,
         on_demand: service.on_demand,
+        reload: service.reload.map(|rules| Reload {
+            surge: rules.surge,
+            unavailable: rules.unavailable,
+            healthy_for: rules.healthy_for.0,
+            drain: rules.drain.0,
+        }),
     })
 }
 

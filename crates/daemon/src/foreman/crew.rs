@@ -6,7 +6,7 @@ use ganger_pool::{PoolError, Pools, Schedules, Tasks};
 use ganger_queue::GateSet;
 use ganger_queue::schedule::ScheduleConfig;
 use ganger_supervise::instance::TicketError;
-use ganger_supervise::services::{GroupTicket, ServiceError};
+use ganger_supervise::services::{GroupTicket, Reloading, ServiceError};
 use ganger_supervise::{ServiceSpec, Services};
 use tokio::sync::watch;
 
@@ -142,6 +142,10 @@ impl Crew {
             return Ok(Wait::Pool(self.pools.clone(), target.clone(), verb));
         }
         let ticket = match verb {
+            Verb::Reload => {
+                let reloading = self.services.reload(name).await.map_err(service_error)?;
+                return Ok(Wait::Reload(name.clone(), reloading));
+            }
             Verb::Start => self.services.start(name, *slot).await,
             Verb::Stop => self.services.stop(name, *slot).await,
             Verb::Restart => self.services.restart(name, *slot).await,
@@ -156,6 +160,8 @@ impl Crew {
 pub(crate) enum Wait {
     /// Instances of a service.
     Group(GroupTicket),
+    /// A service's instances, one after the other.
+    Reload(String, Reloading),
     /// Workers: the command is given with the first look at the wait.
     Pool(Pools, Target, Verb),
 }
@@ -165,10 +171,15 @@ impl Wait {
     pub(crate) async fn done(self) -> Result<Vec<String>, ApiError> {
         match self {
             Self::Group(ticket) => ticket.done().await.map_err(not_done)?,
+            Self::Reload(name, reloading) => reloading.done().await.map_err(|why| {
+                let hint = format!("ganger logs {name} · ganger events");
+                let what = format!("{name} was not reloaded: {why}");
+                ApiError::new(ErrorKind::Failed, what).hint(hint)
+            })?,
             Self::Pool(pools, Target { name, slot }, verb) => match verb {
                 Verb::Start => pools.start_workers(&name, slot).await,
                 Verb::Stop => pools.stop_workers(&name, slot, "stopped on request").await,
-                Verb::Restart => pools.restart_workers(&name, slot).await,
+                Verb::Restart | Verb::Reload => pools.restart_workers(&name, slot).await,
                 Verb::Scale(workers) => pools.scale(&name, workers).await,
             }
             .map_err(pool_error)?,
@@ -193,6 +204,7 @@ fn service_error(error: ServiceError) -> ApiError {
         ServiceError::UnknownDependency { .. }
         | ServiceError::Circle { .. }
         | ServiceError::Listen { .. } => ErrorKind::Config,
+        ServiceError::Reloads { .. } => ErrorKind::Conflict,
         ServiceError::GoingDown | ServiceError::Gone => ErrorKind::NoDaemon,
     };
     ApiError::from_error(kind, &error)

@@ -23,6 +23,7 @@ pub(crate) enum Verb {
     Start,
     Stop,
     Restart,
+    Reload,
     Scale(u32),
 }
 

@@ -1,4 +1,4 @@
-//! `start`, `stop`, `restart` and `scale` of services and pools. `NAME#SLOT` means one instance.
+//! `start`, `stop`, `restart`, `reload` and `scale` of services and pools. `NAME#SLOT` means one instance.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +29,13 @@ pub(crate) async fn restart(state: State<App>, name: Path<String>) -> Answer<Ver
     verb(state, name, Verb::Restart).await
 }
 
+pub(crate) async fn reload(state: State<App>, name: Path<String>) -> Answer<VerbAnswer> {
+    if name.contains('#') {
+        return Err(usage("a reload is of all instances of a service; `restart` takes one"));
+    }
+    verb(state, name, Verb::Reload).await
+}
+
 pub(crate) async fn scale(
     state: State<App>,
     name: Path<String>,
@@ -48,7 +55,7 @@ async fn shown(full: &Full, target: &Target, verb: Verb) {
         let those = views.of(&target.name);
         let those = those.filter(|view| target.slot.is_none_or(|slot| slot == view.id.slot));
         match verb {
-            Verb::Start | Verb::Restart => those.into_iter().all(|view| view.ready),
+            Verb::Start | Verb::Restart | Verb::Reload => those.into_iter().all(|view| view.ready),
             Verb::Stop => those.into_iter().all(|view| view.pid.is_none()),
             Verb::Scale(n) => u32::try_from(those.count()).is_ok_and(|count| count == n),
         }

@@ -49,6 +49,7 @@ pub(crate) fn routes(app: App) -> Router {
         .route("/services/{name}/start", post(control::start))
         .route("/services/{name}/stop", post(control::stop))
         .route("/services/{name}/restart", post(control::restart))
+        .route("/services/{name}/reload", post(control::reload))
         .route("/services/{name}/scale", post(control::scale))
         .route("/pools/{name}/scale", post(control::scale))
         .route("/queues", get(queues::list))

@@ -20,7 +20,7 @@ use crate::view::SlotResume;
 /// Why an adopted child of a service that is no longer configured ends.
 const NOT_CONFIGURED: &str = "not in the configuration any more";
 
-type Resumes = HashMap<InstanceId, SlotResume>;
+pub(super) type Resumes = HashMap<InstanceId, SlotResume>;
 
 impl Owner {
     /// Sorts the children of a former daemon by place. Of two in one place the older is ended: it was being replaced.
@@ -101,13 +101,23 @@ impl Owner {
     }
 
     /// A service that is there gets a new spec.
-    async fn change(&mut self, spec: ServiceSpec, applied: &mut Applied) {
+    pub(super) async fn change(&mut self, spec: ServiceSpec, applied: &mut Applied) {
         let name = spec.name.clone();
+        if self.is_rolling(&name) {
+            return self.change_course(spec, applied).await;
+        }
         let Some(service) = self.services.get_mut(&name) else { return };
         let back = service.leaving.take().is_some();
         let old = std::mem::replace(&mut service.spec, spec);
         let new = service.spec.clone();
-        let process = !instance::same_process(&old.slot(1), &new.slot(1));
+        let mixed = std::mem::take(&mut service.mixed);
+        let process = mixed || !instance::same_process(&old.slot(1), &new.slot(1));
+        if process && !back && !mixed && service.can_roll(&old, &new) {
+            service.spec = old;
+            applied.replaced.push(name.clone());
+            self.begin_roll(&name, new, None).await;
+            return;
+        }
         let rules = old.instance != new.instance;
         if process || rules {
             for (slot, place) in &service.slots {
@@ -142,7 +152,7 @@ impl Owner {
     }
 
     /// Makes the slots those of the spec: missing ones begin, surplus ones leave. Gives those that start.
-    async fn fill(&mut self, name: &str, resumes: &Resumes) -> Vec<InstanceHandle> {
+    pub(super) async fn fill(&mut self, name: &str, resumes: &Resumes) -> Vec<InstanceHandle> {
         let Some(service) = self.services.get_mut(name) else { return vec![] };
         let spec = service.spec.clone();
         let (mut started, mut surplus) = (vec![], vec![]);
@@ -207,7 +217,7 @@ impl Owner {
         up.then_some(handle)
     }
 
-    fn start_instance(&mut self, spec: InstanceSpec, begin: Begin) -> InstanceHandle {
+    pub(super) fn start_instance(&mut self, spec: InstanceSpec, begin: Begin) -> InstanceHandle {
         let notify = self.notify_sockets.remove(spec.id());
         let (around, notices) = (self.around.clone(), self.notices.clone());
         instance::start(spec, begin, notify, around, notices, &mut self.tasks)
@@ -237,6 +247,11 @@ impl Owner {
         replicas: u32,
     ) -> Result<GroupTicket, ServiceError> {
         let service = self.find(name)?;
+        if let Some(roll) = &mut service.roll {
+            // Slots come and go when it is over.
+            roll.scale(replicas);
+            return Ok(GroupTicket(vec![]));
+        }
         service.spec.replicas = replicas;
         let mut tickets = vec![];
         for slot in self.fill(name, &Resumes::new()).await {

@@ -45,6 +45,12 @@ pub enum ServiceError {
         /// What is in the way, and what to do.
         why: String,
     },
+    /// It would meddle with a reload.
+    #[error("service `{name}` is being reloaded; wait for its end, or `ganger stop {name}`")]
+    Reloads {
+        /// The service.
+        name: String,
+    },
     /// Everything is being brought down.
     #[error("ganger is going down; start it again with `ganger up`")]
     GoingDown,

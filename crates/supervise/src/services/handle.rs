@@ -52,6 +52,31 @@ impl GroupTicket {
     }
 }
 
+/// A reload under way. Await it: done. Drop it: done all the same, unseen.
+#[derive(Debug)]
+pub enum Reloading {
+    /// Instances are replaced one after the other.
+    Rolls(oneshot::Receiver<Result<(), String>>),
+    /// None was ready, so there was nothing to keep up: all are started anew.
+    Restarts(GroupTicket),
+}
+
+impl Reloading {
+    /// Waits until the new instances serve.
+    ///
+    /// # Errors
+    /// They don't: what runs instead and why.
+    pub async fn done(self) -> Result<(), String> {
+        match self {
+            Self::Rolls(over) => match over.await {
+                Ok(result) => result,
+                Err(_) => Err("this daemon is going; `ganger ps` shows what runs".to_owned()),
+            },
+            Self::Restarts(ticket) => ticket.done().await.map_err(|error| error.to_string()),
+        }
+    }
+}
+
 pub(super) type Answer<T> = oneshot::Sender<Result<T, ServiceError>>;
 
 #[derive(Debug)]
@@ -60,6 +85,7 @@ pub(super) enum Ask {
     Start { name: String, slot: Option<u32>, reply: Answer<GroupTicket> },
     Stop { name: String, slot: Option<u32>, reply: Answer<GroupTicket> },
     Restart { name: String, slot: Option<u32>, reply: Answer<GroupTicket> },
+    Reload { name: String, reply: Answer<Reloading> },
     Scale { name: String, replicas: u32, reply: Answer<GroupTicket> },
     Groups { specs: Vec<GroupSpec>, reply: oneshot::Sender<()> },
     Move { specs: Vec<ServiceSpec>, reply: Answer<()> },
@@ -166,6 +192,16 @@ impl Services {
     ) -> Result<GroupTicket, ServiceError> {
         let name = name.to_owned();
         self.ask(|reply| Ask::Restart { name, slot, reply }).await
+    }
+
+    /// Replaces the processes of a service one after the other, by its [`Reload`](crate::Reload) rules: new ones are ready
+    /// before old ones go. Is a reload under way, that one is meant.
+    ///
+    /// # Errors
+    /// No such service.
+    pub async fn reload(&self, name: &str) -> Result<Reloading, ServiceError> {
+        let name = name.to_owned();
+        self.ask(|reply| Ask::Reload { name, reply }).await
     }
 
     /// Sets the number of instances: further slots start, the highest stop. The ticket is for those that start or stop.

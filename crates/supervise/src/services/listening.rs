@@ -114,10 +114,17 @@ impl Owner {
             }
         }
         if listening.mode == ListenMode::Reuseport {
-            let slots = service.ready_slots();
-            self.around.listeners.steer(&view.id.name, slots).await;
+            self.steer(&view.id.name).await;
         }
         self.doze(&view.id.name).await;
+    }
+
+    /// Has new connections go to the slots that are ready and not held back; where there is none, all stays as it is.
+    pub(super) async fn steer(&self, name: &str) {
+        if let Some(service) = self.services.get(name).filter(|s| s.spec.instance.listen.is_some())
+        {
+            self.around.listeners.steer(name, service.ready_slots()).await;
+        }
     }
 
     /// Watches the listeners of a service while all of it dozes, and only then.

@@ -7,6 +7,7 @@
 //! ```text
 //! apply: new ──► slots wait for dependencies ──► start        unchanged ──► untouched
 //!        changed process ──► each slot is replaced            changed rules ──► rules only
+//!        (where it listens or says `reload`: by a rolling reload, see `rolling`)
 //!        gone ──► leaving: after its dependents, stop ──► logs retired, forgotten
 //! ```
 //!
@@ -17,6 +18,7 @@
 //! after a failure do not wait either. `shutdown` is `leaving` for all, after which every request is refused.
 
 mod apply;
+mod drain;
 mod error;
 mod groups;
 mod handle;
@@ -24,6 +26,8 @@ mod listening;
 mod order;
 mod owner;
 mod publisher;
+mod reload;
+mod rolling;
 mod service;
 #[cfg(test)]
 mod tests;
@@ -31,4 +35,4 @@ mod turns;
 
 pub use error::ServiceError;
 pub use groups::{GroupFault, faults as group_faults};
-pub use handle::{Applied, GroupTicket, Services, Startup};
+pub use handle::{Applied, GroupTicket, Reloading, Services, Startup};

@@ -15,6 +15,8 @@ use super::groups::Groups;
 use super::handle::{Answer, Ask, GroupTicket};
 use super::order::{Dependents, reached, waits_text};
 use super::publisher::Publisher;
+use super::reload::Heard;
+use super::rolling::Happened;
 use super::service::{Leaving, Service, Slot};
 use crate::instance::{InstanceHandle, InstanceNotice, Surroundings};
 use crate::listeners::{LISTEN_PREFIX, Listeners};
@@ -55,6 +57,10 @@ pub(super) struct Owner {
     pub(super) listens: bool,
     /// Set from `shutdown` on: whom to tell when all is at rest.
     pub(super) going_down: Option<Vec<oneshot::Sender<()>>>,
+    /// What reloads wait for.
+    pub(super) rolls: JoinSet<Heard>,
+    /// Numbers of what reloads have ordered.
+    pub(super) orders: u64,
 }
 
 impl Owner {
@@ -94,6 +100,8 @@ impl Owner {
             knocks,
             listens,
             going_down: None,
+            rolls: JoinSet::new(),
+            orders: 0,
         };
         owner.take_adopted(adopted, held);
         (owner, snapshot)
@@ -111,6 +119,7 @@ impl Owner {
                 Some((id, notice)) = self.noticed.recv() => self.on_notice(id, notice).await,
                 Some(ask) = self.wished.recv() => self.on_wish(ask).await,
                 Some(name) = self.knocks.recv() => self.on_knock(&name).await,
+                Some(Ok(heard)) = self.rolls.join_next() => self.on_heard(heard).await,
                 Some(Ok(id)) = self.rooms.join_next() => self.on_room(id).await,
                 Ok(slot) = self.around.told.clone().reserve_owned(), if !self.telling.is_empty() => {
                     if let Some(told) = self.telling.pop_front() {
@@ -151,6 +160,11 @@ impl Owner {
                 let applied = self.apply(specs, resume).await;
                 answer(reply, applied);
             }
+            Ask::Reload { reply, .. } if down => answer(reply, Err(ServiceError::GoingDown)),
+            Ask::Reload { name, reply } => {
+                let reloading = self.reload(&name).await;
+                answer(reply, reloading);
+            }
             Ask::Start { reply, .. } | Ask::Restart { reply, .. } | Ask::Scale { reply, .. }
                 if down =>
             {
@@ -160,10 +174,14 @@ impl Owner {
                 self.tell(&name, slot, reply, async |handle| handle.start().await).await;
             }
             Ask::Stop { name, slot, reply } => {
+                self.stop_wins(&name, slot).await;
                 self.tell(&name, slot, reply, async |handle| {
                     handle.stop("stopped on request").await
                 })
                 .await;
+            }
+            Ask::Restart { name, reply, .. } if self.is_rolling(&name) => {
+                answer(reply, Err(ServiceError::Reloads { name }));
             }
             Ask::Restart { name, slot, reply } => {
                 self.tell(&name, slot, reply, async |handle| handle.restart().await).await;
@@ -242,10 +260,11 @@ impl Owner {
     async fn on_view(&mut self, id: InstanceId, view: Arc<InstanceView>) {
         let slot = self.services.get_mut(&id.name).and_then(|s| s.slots.get_mut(&id.slot));
         let Some(slot) = slot else { return };
-        slot.view = Some(Arc::clone(&view));
+        let before = slot.view.replace(Arc::clone(&view));
         self.on_failures(&id, view.crashes, view.breaker == BreakerState::Open);
         self.publisher.set(Arc::clone(&view));
         self.look_at_listening(&view).await;
+        self.look_at_reload(&view, before.as_deref()).await;
         let names: Vec<String> = self.dependents.on(&id.name).cloned().collect();
         for name in names {
             self.start_if_met(&name).await;
@@ -276,6 +295,7 @@ impl Owner {
             Some(slot) if slot.leaving => {
                 service.slots.remove(&id.slot);
                 self.forget(id.clone());
+                self.roll_on(&id.name, Happened::Gone(id.slot)).await;
             }
             _ => return,
         }
@@ -308,7 +328,7 @@ impl Owner {
         let missing = service.spec.depends_on.iter().find(|dependency| {
             !self.services.get(&dependency.name).is_some_and(|on| {
                 !on.slots.is_empty()
-                    && on.slots.values().all(|slot| {
+                    && on.slots.values().filter(|slot| !slot.surge).all(|slot| {
                         // Who needs it connects, and with that it starts.
                         slot.dozing || reached(dependency.until, slot.view.as_ref())
                     })
@@ -332,6 +352,7 @@ impl Owner {
 
     /// Marks a service as leaving; it is stopped when nothing that leaves depends on it.
     pub(super) fn leave(&mut self, name: &str, why: &'static str) {
+        self.cut_short(name, why);
         if let Some(service) = self.services.get_mut(name) {
             service.leaving.get_or_insert(Leaving { why, asked: false });
             service.slots.values_mut().for_each(|slot| slot.waiting = false);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ganger_core::InstanceState;
 
+use super::reload::Roll;
 use crate::instance::InstanceHandle;
 use crate::spec::ServiceSpec;
 use crate::view::InstanceView;
@@ -19,6 +20,10 @@ pub(super) struct Service {
     pub(super) knocked: Option<tokio::time::Instant>,
     /// Its listeners are watched for the first connection.
     pub(super) watched: bool,
+    /// A reload under way; `spec` is the old one until it is over.
+    pub(super) roll: Option<Box<Roll>>,
+    /// A reload was cut short: slots may have different specs.
+    pub(super) mixed: bool,
 }
 
 #[derive(Debug)]
@@ -41,11 +46,25 @@ pub(super) struct Slot {
     pub(super) stopped: bool,
     /// It starts with the first connection.
     pub(super) dozing: bool,
+    /// One of a reload, beyond `replicas`: nothing waits for it and its failures concern no group.
+    pub(super) surge: bool,
+    /// It gets no new connections, ready or not: a reload drains it, or does not trust it yet.
+    pub(super) held_back: bool,
 }
 
 impl Slot {
     pub(super) const fn new(handle: InstanceHandle, waiting: bool, leaving: bool) -> Self {
-        Self { handle, view: None, waiting, leaving, crashes: 0, stopped: false, dozing: false }
+        Self {
+            handle,
+            view: None,
+            waiting,
+            leaving,
+            crashes: 0,
+            stopped: false,
+            dozing: false,
+            surge: false,
+            held_back: false,
+        }
     }
 
     /// No process, and none will come by itself.
@@ -67,7 +86,15 @@ impl Slot {
 
 impl Service {
     pub(super) const fn new(spec: ServiceSpec) -> Self {
-        Self { spec, slots: BTreeMap::new(), leaving: None, knocked: None, watched: false }
+        Self {
+            spec,
+            slots: BTreeMap::new(),
+            leaving: None,
+            knocked: None,
+            watched: false,
+            roll: None,
+            mixed: false,
+        }
     }
 
     /// It leaves, and every slot's stop is done.
@@ -85,7 +112,8 @@ impl Service {
 
     /// Slots that can be used.
     pub(super) fn ready_slots(&self) -> Vec<u32> {
-        let ready = |slot: &Slot| slot.view.as_ref().is_some_and(|view| view.ready);
+        let ready =
+            |slot: &Slot| !slot.held_back && slot.view.as_ref().is_some_and(|view| view.ready);
         self.slots.iter().filter(|(_, slot)| ready(slot)).map(|(number, _)| *number).collect()
     }
 

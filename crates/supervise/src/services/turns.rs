@@ -37,7 +37,7 @@ impl Owner {
     /// Notes how many failures an instance has had; a further one concerns its group.
     pub(super) fn on_failures(&mut self, id: &InstanceId, crashes: u64, gave_up: bool) {
         let slot = self.services.get_mut(&id.name).and_then(|s| s.slots.get_mut(&id.slot));
-        let Some(slot) = slot.filter(|slot| slot.crashes < crashes) else { return };
+        let Some(slot) = slot.filter(|slot| slot.crashes < crashes && !slot.surge) else { return };
         slot.crashes = crashes;
         if self.going_down.is_none() {
             let what = if gave_up { "gave up" } else { "failed" };
@@ -194,7 +194,7 @@ fn standing(service: Option<&Service>) -> Standing {
         return Standing::Off;
     };
     let (mut worst, mut off, mut slots) = (Standing::Up, 0, 0);
-    for slot in service.slots.values().filter(|slot| !slot.leaving) {
+    for slot in service.slots.values().filter(|slot| !slot.leaving && !slot.surge) {
         slots += 1;
         let one = match &slot.view {
             _ if slot.dozing => Standing::Up,

@@ -1,0 +1,383 @@
+//! Rolling reloads at work: what the machine in `rolling` orders is done, and what comes of it is told to it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ganger_core::{Event, InstanceId, InstanceState};
+use tokio::sync::oneshot;
+
+use super::apply::Resumes;
+use super::drain::drained;
+use super::error::ServiceError;
+use super::handle::{Applied, GroupTicket, Reloading};
+use super::owner::Owner;
+use super::rolling::{Act, Happened, Rolling, Version};
+use super::service::{Service, Slot};
+use crate::instance::{Begin, wall_ms};
+use crate::listeners::ListenMode;
+use crate::spec::ServiceSpec;
+use crate::view::{InstanceView, Told};
+
+/// Reload events that wait for the recorder; beyond them the oldest of all waiting events go first.
+const EVENTS_MAX: usize = 256;
+
+/// One reload of a service.
+#[derive(Debug)]
+pub(super) struct Roll {
+    machine: Rolling,
+    old: ServiceSpec,
+    new: ServiceSpec,
+    /// The newest order to each slot; answers to earlier ones are void.
+    orders: BTreeMap<u32, u64>,
+    waiting: Vec<oneshot::Sender<Result<(), String>>>,
+    /// What was configured meanwhile.
+    next: Option<ServiceSpec>,
+}
+
+impl Roll {
+    /// From its end on there are to be so many.
+    pub(super) const fn scale(&mut self, replicas: u32) {
+        (self.old.replicas, self.new.replicas) = (replicas, replicas);
+    }
+}
+
+/// What came of an order.
+#[derive(Debug)]
+pub(super) struct Heard {
+    name: String,
+    order: u64,
+    happened: Happened,
+}
+
+impl Service {
+    /// Something of it is to be kept up while it changes, and both versions have the same listeners.
+    pub(super) fn can_roll(&self, old: &ServiceSpec, new: &ServiceSpec) -> bool {
+        let ready = |slot: &Slot| !slot.leaving && slot.view.as_ref().is_some_and(|v| v.ready);
+        let same = old.instance.listen == new.instance.listen;
+        new.rolls() && same && !new.stopped && self.slots.values().any(ready)
+    }
+}
+
+fn is_ready(slot: &Slot) -> bool {
+    slot.view.as_ref().is_some_and(|view| view.ready)
+}
+
+/// Nothing of it runs or will by itself: it gets the new spec without a start.
+fn at_rest(slot: &Slot) -> bool {
+    let stopped = |view: &InstanceView| view.state == InstanceState::Stopped;
+    slot.waiting || slot.dozing || slot.view.as_deref().is_some_and(stopped)
+}
+
+impl Owner {
+    pub(super) fn is_rolling(&self, name: &str) -> bool {
+        self.services.get(name).is_some_and(|service| service.roll.is_some())
+    }
+
+    /// A person's word: every process is replaced, by the spec that holds.
+    pub(super) async fn reload(&mut self, name: &str) -> Result<Reloading, ServiceError> {
+        let service = self.find(name)?;
+        let (reply, over) = oneshot::channel();
+        if let Some(roll) = &mut service.roll {
+            roll.waiting.push(reply);
+            return Ok(Reloading::Rolls(over));
+        }
+        if service.slots.values().any(|slot| !slot.leaving && is_ready(slot)) {
+            let spec = ServiceSpec { stopped: false, ..service.spec.clone() };
+            self.begin_roll(name, spec, Some(reply)).await;
+            return Ok(Reloading::Rolls(over));
+        }
+        let mut tickets = vec![];
+        for slot in service.slots.values_mut().filter(|slot| !slot.leaving) {
+            (slot.waiting, slot.dozing) = (false, false);
+            tickets.push(slot.handle.restart().await);
+        }
+        self.doze(name).await;
+        Ok(Reloading::Restarts(GroupTicket(tickets)))
+    }
+
+    pub(super) async fn begin_roll(
+        &mut self,
+        name: &str,
+        new: ServiceSpec,
+        reply: Option<oneshot::Sender<Result<(), String>>>,
+    ) {
+        let Some(service) = self.services.get_mut(name) else { return };
+        let (old, rules) = (service.spec.clone(), new.reload_rules());
+        let main: BTreeMap<u32, bool> = service
+            .slots
+            .iter()
+            .filter(|(number, slot)| {
+                **number <= old.replicas.min(new.replicas) && !slot.leaving && !at_rest(slot)
+            })
+            .map(|(number, slot)| (*number, is_ready(slot)))
+            .collect();
+        let last = service.slots.keys().next_back().copied().unwrap_or(0);
+        let first = last.max(old.replicas).max(new.replicas) + 1;
+        let surge: Vec<u32> = (first..first.saturating_add(rules.surge)).collect();
+        let (machine, acts) = Rolling::begin(&main, &surge, rules.unavailable);
+        let orders = BTreeMap::new();
+        let waiting = reply.into_iter().collect();
+        service.roll = Some(Box::new(Roll { machine, old, new, orders, waiting, next: None }));
+        let what =
+            format!("{} to replace, {} of them beside the old ones", main.len(), surge.len());
+        self.tell_reload(name, None, "begins", what);
+        self.perform(name, acts).await;
+    }
+
+    /// A new configuration while a reload is under way.
+    pub(super) async fn change_course(&mut self, spec: ServiceSpec, applied: &mut Applied) {
+        let name = spec.name.clone();
+        let Some(roll) = self.services.get_mut(&name).and_then(|s| s.roll.as_mut()) else { return };
+        if roll.new == spec && !roll.machine.goes_back() {
+            applied.unchanged.push(name);
+            return;
+        }
+        roll.next = Some(spec);
+        applied.replaced.push(name.clone());
+        self.roll_on(&name, Happened::Abort("the configuration changed again".into())).await;
+    }
+
+    /// A person stops a service or a slot while it is being reloaded.
+    pub(super) async fn stop_wins(&mut self, name: &str, slot: Option<u32>) {
+        if let Some(slot) = slot {
+            return self.roll_on(name, Happened::Off(slot)).await;
+        }
+        let Some(roll) = self.end_roll(name, "stopped on request") else { return };
+        let Some(service) = self.services.get_mut(name) else { return };
+        service.spec = roll.next.unwrap_or(roll.new);
+        let spec = service.spec.clone();
+        let mut surge = vec![];
+        for (number, slot) in &mut service.slots {
+            slot.held_back = false;
+            if slot.surge {
+                slot.leaving = true;
+                surge.push(*number);
+            } else {
+                slot.handle.replace(spec.slot(*number), false).await;
+            }
+        }
+        for number in surge {
+            self.stop_slot(InstanceId::new(name, number), "stopped on request").await;
+        }
+        self.index();
+    }
+
+    /// The service leaves: its reload is over, and whoever takes it back replaces all.
+    pub(super) fn cut_short(&mut self, name: &str, why: &str) {
+        if self.end_roll(name, why).is_some()
+            && let Some(service) = self.services.get_mut(name)
+        {
+            service.mixed = true;
+            service.slots.values_mut().for_each(|slot| slot.held_back = false);
+        }
+    }
+
+    fn end_roll(&mut self, name: &str, why: &str) -> Option<Roll> {
+        let mut roll = *self.services.get_mut(name)?.roll.take()?;
+        for reply in roll.waiting.drain(..) {
+            // Who no longer waits needs no answer.
+            let _unheard = reply.send(Err(format!("the reload was cut short: {why}")));
+        }
+        self.tell_reload(name, None, "cut short", why.to_owned());
+        Some(roll)
+    }
+
+    /// An instance of a service that is being reloaded says where it is.
+    pub(super) async fn look_at_reload(
+        &mut self,
+        view: &InstanceView,
+        before: Option<&InstanceView>,
+    ) {
+        if !self.is_rolling(&view.id.name) {
+            return;
+        }
+        let crashed = before.is_some_and(|before| before.crashes < view.crashes);
+        let seen = if view.ready && !crashed { Ok(()) } else { Err(view.reason.clone()) };
+        self.roll_on(&view.id.name, Happened::Seen(view.id.slot, seen)).await;
+    }
+
+    pub(super) async fn on_heard(&mut self, heard: Heard) {
+        // What instances have said before they answered comes first.
+        self.hear().await;
+        let Heard { name, order, happened } = heard;
+        let (Happened::Came(slot, _) | Happened::Healthy(slot) | Happened::Drained(slot)) =
+            &happened
+        else {
+            return;
+        };
+        let roll = self.services.get(&name).and_then(|service| service.roll.as_ref());
+        if roll.is_some_and(|roll| roll.orders.get(slot) == Some(&order)) {
+            self.roll_on(&name, happened).await;
+        }
+    }
+
+    pub(super) async fn roll_on(&mut self, name: &str, happened: Happened) {
+        let Some(roll) = self.services.get_mut(name).and_then(|s| s.roll.as_mut()) else { return };
+        let back = roll.machine.goes_back();
+        let why = match &happened {
+            Happened::Came(_, Err(why)) | Happened::Seen(_, Err(why)) => why.clone(),
+            Happened::Off(slot) => format!("#{slot} was stopped on request"),
+            Happened::Abort(why) => why.clone(),
+            _ => String::new(),
+        };
+        let acts = roll.machine.on(happened);
+        if !back && roll.machine.goes_back() {
+            self.tell_reload(name, None, "goes back", why);
+        }
+        self.perform(name, acts).await;
+    }
+
+    async fn perform(&mut self, name: &str, acts: Vec<Act>) {
+        for act in acts {
+            match act {
+                Act::Surge(slot) => self.surge(name, slot).await,
+                Act::Renew(slot, version) => self.renew(name, slot, version).await,
+                Act::Drain(slot) => self.drain(name, slot).await,
+                Act::Watch(slot) => {
+                    let time = self.rolling_to(name).map(|new| new.reload_rules().healthy_for);
+                    let time = time.unwrap_or(Duration::ZERO);
+                    self.order(name, slot, async move {
+                        tokio::time::sleep(time).await;
+                        Happened::Healthy(slot)
+                    });
+                }
+                Act::Serve(slot) => {
+                    self.hold_back(name, slot, false).await;
+                    let progress = self.services.get(name).and_then(|s| s.roll.as_ref());
+                    if let Some((done, all)) = progress.map(|roll| roll.machine.progress()) {
+                        let what = format!("{done} of {all} replaced");
+                        self.tell_reload(name, Some(slot), "serves", what);
+                    }
+                }
+                Act::Leave(number) => {
+                    let slots = self.services.get_mut(name).map(|service| &mut service.slots);
+                    if let Some(slot) = slots.and_then(|slots| slots.get_mut(&number)) {
+                        slot.leaving = true;
+                    }
+                    self.stop_slot(InstanceId::new(name, number), "stood in during a reload").await;
+                }
+                Act::Done(result) => return Box::pin(self.finish(name, result)).await,
+            }
+        }
+    }
+
+    fn rolling_to(&self, name: &str) -> Option<&ServiceSpec> {
+        Some(&self.services.get(name)?.roll.as_ref()?.new)
+    }
+
+    /// Waits for what comes of an order; it voids former ones to the slot.
+    fn order(
+        &mut self,
+        name: &str,
+        slot: u32,
+        wait: impl Future<Output = Happened> + Send + 'static,
+    ) {
+        self.orders += 1;
+        let (order, service) = (self.orders, name.to_owned());
+        if let Some(roll) = self.services.get_mut(name).and_then(|s| s.roll.as_mut()) {
+            roll.orders.insert(slot, order);
+            self.rolls.spawn(async move { Heard { name: service, order, happened: wait.await } });
+        }
+    }
+
+    async fn surge(&mut self, name: &str, number: u32) {
+        let Some(spec) = self.rolling_to(name).map(|new| new.slot(number)) else { return };
+        let handle = self.start_instance(spec, Begin::Up);
+        let slot = Slot::new(handle.clone(), false, false);
+        self.place(&InstanceId::new(name, number), Slot { surge: true, held_back: true, ..slot });
+        self.keep_listeners().await;
+        let ticket = handle.start().await;
+        self.order(name, number, async move {
+            Happened::Came(number, ticket.done().await.map_err(|error| error.to_string()))
+        });
+    }
+
+    async fn renew(&mut self, name: &str, number: u32, version: Version) {
+        self.hold_back(name, number, true).await;
+        let Some(service) = self.services.get(name) else { return };
+        let (Some(roll), Some(slot)) = (&service.roll, service.slots.get(&number)) else { return };
+        let spec = match version {
+            Version::Old => &roll.old,
+            Version::New => &roll.new,
+        };
+        let handle = slot.handle.clone();
+        handle.replace(spec.slot(number), false).await;
+        let ticket = handle.restart().await;
+        self.order(name, number, async move {
+            Happened::Came(number, ticket.done().await.map_err(|error| error.to_string()))
+        });
+    }
+
+    /// New connections go elsewhere. Where all instances have the same sockets that can't be: it is asked to end as it is.
+    async fn drain(&mut self, name: &str, number: u32) {
+        self.hold_back(name, number, true).await;
+        let Some(service) = self.services.get(name) else { return };
+        let listening = service.spec.instance.listen.as_ref();
+        let own = listening.is_some_and(|listening| listening.mode == ListenMode::Reuseport);
+        let pid = service.slots.get(&number).and_then(|slot| slot.view.as_ref()?.pid);
+        let limit = service.spec.reload_rules().drain;
+        let (listeners, service) = (self.around.listeners.clone(), name.to_owned());
+        self.order(name, number, async move {
+            if own {
+                drained(listeners, service, number, pid, limit).await;
+            }
+            Happened::Drained(number)
+        });
+    }
+
+    async fn hold_back(&mut self, name: &str, number: u32, back: bool) {
+        let Some(service) = self.services.get_mut(name) else { return };
+        if let Some(slot) = service.slots.get_mut(&number) {
+            slot.held_back = back;
+        }
+        self.steer(name).await;
+    }
+
+    async fn finish(&mut self, name: &str, result: Result<(), String>) {
+        let Some(service) = self.services.get_mut(name) else { return };
+        let Some(roll) = service.roll.take() else { return };
+        let Roll { old, new, waiting, next, .. } = *roll;
+        service.spec = if result.is_ok() { new } else { old };
+        let spec = service.spec.clone();
+        for (number, slot) in service.slots.iter_mut().filter(|(_, slot)| !slot.leaving) {
+            slot.held_back = false;
+            // Those that were at rest; the others have it already.
+            slot.handle.replace(spec.slot(*number), false).await;
+        }
+        let result = result.map_err(|why| format!("the old version runs on: {why}"));
+        let (to, reason) = match &result {
+            Ok(()) => ("done", "the new instances serve".to_owned()),
+            Err(why) => ("rolled back", why.clone()),
+        };
+        self.tell_reload(name, None, to, reason);
+        for reply in waiting {
+            // Who no longer waits needs no answer.
+            let _unheard = reply.send(result.clone());
+        }
+        self.index();
+        self.steer(name).await;
+        self.fill(name, &Resumes::new()).await;
+        self.doze(name).await;
+        if let Some(next) = next {
+            self.change(next, &mut Applied::default()).await;
+            self.index();
+        }
+    }
+
+    fn tell_reload(&mut self, name: &str, slot: Option<u32>, to: &str, reason: String) {
+        if self.telling.len() >= EVENTS_MAX {
+            self.telling.pop_front();
+        }
+        let event = Event {
+            seq: 0,
+            ts_ms: wall_ms(),
+            kind: "service.reload".to_owned(),
+            name: name.to_owned(),
+            slot,
+            from: None,
+            to: Some(to.to_owned()),
+            reason,
+        };
+        self.telling.push_back(Told { event, ack: None, resume: None });
+    }
+}

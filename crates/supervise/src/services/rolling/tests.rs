@@ -1,0 +1,267 @@
+//! The machine beside a world that does what it orders and fails as it likes.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::{Act, Happened, Rolling, Version};
+
+/// Where a slot of the world is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Slot {
+    /// Ready; connections may come to it.
+    Serves(Version),
+    Drains(Version),
+    Comes(Version),
+    Trial,
+    /// It has failed, and tries again by its own rules.
+    Down(Version),
+    Leaves,
+    Off,
+}
+
+struct World {
+    slots: BTreeMap<u32, Slot>,
+    machine: Rolling,
+    replicas: usize,
+    surge: usize,
+    unavailable: usize,
+    over: Option<Result<(), String>>,
+    goes_back: bool,
+    /// Instances in service less those it takes itself never fall below this; deaths lower it.
+    proved: bool,
+}
+
+impl World {
+    fn new(replicas: u32, surge: u32, unavailable: u32) -> Self {
+        let main: BTreeMap<u32, bool> = (1..=replicas).map(|slot| (slot, true)).collect();
+        let further: Vec<u32> = (replicas + 1..=replicas + surge).collect();
+        let (machine, acts) = Rolling::begin(&main, &further, unavailable);
+        let size = |n: u32| usize::try_from(n).unwrap();
+        let least = usize::from(surge == 0);
+        let mut world = Self {
+            slots: main.keys().map(|slot| (*slot, Slot::Serves(Version::Old))).collect(),
+            machine,
+            replicas: size(replicas),
+            surge: size(surge),
+            unavailable: size(unavailable).max(least),
+            over: None,
+            goes_back: false,
+            proved: false,
+        };
+        world.obey(acts);
+        world
+    }
+
+    fn serving(&self) -> usize {
+        self.slots.values().filter(|slot| matches!(slot, Slot::Serves(_))).count()
+    }
+
+    fn wanted(&self) -> usize {
+        let off = self.slots.values().filter(|slot| **slot == Slot::Off).count();
+        self.replicas - off
+    }
+
+    fn on(&mut self, happened: Happened) {
+        let acts = self.machine.on(happened);
+        self.goes_back |= self.machine.goes_back();
+        self.obey(acts);
+    }
+
+    fn obey(&mut self, acts: Vec<Act>) {
+        for act in acts {
+            assert_eq!(self.over, None, "nothing is ordered after the end");
+            match act {
+                Act::Surge(slot) => {
+                    let there = self.slots.insert(slot, Slot::Comes(Version::New));
+                    assert_eq!(there, None, "never two processes in one slot");
+                    assert!(self.slots.len() <= self.replicas + self.surge);
+                }
+                Act::Drain(slot) => {
+                    let Some(Slot::Serves(version)) = self.slots.get(&slot).copied() else {
+                        panic!("only what serves is drained: {:?}", self.slots);
+                    };
+                    let is_main = usize::try_from(slot).unwrap() <= self.replicas;
+                    let spare = self.serving() + self.unavailable > self.wanted();
+                    assert!(spare || self.goes_back || !is_main, "{:?}", self.slots);
+                    assert!(self.proved || self.surge == 0 || self.goes_back, "{:?}", self.slots);
+                    self.slots.insert(slot, Slot::Drains(version));
+                }
+                Act::Renew(slot, version) => {
+                    assert_ne!(self.slots[&slot], Slot::Off, "a person's stop wins");
+                    assert!(!matches!(self.slots[&slot], Slot::Serves(_)), "it is drained first");
+                    assert!(!self.goes_back || version == Version::Old);
+                    self.slots.insert(slot, Slot::Comes(version));
+                }
+                Act::Watch(slot) => {
+                    self.slots.insert(slot, Slot::Trial);
+                }
+                Act::Serve(slot) => match self.slots[&slot] {
+                    Slot::Trial => {
+                        self.proved = true;
+                        self.slots.insert(slot, Slot::Serves(Version::New));
+                    }
+                    Slot::Comes(v) | Slot::Drains(v) => {
+                        self.slots.insert(slot, Slot::Serves(v));
+                    }
+                    Slot::Down(Version::Old) => {}
+                    other => panic!("{other:?} can't serve"),
+                },
+                Act::Leave(slot) => {
+                    assert!(usize::try_from(slot).unwrap() > self.replicas);
+                    self.slots.insert(slot, Slot::Leaves);
+                }
+                Act::Done(result) => {
+                    let version = if result.is_ok() { Version::New } else { Version::Old };
+                    for (slot, is) in &self.slots {
+                        let settled = match is {
+                            Slot::Serves(v) | Slot::Down(v) => *v == version,
+                            Slot::Off => true,
+                            _ => false,
+                        };
+                        assert!(settled, "#{slot} is {is:?} at the end: {result:?}");
+                    }
+                    assert_eq!(result.is_err(), self.goes_back);
+                    self.over = Some(result);
+                }
+            }
+        }
+    }
+
+    /// One slot goes on: well, or with a failure.
+    fn turn(&mut self, slot: u32, well: bool) {
+        let Some(is) = self.slots.get(&slot).copied() else { return };
+        let fault = || Err("as it happens".to_owned());
+        match (is, well) {
+            (Slot::Comes(v), true) => {
+                // Whether it is on trial is the machine's to say.
+                let before = self.slots.clone();
+                self.on(Happened::Came(slot, Ok(())));
+                if self.slots == before {
+                    self.slots.insert(slot, Slot::Serves(v));
+                }
+            }
+            (Slot::Comes(v), false) => {
+                self.slots.insert(slot, Slot::Down(v));
+                self.on(Happened::Came(slot, fault()));
+            }
+            (Slot::Trial, true) => self.on(Happened::Healthy(slot)),
+            (Slot::Serves(v), false) => {
+                self.slots.insert(slot, Slot::Down(v));
+                self.on(Happened::Seen(slot, fault()));
+            }
+            (Slot::Trial, false) => {
+                self.slots.insert(slot, Slot::Down(Version::New));
+                self.on(Happened::Seen(slot, fault()));
+            }
+            (Slot::Down(v), true) => {
+                self.slots.insert(slot, Slot::Serves(v));
+                self.on(Happened::Seen(slot, Ok(())));
+            }
+            (Slot::Drains(_), true) => self.on(Happened::Drained(slot)),
+            (Slot::Leaves, true) => {
+                self.slots.remove(&slot);
+                self.on(Happened::Gone(slot));
+            }
+            _ => {}
+        }
+    }
+
+    /// Everything goes well from here: it must come to its end.
+    fn settle(&mut self) {
+        for _ in 0..200 {
+            if self.over.is_some() {
+                return;
+            }
+            let slots: Vec<u32> = self.slots.keys().copied().collect();
+            for slot in slots {
+                self.turn(slot, true);
+            }
+        }
+        panic!("it never ends: {:?} {:?}", self.slots, self.machine);
+    }
+}
+
+#[test]
+fn new_ones_are_healthy_before_old_ones_go_one_by_one() {
+    let mut world = World::new(2, 1, 0);
+    assert_eq!(world.slots[&3], Slot::Comes(Version::New));
+    world.turn(3, true);
+    assert_eq!(world.slots[&3], Slot::Trial);
+    assert_eq!(world.serving(), 2, "nothing goes before the trial is over");
+    world.turn(3, true);
+    assert_eq!(world.slots[&1], Slot::Drains(Version::Old));
+    assert_eq!(world.slots[&2], Slot::Serves(Version::Old));
+    world.turn(1, true);
+    world.turn(1, true);
+    assert_eq!(world.slots[&1], Slot::Serves(Version::New));
+    assert_eq!(world.slots[&2], Slot::Drains(Version::Old));
+    world.settle();
+    assert_eq!(world.over, Some(Ok(())));
+    assert_eq!(world.slots.len(), 2);
+}
+
+#[test]
+fn what_dies_on_trial_touches_no_old_one() {
+    let mut world = World::new(3, 1, 0);
+    world.turn(4, true);
+    world.turn(4, false);
+    assert_eq!(world.serving(), 3);
+    world.settle();
+    let why = world.over.clone().unwrap().unwrap_err();
+    assert_eq!(why, "#4 did not stay up: as it happens");
+    assert!((1..=3).all(|slot| world.slots[&slot] == Slot::Serves(Version::Old)));
+}
+
+#[test]
+fn what_fails_half_way_goes_back() {
+    let mut world = World::new(2, 1, 0);
+    for slot in [3, 3, 1, 1, 2] {
+        world.turn(slot, true);
+    }
+    assert_eq!(world.slots[&1], Slot::Serves(Version::New));
+    world.turn(2, false);
+    assert_eq!(world.slots[&2], Slot::Comes(Version::Old), "the failed one first");
+    world.settle();
+    assert!(world.over.clone().unwrap().is_err());
+    assert!((1..=2).all(|slot| world.slots[&slot] == Slot::Serves(Version::Old)));
+}
+
+#[test]
+fn without_surge_the_first_in_place_is_the_one_on_trial() {
+    let mut world = World::new(3, 0, 1);
+    world.turn(1, true);
+    world.turn(1, true);
+    assert_eq!(world.slots[&1], Slot::Trial);
+    assert_eq!(world.serving(), 2);
+    world.turn(1, false);
+    world.settle();
+    assert!(world.over.clone().unwrap().is_err());
+    assert!((1..=3).all(|slot| world.slots[&slot] == Slot::Serves(Version::Old)));
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_the_rules_hold_and_it_ends(
+        replicas in 1_u32..5,
+        surge in 0_u32..3,
+        unavailable in 0_u32..3,
+        turns in prop::collection::vec((1_u32..8, 0_u8..100), 0..60),
+    ) {
+        let mut world = World::new(replicas, surge, unavailable);
+        for (slot, what) in turns {
+            if world.over.is_some() {
+                break;
+            }
+            match what {
+                0..=1 => world.on(Happened::Abort("the configuration changed".into())),
+                2..=3 if slot <= replicas => {
+                    world.slots.insert(slot, Slot::Off);
+                    world.on(Happened::Off(slot));
+                }
+                _ => world.turn(slot, what > 12),
+            }
+        }
+        world.settle();
+    }
+}
