@@ -121,6 +121,12 @@ pub(crate) fn fingerprint(spec: &InstanceSpec) -> String {
     format!("{:016x}", hash.0)
 }
 
+/// A child with this note was started from another spec and is not on its way out.
+pub(crate) fn is_outdated(note: &str, spec: &InstanceSpec) -> bool {
+    let note = Blob::read(note);
+    !note.spec.is_empty() && note.stopping.is_none() && note.spec != fingerprint(spec)
+}
+
 /// Neither plan nor readiness differ.
 pub(crate) fn same_process(a: &InstanceSpec, b: &InstanceSpec) -> bool {
     fingerprint(a) == fingerprint(b)

@@ -50,6 +50,8 @@ pub enum Begin {
     Up,
     /// With a child of a former daemon. One that was started from another spec is replaced.
     Adopted(Child),
+    /// With a child of a former daemon that was started from another spec and is not replaced here: a reload does that.
+    Kept(Child),
     /// With a child of a former daemon that is to be ended, and why.
     Unwanted(Child, String),
     /// Where a former daemon left it without a process.

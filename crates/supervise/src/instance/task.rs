@@ -57,6 +57,8 @@ enum Wake {
 pub(super) struct Task {
     spec: Arc<InstanceSpec>,
     fingerprint: String,
+    /// The process is of another spec than the next one will be.
+    outdated: bool,
     machine: Machine,
     child: Option<Child>,
     /// How the living child is ended: by the spec it was started from.
@@ -90,6 +92,7 @@ impl Task {
         let outbox = Outbox::new(spec.id().clone(), notices, around.told.clone());
         Self {
             fingerprint: fingerprint(&spec),
+            outdated: false,
             machine: Machine::new(spec.policy(), ""),
             stop: spec.stop,
             spec,

@@ -69,6 +69,15 @@ impl Owner {
         self.index();
         for name in fresh {
             self.fill(&name, &resumes).await;
+            let service = self.services.get_mut(&name).filter(|service| service.outdated);
+            let outdated = service.map(|service| {
+                service.outdated = false;
+                service.spec.clone()
+            });
+            if let Some(spec) = outdated {
+                // A former daemon ended in the middle of a reload, or after one that went back.
+                self.begin_roll(&name, spec, None).await;
+            }
         }
         self.end_strangers().await;
         let waiting = self.services.iter().filter(|(_, service)| service.waits());
@@ -196,10 +205,18 @@ impl Owner {
         let others =
             self.services.get(&id.name).is_some_and(|s| s.slots.values().any(|s| !s.dozing));
         let dozes = spec.on_demand && !others;
-        let mut dozing = false;
+        let (mut dozing, mut outdated) = (false, false);
+        // Without further slots the version that is to come can't be tried while this one serves.
+        let rolls = spec.rolls() && !spec.stopped && spec.reload_rules().surge > 0;
         let (begin, waiting, up) = match (self.adopted.remove(id), resume, unmet) {
             (Some(child), _, _) if surplus => {
                 (Begin::Unwanted(child, "scaled down".into()), false, false)
+            }
+            (Some(child), _, _)
+                if rolls && instance::is_outdated(child.blob(), &spec.slot(id.slot)) =>
+            {
+                outdated = true;
+                (Begin::Kept(child), false, false)
             }
             (Some(child), _, _) => (Begin::Adopted(child), false, false),
             _ if spec.stopped => (Begin::AtRest("stopped on request".into()), false, false),
@@ -214,6 +231,9 @@ impl Owner {
         let handle = self.start_instance(spec.slot(id.slot), begin);
         let slot = Slot { dozing, ..Slot::new(handle.clone(), waiting, surplus) };
         self.place(id, slot);
+        if let Some(service) = self.services.get_mut(&id.name) {
+            service.outdated |= outdated;
+        }
         up.then_some(handle)
     }
 

@@ -13,7 +13,7 @@ use super::handle::{Applied, GroupTicket, Reloading};
 use super::owner::Owner;
 use super::rolling::{Act, Happened, Rolling, Version};
 use super::service::{Service, Slot};
-use crate::instance::{Begin, wall_ms};
+use crate::instance::{Begin, TicketError, wall_ms};
 use crate::listeners::ListenMode;
 use crate::spec::ServiceSpec;
 use crate::view::{InstanceView, Told};
@@ -58,14 +58,23 @@ impl Service {
     }
 }
 
+/// One that has not said anything yet counts until it does: it was taken over from a former daemon.
 fn is_ready(slot: &Slot) -> bool {
-    slot.view.as_ref().is_some_and(|view| view.ready)
+    slot.view.as_ref().is_none_or(|view| view.ready)
 }
 
 /// Nothing of it runs or will by itself: it gets the new spec without a start.
 fn at_rest(slot: &Slot) -> bool {
     let stopped = |view: &InstanceView| view.state == InstanceState::Stopped;
     slot.waiting || slot.dozing || slot.view.as_deref().is_some_and(stopped)
+}
+
+/// The reason alone: whose it is stands beside it.
+fn why(error: TicketError) -> String {
+    match error {
+        TicketError::NotUp { reason, .. } => reason,
+        gone @ TicketError::Gone { .. } => gone.to_string(),
+    }
 }
 
 impl Owner {
@@ -81,7 +90,8 @@ impl Owner {
             roll.waiting.push(reply);
             return Ok(Reloading::Rolls(over));
         }
-        if service.slots.values().any(|slot| !slot.leaving && is_ready(slot)) {
+        if service.slots.values().any(|slot| !slot.leaving && slot.view.is_some() && is_ready(slot))
+        {
             let spec = ServiceSpec { stopped: false, ..service.spec.clone() };
             self.begin_roll(name, spec, Some(reply)).await;
             return Ok(Reloading::Rolls(over));
@@ -288,7 +298,7 @@ impl Owner {
         self.keep_listeners().await;
         let ticket = handle.start().await;
         self.order(name, number, async move {
-            Happened::Came(number, ticket.done().await.map_err(|error| error.to_string()))
+            Happened::Came(number, ticket.done().await.map_err(why))
         });
     }
 
@@ -304,7 +314,7 @@ impl Owner {
         handle.replace(spec.slot(number), false).await;
         let ticket = handle.restart().await;
         self.order(name, number, async move {
-            Happened::Came(number, ticket.done().await.map_err(|error| error.to_string()))
+            Happened::Came(number, ticket.done().await.map_err(why))
         });
     }
 
@@ -336,13 +346,15 @@ impl Owner {
     async fn finish(&mut self, name: &str, result: Result<(), String>) {
         let Some(service) = self.services.get_mut(name) else { return };
         let Some(roll) = service.roll.take() else { return };
-        let Roll { old, new, waiting, next, .. } = *roll;
+        let Roll { machine, old, new, waiting, next, .. } = *roll;
         service.spec = if result.is_ok() { new } else { old };
         let spec = service.spec.clone();
         for (number, slot) in service.slots.iter_mut().filter(|(_, slot)| !slot.leaving) {
             slot.held_back = false;
-            // Those that were at rest; the others have it already.
-            slot.handle.replace(spec.slot(*number), false).await;
+            // Those that were at rest, or that a person has started meanwhile; the others have it already.
+            if !machine.has(*number) {
+                slot.handle.replace(spec.slot(*number), !at_rest(slot)).await;
+            }
         }
         let result = result.map_err(|why| format!("the old version runs on: {why}"));
         let (to, reason) = match &result {
@@ -381,3 +393,6 @@ impl Owner {
         self.telling.push_back(Told { event, ack: None, resume: None });
     }
 }
+
+#[cfg(test)]
+mod tests;

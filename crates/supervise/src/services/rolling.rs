@@ -136,6 +136,11 @@ impl Rolling {
         (done, main.len())
     }
 
+    /// It is one of the slots to replace, and no person has stopped it.
+    pub(super) fn has(&self, slot: u32) -> bool {
+        self.places.get(&slot).is_some_and(|place| !place.surge && place.is != Is::Off)
+    }
+
     /// It goes back, or went.
     pub(super) fn goes_back(&self) -> bool {
         !self.why.is_empty()

@@ -24,6 +24,8 @@ pub(super) struct Service {
     pub(super) roll: Option<Box<Roll>>,
     /// A reload was cut short: slots may have different specs.
     pub(super) mixed: bool,
+    /// Processes of a former daemon are of another spec.
+    pub(super) outdated: bool,
 }
 
 #[derive(Debug)]
@@ -94,6 +96,7 @@ impl Service {
             watched: false,
             roll: None,
             mixed: false,
+            outdated: false,
         }
     }
 

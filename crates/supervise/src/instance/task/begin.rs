@@ -46,6 +46,12 @@ impl Task {
                 let changed = note.spec != self.fingerprint;
                 if changed { self.step(Event::Restart).await } else { Ok(()) }
             }
+            Begin::Kept(child) => {
+                // The next daemon too is to see from what it was started.
+                self.fingerprint = Blob::read(child.blob()).spec;
+                self.outdated = true;
+                self.adopt(child).await.map(drop)
+            }
             Begin::Unwanted(child, why) => {
                 self.adopt(child).await?;
                 self.step(Event::Stop(why)).await

@@ -6,12 +6,16 @@ use ganger_keeper::wire::Plan;
 use ganger_process::{Child, Ends, KeeperGone, SpawnError};
 
 use super::Task;
+use crate::instance::blob::fingerprint;
 use crate::instance::handle::InstanceNotice;
 use crate::ready::{LINE_MAX, NotifySocket};
 
 impl Task {
     pub(super) async fn spawn(&mut self) -> Result<(), KeeperGone> {
         self.stop = self.spec.stop;
+        if std::mem::take(&mut self.outdated) {
+            self.fingerprint = fingerprint(&self.spec);
+        }
         let plan = match self.plan().await {
             Ok(plan) => plan,
             Err(why) => {
