@@ -9,6 +9,7 @@ mod full_disk;
 mod imports;
 mod listeners;
 mod probes;
+mod reload;
 mod run;
 mod services;
 mod store;

@@ -10,7 +10,6 @@ use super::values::Time;
 use super::walk::{Key, Walk, section};
 
 const SURGE: u32 = 1;
-const UNAVAILABLE: u32 = 0;
 /// A version that dies after two seconds is a common one; five catch it and cost a reload little.
 const HEALTHY_FOR: Dur = Dur(Duration::from_secs(5));
 const DRAIN: Dur = Dur(Duration::from_secs(10));
@@ -48,17 +47,12 @@ pub struct Reload {
 pub(super) fn reload(said: &Key<RawReload>, walk: &mut Walk<'_>) -> Option<Reload> {
     let rules = said.get()?;
     let surge = in_range(&rules.surge, SURGE, 0, REPLICAS_MAX, walk);
+    // With neither, nothing could ever be replaced; 0 where there is surge.
     let least = u32::from(surge == 0);
     let time = |key: &Key<Time>, default| key.get().map_or(default, |time| time.0);
     Some(Reload {
         surge,
-        unavailable: in_range(
-            &rules.unavailable,
-            UNAVAILABLE.max(least),
-            least,
-            REPLICAS_MAX,
-            walk,
-        ),
+        unavailable: in_range(&rules.unavailable, least, least, REPLICAS_MAX, walk),
         healthy_for: time(&rules.healthy_for, HEALTHY_FOR),
         drain: time(&rules.drain, DRAIN),
     })

@@ -1,0 +1,127 @@
+//! Rolling reloads under load: no request fails, whatever the new version does.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use ganger_testkit::TempDaemon;
+
+use crate::{SOON, folder};
+
+/// Answers with its version; doesn't care about signals. "dies" ends a while after it is ready, "never" gets never ready.
+const SERVER: &str = r#"
+import os, socket, threading
+version = os.environ["VERSION"]
+s = socket.socket(fileno=3)
+if version == "never":
+    threading.Event().wait()
+print("serving", flush=True)
+if version == "dies":
+    threading.Timer(0.2, lambda: os._exit(3)).start()
+while True:
+    c, _ = s.accept()
+    c.recv(100)
+    c.sendall(version.encode())
+    c.close()
+"#;
+
+fn configure(it: &TempDaemon, version: &str, healthy_for: &str) {
+    let config = format!(
+        r#"
+version = 1
+[service.web]
+command = ["python3", "server.py"]
+replicas = 2
+listen = "tcp://127.0.0.1:0"
+listen_mode = "reuseport"
+ready = {{ log = "serving", timeout = "{}" }}
+env = {{ VERSION = "{version}" }}
+reload = {{ healthy_for = "{healthy_for}" }}
+"#,
+        if version == "never" { "1s" } else { "60s" }
+    );
+    it.write("ganger.toml", &config);
+}
+
+fn ask(address: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(SOON))?;
+    stream.write_all(b"who")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Asks again and again while `work` goes on; each must be answered. Gives how many were.
+fn under_load(address: &str, work: impl FnOnce()) -> u32 {
+    let (over, answered) = (AtomicBool::new(false), AtomicU32::new(0));
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..3)
+            .map(|_| {
+                scope.spawn(|| {
+                    while !over.load(Ordering::Relaxed) {
+                        let text = ask(address).expect("every request is answered");
+                        assert!(!text.is_empty(), "an answer broke off");
+                        answered.fetch_add(1, Ordering::Relaxed);
+                    }
+                })
+            })
+            .collect();
+        let worked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        over.store(true, Ordering::Relaxed);
+        clients.into_iter().for_each(|client| client.join().expect("no request fails"));
+        worked.expect("what went on under load went well");
+    });
+    answered.load(Ordering::Relaxed)
+}
+
+#[test]
+fn reloads_lose_no_request_and_bad_versions_go_back() {
+    if !Command::new("python3").arg("--version").output().is_ok_and(|o| o.status.success()) {
+        println!("skipped: python3 is not installed");
+        return;
+    }
+    let it = folder();
+    it.write("server.py", SERVER);
+    configure(&it, "one", "100ms");
+    let _ = it.ganger(&["up", "-d", "--wait=60s"]).with_code(0);
+    let status = it.ganger(&["status", "web", "--json"]).with_code(0).json();
+    let address = status["listeners"][0]["address"].as_str().unwrap().to_owned();
+    let address = address.split_once("://").unwrap().1;
+    let old = [it.pid("web", 1), it.pid("web", 2)];
+    let answered = under_load(address, || {
+        let _ = it.ganger(&["reload", "web"]).with_code(0);
+    });
+    assert!(answered > 0);
+    let kept = [it.pid("web", 1), it.pid("web", 2)];
+    assert!(old.iter().all(|pid| !kept.contains(pid)), "{old:?} {kept:?}");
+
+    for (version, why) in [("dies", "exited with code 3"), ("never", "not ready after 1s")] {
+        let _ = under_load(address, || {
+            let mut events = it.follow(&["events", "-f", "--json"]);
+            configure(&it, version, "1h");
+            let _ = it.ganger(&["up", "-d"]).with_code(0);
+            let _ =
+                events.until("a rollback", SOON, |l| l.contains("rolled back") && l.contains(why));
+        });
+        assert_eq!([it.pid("web", 1), it.pid("web", 2)], kept, "nobody touched them");
+        assert_eq!(ask(address).unwrap(), "one");
+    }
+
+    let _ = under_load(address, || {
+        let mut events = it.follow(&["events", "-f", "--json"]);
+        configure(&it, "two", "100ms");
+        let _ = it.ganger(&["up", "-d"]).with_code(0);
+        // All that has happened is told from the beginning.
+        let dones = std::cell::Cell::new(0);
+        let is_over = |l: &str| {
+            let done = l.contains("service.reload") && l.contains("\"done\"");
+            dones.set(dones.get() + u32::from(done));
+            dones.get() == 2
+        };
+        let _ = events.until("the end of the reload", SOON, is_over);
+    });
+    assert_eq!(ask(address).unwrap(), "two");
+    let _ = it.ganger(&["down"]).with_code(0);
+}
