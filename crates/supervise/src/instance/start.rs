@@ -71,7 +71,7 @@ pub fn start(
     let (sender, commands) = mpsc::channel(COMMANDS);
     let id = spec.id().clone();
     let task = Task::new(Arc::new(spec), notify, surroundings, notices, commands);
-    tasks.spawn(task.run(begin));
+    tasks.spawn(Box::new(task).run(Box::new(begin)));
     InstanceHandle { id, commands: sender }
 }
 

@@ -115,13 +115,16 @@ impl Task {
     }
 
     /// Runs until every handle is dropped or the keeper is gone. Either way the process lives on.
-    pub(super) async fn run(mut self, begin: Begin) {
-        if self.begin(begin).await.is_err() {
+    ///
+    /// A thousand instances hold this future for days: it keeps no room for itself twice (as an argument and as what is
+    /// used), nor for what is waited for in a moment only.
+    pub(super) async fn run(mut self: Box<Self>, begin: Box<Begin>) {
+        if Box::pin(self.begin(*begin)).await.is_err() {
             return;
         }
         loop {
             let wake = self.wait().await;
-            if self.on_wake(wake).await.is_err() {
+            if Box::pin(self.on_wake(wake)).await.is_err() {
                 return;
             }
         }
