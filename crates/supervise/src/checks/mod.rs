@@ -1,6 +1,6 @@
 //! Asking a process whether it works: by TCP, HTTP or a program of its own.
 //!
-//! An [`Asker`] asks one question again and again, one at a time; [`crate::live`] and [`crate::ready`] decide what the
+//! An `Asker` asks one question again and again, one at a time; `live` and `ready` decide what the
 //! answers mean. An answer is good, bad, or none: a check that could not be carried out here says nothing about the
 //! process and is never held against it.
 

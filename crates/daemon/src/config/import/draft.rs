@@ -34,7 +34,7 @@ impl Default for Runs {
     }
 }
 
-/// One `[service.NAME]`; `None` and empty are ganger's defaults. Strings may hold `${VAR}` as [`super::variable`] makes it.
+/// One `[service.NAME]`; `None` and empty are ganger's defaults. Strings may hold `${VAR}` as [`super::toml_text::variable`] makes it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Service {
     pub(super) name: String,
