@@ -53,22 +53,23 @@ impl Manager {
         others: usize,
     ) -> Result<Self> {
         let probe = folder.join(SCRIPT);
-        Ok(Self(match kind {
+        // It is there before its programs are: what fails half-way is ended too.
+        match kind {
             Kind::Ganger => {
                 std::fs::write(folder.join("ganger.toml"), ganger_toml(&probe, others))?;
                 let ganger = Ganger::new(binary.to_path_buf(), folder.to_path_buf());
-                ganger.up()?;
-                Running::Ganger(ganger)
+                let manager = Self(Running::Ganger(ganger.clone()));
+                ganger.up().map(|()| manager)
             }
-            Kind::Supervisord => supervisord(tools, folder, &probe, others)?,
+            Kind::Supervisord => supervisord(tools, folder, &probe, others).map(Self),
             Kind::Pm2 => {
                 let apps = folder.join("apps.json");
                 std::fs::write(&apps, pm2_apps(&probe, others))?;
                 let home = folder.join("pm2");
-                sh::capture(pm2(tools, &home).arg("start").arg(&apps))?;
-                Running::Pm2 { tools: tools.to_path_buf(), home }
+                let manager = Self(Running::Pm2 { tools: tools.to_path_buf(), home: home.clone() });
+                sh::capture(pm2(tools, &home).arg("start").arg(&apps)).map(|_| manager)
             }
-        }))
+        }
     }
 
     /// Returns when all others are up.
