@@ -9,16 +9,9 @@ use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use crate::wire::SPAWN_MARK_ENV;
+use ganger_sys::proc::{self, pids, stat};
 
-/// One process as `/proc` tells it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stat {
-    pub(crate) parent: u32,
-    pub(crate) zombie: bool,
-    /// Clock ticks since the machine's start.
-    pub(crate) birth: u64,
-}
+use crate::wire::SPAWN_MARK_ENV;
 
 /// Which processes to look for.
 #[derive(Debug, Clone, Copy)]
@@ -141,15 +134,7 @@ impl<F: FnMut(u32, &OwnedFd)> Walk<'_, F> {
 
 /// Living children with pidfds. A number counts only if it is still a child after its pidfd was opened.
 fn children(parent: u32) -> Vec<(u32, OwnedFd)> {
-    let list = || -> HashSet<u32> {
-        let tasks =
-            fs::read_dir(format!("/proc/{parent}/task")).ok().into_iter().flatten().flatten();
-        let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
-        lists
-            .flat_map(|l| l.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
-            .filter_map(|pid| pid.parse().ok())
-            .collect()
-    };
+    let list = || -> HashSet<u32> { proc::children(parent).collect() };
     let open = |pid: u32| Some((pid, ganger_sys::pidfd::open(pid).ok()?));
     let opened: Vec<_> = list().into_iter().filter_map(open).collect();
     if opened.is_empty() {
@@ -191,11 +176,10 @@ pub(crate) fn parent(pid: u32) -> Option<u32> {
     stat(pid).map(|stat| stat.parent)
 }
 
-/// The wait status of somebody else's zombie, from the last field of its stat line. `None` for a process that is no zombie
-/// and where the kernel would hide the status (proc_pid_stat(5): shown to who may trace it, others read 0).
+/// The wait status of somebody else's zombie. `None` for a process that is no zombie and where the kernel would hide the
+/// status (proc_pid_stat(5): shown to who may trace it, others read 0).
 pub(crate) fn zombie_status(pid: u32) -> Option<i32> {
     use std::os::unix::fs::MetadataExt;
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let owner = fs::metadata(format!("/proc/{pid}")).ok()?.uid();
     let tracer = || {
         let capabilities = rustix::thread::capabilities(None);
@@ -203,28 +187,7 @@ pub(crate) fn zombie_status(pid: u32) -> Option<i32> {
             .is_ok_and(|sets| sets.effective.contains(rustix::thread::CapabilitySet::SYS_PTRACE))
     };
     let permitted = owner == rustix::process::geteuid().as_raw() || tracer();
-    parse_stat(&text).filter(|stat| stat.zombie && permitted)?;
-    text.rsplit(' ').next()?.trim().parse().ok()
-}
-
-/// Every process's number.
-fn pids() -> impl Iterator<Item = u32> {
-    let entries = fs::read_dir("/proc").ok().into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-}
-
-pub(crate) fn stat(pid: u32) -> Option<Stat> {
-    parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
-}
-
-/// proc_pid_stat(5): `pid (name) state ppid …`; the name may hold anything, its closing bracket is the last one.
-fn parse_stat(text: &str) -> Option<Stat> {
-    let mut rest = text.get(text.rfind(')')? + 1..)?.split_ascii_whitespace();
-    let state = rest.next()?;
-    let parent = rest.next()?.parse().ok()?;
-    // The 22nd field; the rest begins with the third.
-    let birth = rest.nth(17)?.parse().ok()?;
-    Some(Stat { parent, zombie: matches!(state, "Z" | "X"), birth })
+    proc::zombie_status(pid).filter(|_| permitted)
 }
 
 /// The parent of all kernel threads, which have no environment.
@@ -242,18 +205,14 @@ pub(crate) enum Marked {
 }
 
 pub(crate) fn marked(pid: u32, mark: &str, whole: bool) -> Marked {
-    let environment = match fs::read(format!("/proc/{pid}/environ")) {
+    let environment = match proc::environment(pid) {
         Err(_) => return Marked::Hidden,
         Ok(all) if all.is_empty() => return Marked::Empty,
         Ok(all) => all,
     };
-    let holds = environment.split(|byte| *byte == 0).any(|entry| {
-        let value = entry
-            .strip_prefix(SPAWN_MARK_ENV.as_bytes())
-            .and_then(|rest| rest.strip_prefix(b"="))
-            .and_then(|value| value.strip_prefix(mark.as_bytes()));
-        value.is_some_and(|rest| !whole || rest.is_empty())
-    });
+    let value = proc::variable(&environment, SPAWN_MARK_ENV);
+    let rest = value.and_then(|value| value.strip_prefix(mark.as_bytes()));
+    let holds = rest.is_some_and(|rest| !whole || rest.is_empty());
     if holds { Marked::Yes } else { Marked::No }
 }
 
@@ -267,14 +226,6 @@ pub(crate) fn doubtful(keeper: u32, mark: &str, known: impl Fn(u32) -> bool) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_with_brackets_do_not_confuse() {
-        let stat =
-            parse_stat("12 (a) (b) Z 7 1 1 0 -1 8 9 10 11 12 13 14 15 16 20 0 1 0 4711 3").unwrap();
-        assert_eq!(stat, Stat { parent: 7, zombie: true, birth: 4711 });
-        assert_eq!(parse_stat("12 (a"), None);
-    }
 
     #[test]
     fn a_marked_child_and_its_own_child_are_members() {

@@ -4,18 +4,16 @@ use std::fs;
 
 use ganger_core::{InstanceId, SpawnId, StateId};
 
+use ganger_sys::proc;
+
 use crate::scan::{self, Marked};
 use crate::wire::{INSTANCE_ENV, SPAWN_MARK_ENV, Survivor};
 
 /// What can be told of a process that lives on. `None`: it has ended.
 pub(crate) fn of(pid: u32, state: StateId) -> Option<Survivor> {
-    let birth = scan::stat(pid).filter(|stat| !stat.zombie)?.birth;
-    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    let value = |name: &str| {
-        let mut entries = environment.split(|byte| *byte == 0);
-        let found = entries.find_map(|e| e.strip_prefix(name.as_bytes())?.strip_prefix(b"="));
-        found.and_then(|value| std::str::from_utf8(value).ok())
-    };
+    let birth = proc::stat(pid).filter(|stat| !stat.zombie)?.birth;
+    let environment = proc::environment(pid).unwrap_or_default();
+    let value = |name: &str| std::str::from_utf8(proc::variable(&environment, name)?).ok();
     // Only together they are ours: a program may have set one of them.
     let spawn = value(SPAWN_MARK_ENV)
         .and_then(|mark| mark.strip_prefix(&format!("{state}:"))?.parse().ok())
@@ -31,13 +29,13 @@ pub(crate) fn of(pid: u32, state: StateId) -> Option<Survivor> {
 /// Whether a process with this number and birth is still there, if only as a zombie.
 #[must_use]
 pub fn is_there(pid: u32, birth: u64) -> bool {
-    scan::stat(pid).is_some_and(|stat| stat.birth == birth)
+    proc::stat(pid).is_some_and(|stat| stat.birth == birth)
 }
 
 /// Whether it lives: a zombie does not.
 #[must_use]
 pub fn lives(pid: u32, birth: u64) -> bool {
-    scan::stat(pid).is_some_and(|stat| stat.birth == birth && !stat.zombie)
+    proc::stat(pid).is_some_and(|stat| stat.birth == birth && !stat.zombie)
 }
 
 /// A process that could be the one that had this number at a moment of the past (wall clock, milliseconds since 1970), and
@@ -48,7 +46,7 @@ pub fn may_be(pid: u32, at_ms: u64) -> Option<Survivor> {
     // told in whole seconds.
     const TICK_MS: u64 = 10;
     const SLACK_MS: u64 = 2_000;
-    let stat = scan::stat(pid).filter(|stat| !stat.zombie)?;
+    let stat = proc::stat(pid).filter(|stat| !stat.zombie)?;
     let table = fs::read_to_string("/proc/stat").ok()?;
     let boot_s: u64 = table.lines().find_map(|l| l.strip_prefix("btime ")?.trim().parse().ok())?;
     let born_ms = boot_s * 1000 + stat.birth * TICK_MS;

@@ -1,4 +1,5 @@
-//! The only crate with unsafe: clone3, pidfds, signalfd, prctl, descriptor passing.
+//! The only crate with unsafe: clone3, pidfds, signalfd, prctl, descriptor passing; and what several crates read
+//! of `/proc`.
 //!
 //! Each module wraps one kernel facility in a safe call and knows nothing of services, tasks or policy. What rustix
 //! offers safely is used from there, also by other crates; here stands only what it can't.
@@ -6,6 +7,7 @@
 pub mod fd;
 pub mod frame;
 pub mod pidfd;
+pub mod proc;
 pub mod reap;
 pub mod signal;
 pub mod socket;

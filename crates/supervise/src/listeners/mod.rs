@@ -12,6 +12,7 @@
 //! for its restart. For services that start on demand it waits until a socket is readable, and says so.
 
 mod address;
+mod net;
 mod open;
 mod spec;
 mod task;
@@ -28,6 +29,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 pub use address::{Address, AddressError, Host, Place};
+pub(crate) use net::has_connections;
 pub(crate) use spec::LISTEN_PREFIX;
 pub use spec::{ListenMode, Listening, Socket, is_fd_name};
 

@@ -4,12 +4,13 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
 
+use ganger_sys::proc;
+
 use super::address::{Address, Host, Place};
+use super::net::{self, LISTENS, Line};
 
 /// Descriptors looked at before the search is given up: some tens of milliseconds, once per failed start.
 const LOOKED_AT_MAX: usize = 100_000;
-/// TCP_LISTEN in the column `st` of /proc/net/tcp (linux/net/tcp_states.h).
-const LISTENS: &str = "0A";
 
 /// Who has it, as a person would say it; `None` when it can't be seen. Reads /proc: call it where blocking is fine.
 pub(super) fn has(address: &Address) -> Option<String> {
@@ -30,21 +31,15 @@ pub(super) fn has(address: &Address) -> Option<String> {
 
 /// Inode and user of a socket that covers a place.
 fn inet(place: &Place, tables: [&str; 2], state: Option<&str>) -> Option<(String, Option<String>)> {
-    let port = format!("{:04X}", place.port);
-    tables.iter().find_map(|table| {
-        let text = fs::read_to_string(format!("/proc/net/{table}")).ok()?;
-        // proc(5): sl local_address rem_address st queues timers retrnsmt uid timeout inode …
-        text.lines().skip(1).find_map(|line| {
-            let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-            let (host, its_port) = fields.get(1)?.rsplit_once(':')?;
-            let fits = its_port == port
-                && state.is_none_or(|state| fields.get(3) == Some(&state))
-                && covers(host, &place.host);
-            fits.then(|| {
-                Some(((*fields.get(9)?).to_owned(), fields.get(7).map(|uid| (*uid).to_owned())))
-            })?
-        })
-    })
+    let fits = |line: &Line<'_>| {
+        line.port == place.port
+            && state.is_none_or(|state| line.state == state)
+            && covers(line.host, &place.host)
+    };
+    let those = net::sockets(tables, |line| {
+        fits(line).then(|| (line.inode.to_owned(), Some(line.user.to_owned())))
+    });
+    those.into_iter().next()
 }
 
 /// A local address as the kernel writes it (words of 32 bits in the machine's order) stands in the way of `host`.
@@ -76,24 +71,18 @@ fn unix(path: &Path) -> Option<String> {
 
 /// The process with the lowest number that has the socket open: the one that made it, where its children have it as well.
 fn process(inode: &str) -> Option<(u32, String)> {
-    let wanted = format!("socket:[{inode}]");
-    let mut pids: Vec<u32> = fs::read_dir("/proc")
-        .ok()?
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .collect();
+    let wanted = net::link(inode);
+    let mut pids: Vec<u32> = proc::pids().collect();
     pids.sort_unstable();
     let mut looked_at = 0;
     for pid in pids {
-        // Others' folders can't be read; those that went meanwhile neither.
-        let Ok(links) = fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
-        for link in links.filter_map(Result::ok) {
+        for to in net::descriptors(pid) {
             looked_at += 1;
             if looked_at > LOOKED_AT_MAX {
                 return None;
             }
-            if fs::read_link(link.path()).is_ok_and(|to| to.as_os_str() == wanted.as_str()) {
-                let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-                return Some((pid, name.trim_end().to_owned()));
+            if to == wanted {
+                return Some((pid, proc::name(pid).unwrap_or_default()));
             }
         }
     }

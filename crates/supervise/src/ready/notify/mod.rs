@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use ganger_core::InstanceId;
 use ganger_sandbox::Profile;
+use ganger_sys::proc;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
 use tokio::io::Interest;
 
@@ -156,7 +157,7 @@ impl Listener {
             Belongs::No => false,
         };
         if !known {
-            let name = tree::name(pid).map_or(String::new(), |name| format!(" ({name})"));
+            let name = proc::name(pid).map_or(String::new(), |name| format!(" ({name})"));
             return Said::Refused(format!(
                 "sd_notify message of pid {pid}{name} of user {user}, which is not of its tree"
             ));

@@ -3,6 +3,7 @@
 use std::fs;
 
 use ganger_keeper::wire::SPAWN_MARK_ENV;
+use ganger_sys::proc;
 
 /// Ancestors looked at: deeper trees of a service are not built on purpose.
 const DEPTH: usize = 64;
@@ -53,16 +54,8 @@ impl Tree {
     }
 }
 
-/// The program's own name for itself, for a person.
-pub(crate) fn name(pid: u32) -> Option<String> {
-    let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-    Some(name.trim().chars().filter(|c| !c.is_control()).collect())
-}
-
 fn parent(pid: u32) -> Option<u32> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in brackets may hold anything, brackets too.
-    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
+    proc::stat(pid).map(|stat| stat.parent)
 }
 
 fn cgroup(pid: u32) -> Option<String> {
@@ -70,12 +63,8 @@ fn cgroup(pid: u32) -> Option<String> {
 }
 
 fn mark(pid: u32) -> Option<Vec<u8>> {
-    let environ = fs::read(format!("/proc/{pid}/environ")).ok()?;
-    let variable = |entry: &[u8]| {
-        let rest = entry.strip_prefix(SPAWN_MARK_ENV.as_bytes())?;
-        rest.strip_prefix(b"=").map(<[u8]>::to_vec)
-    };
-    environ.split(|byte| *byte == 0).find_map(variable)
+    let environment = proc::environment(pid).ok()?;
+    proc::variable(&environment, SPAWN_MARK_ENV).map(<[u8]>::to_vec)
 }
 
 #[cfg(test)]
@@ -100,7 +89,6 @@ mod tests {
         assert_eq!(tree.has(other.id()), Belongs::No);
         assert_eq!(tree.has(me), Belongs::No);
         assert_eq!(tree.has(1), Belongs::No);
-        assert_eq!(name(one.id()).as_deref(), Some("cat"));
         for child in [&mut one, &mut two, &mut other] {
             drop(child.stdin.take());
             child.wait().unwrap();
