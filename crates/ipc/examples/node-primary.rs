@@ -17,7 +17,7 @@ use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use ganger_ipc::node::cluster::{Settings, WorkerId};
+use ganger_ipc::node::cluster::{Notice, Settings, WorkerId};
 use ganger_ipc::node::primary::{Primary, PrimaryEvent};
 use rustix::io::{FdFlags, fcntl_setfd};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -55,20 +55,20 @@ async fn serve(workers: WorkerId, program: &str, args: &[&str]) {
             _ = told_to_end.recv() => break,
         };
         match event {
-            PrimaryEvent::Open { key, wish } => {
+            PrimaryEvent::Cluster(Notice::Open { key, wish }) => {
                 let address = (wish.address.as_deref().unwrap_or("127.0.0.1"), wish.port);
                 let bound = TcpListener::bind(address);
                 let bound =
                     bound.map(Into::into).map_err(|error| error.raw_os_error().unwrap_or(98));
                 primary.opened(&key, bound).unwrap();
             }
-            PrimaryEvent::Listening { wish, .. } => {
+            PrimaryEvent::Cluster(Notice::Listening { wish, .. }) => {
                 listening += 1;
                 if listening == workers {
                     println!("listening {}", wish.port);
                 }
             }
-            PrimaryEvent::Online { .. } => {}
+            PrimaryEvent::Cluster(Notice::Online { .. }) => {}
             other => println!("{other:?}"),
         }
     }

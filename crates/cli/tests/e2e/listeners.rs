@@ -3,13 +3,12 @@
 use std::io::{self, Read};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use ganger_testkit::TempDaemon;
 use ganger_testkit::daemon::Process;
 
-use crate::{SOON, folder};
+use crate::{SOON, address, folder};
 
 /// Answers each connection, or datagram, with its pid; ends in order on SIGTERM, and with code 0 after `ONCE` connections.
 const SERVER: &str = r#"
@@ -55,23 +54,6 @@ fn up(config: &str) -> TempDaemon {
     it.write("ganger.toml", config);
     let _ = it.ganger(&["up", "-d", "--wait"]).with_code(0);
     it
-}
-
-/// Its server is a Python program.
-macro_rules! needs_python {
-    () => {
-        if !Command::new("python3").arg("--version").output().is_ok_and(|o| o.status.success()) {
-            println!("skipped: python3 is not installed");
-            return;
-        }
-    };
-}
-
-/// Where a service really listens, by the place in its list.
-fn address(it: &TempDaemon, name: &str, at: usize) -> String {
-    let status = it.ganger(&["status", name, "--json"]).with_code(0).json();
-    let address = status["listeners"][at]["address"].as_str().unwrap_or_default().to_owned();
-    address.split_once("://").map(|(_, rest)| rest.to_owned()).expect("an open listener")
 }
 
 /// The pid of who answers.

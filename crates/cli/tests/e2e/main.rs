@@ -1,5 +1,19 @@
 //! The real binary, end to end: every test has a folder, a keeper and a daemon of its own.
 
+/// Skips a test whose server is a Python program.
+macro_rules! needs_python {
+    () => {
+        if !std::process::Command::new("python3")
+            .arg("--version")
+            .output()
+            .is_ok_and(|o| o.status.success())
+        {
+            println!("skipped: python3 is not installed");
+            return;
+        }
+    };
+}
+
 mod crashes;
 mod daemon;
 mod dead;
@@ -50,6 +64,13 @@ fn pushed(it: &TempDaemon, words: &[&str]) -> String {
     let words = [&["push"], words, &["--json"]].concat();
     let said = it.ganger(&words).with_code(0).json();
     said["id"].as_str().expect("a pushed task has an id").to_owned()
+}
+
+/// Where a service really listens, by the place in its list.
+fn address(it: &TempDaemon, name: &str, at: usize) -> String {
+    let status = it.ganger(&["status", name, "--json"]).with_code(0).json();
+    let address = status["listeners"][at]["address"].as_str().unwrap_or_default().to_owned();
+    address.split_once("://").map(|(_, rest)| rest.to_owned()).expect("an open listener")
 }
 
 /// Two services: one that counts aloud, one that only lives.

@@ -2,12 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use ganger_testkit::TempDaemon;
 
-use crate::{SOON, folder};
+use crate::{SOON, address, folder};
 
 /// Answers with its version; doesn't care about signals. "dies" ends a while after it is ready, "never" gets never ready.
 const SERVER: &str = r#"
@@ -78,17 +77,12 @@ fn under_load(address: &str, work: impl FnOnce()) -> u32 {
 
 #[test]
 fn reloads_lose_no_request_and_bad_versions_go_back() {
-    if !Command::new("python3").arg("--version").output().is_ok_and(|o| o.status.success()) {
-        println!("skipped: python3 is not installed");
-        return;
-    }
+    needs_python!();
     let it = folder();
     it.write("server.py", SERVER);
     configure(&it, "one", "100ms");
     let _ = it.ganger(&["up", "-d", "--wait=60s"]).with_code(0);
-    let status = it.ganger(&["status", "web", "--json"]).with_code(0).json();
-    let address = status["listeners"][0]["address"].as_str().unwrap().to_owned();
-    let address = address.split_once("://").unwrap().1;
+    let address = &address(&it, "web", 0);
     let old = [it.pid("web", 1), it.pid("web", 2)];
     let answered = under_load(address, || {
         let _ = it.ganger(&["reload", "web"]).with_code(0);

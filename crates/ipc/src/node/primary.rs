@@ -25,7 +25,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::Sleep;
 
 use super::channel::{Next, SharedFd};
-use super::cluster::{Action, Cluster, Settings, Wish, WorkerId};
+use super::cluster::{Action, Cluster, Notice, Settings, WorkerId};
 use super::{
     Event, HandleIn, HandleOut, HandleType, Kind, NodeChannel, NodeChannelError, Refused,
     SendRefused,
@@ -43,35 +43,8 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// What the owner of a program hears.
 #[derive(Debug)]
 pub enum PrimaryEvent {
-    /// Bind this and answer with [`Primary::opened`].
-    Open {
-        /// Its name.
-        key: String,
-        /// What the program asked for.
-        wish: Wish,
-    },
-    /// No worker listens on it now. It stays open until [`Primary::close`].
-    Idle {
-        /// Its name.
-        key: String,
-    },
-    /// The `cluster` module of a worker runs.
-    Online {
-        /// Who.
-        worker: WorkerId,
-    },
-    /// A server of a worker listens: it is ready.
-    Listening {
-        /// Who.
-        worker: WorkerId,
-        /// On what; the port is the real one.
-        wish: Wish,
-    },
-    /// A worker disconnects by its own will.
-    Leaving {
-        /// Who.
-        worker: WorkerId,
-    },
+    /// [`Notice::Open`] is answered with [`Primary::opened`]; a listener that is idle stays open until [`Primary::close`].
+    Cluster(Notice),
     /// A message of the program, or of Node and not about the cluster.
     Message {
         /// Who.
@@ -368,13 +341,7 @@ impl Primary {
                 Action::Pause { key } => self.set_closed(&key, true),
                 Action::Resume { key } => self.set_closed(&key, false),
                 Action::Back { key, .. } => self.tell(PrimaryEvent::Dropped { key }),
-                Action::Open { key, wish } => self.tell(PrimaryEvent::Open { key, wish }),
-                Action::Idle { key } => self.tell(PrimaryEvent::Idle { key }),
-                Action::Online { worker } => self.tell(PrimaryEvent::Online { worker }),
-                Action::Listening { worker, wish } => {
-                    self.tell(PrimaryEvent::Listening { worker, wish });
-                }
-                Action::Leaving { worker } => self.tell(PrimaryEvent::Leaving { worker }),
+                Action::Tell(notice) => self.tell(PrimaryEvent::Cluster(notice)),
             }
         }
     }

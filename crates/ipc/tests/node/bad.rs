@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use ganger_ipc::node::cluster::{Settings, WorkerId};
+use ganger_ipc::node::cluster::{Notice, Settings, WorkerId};
 use ganger_ipc::node::primary::{Primary, PrimaryEvent};
 use ganger_ipc::node::{FRAME_MAX, Frame, Frames, Kind, Refused, Serialization, wire};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
@@ -86,7 +86,7 @@ async fn each_fault_is_named_and_the_other_worker_is_served() {
     let (mut told, mut address) = (None, None);
     while told.is_none() || address.is_none() {
         match in_time(primary.next()).await {
-            PrimaryEvent::Open { key, .. } => {
+            PrimaryEvent::Cluster(Notice::Open { key, .. }) => {
                 let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
                 address = Some(listener.local_addr().unwrap());
                 primary.opened(&key, Ok(listener.into())).unwrap();
@@ -130,7 +130,7 @@ async fn a_listener_that_is_closed_while_it_is_bound_does_not_stay() {
     let mut primary = Primary::new(Settings::default());
     let worker = Fake::join(&mut primary, 1);
     worker.say(QUERY);
-    let PrimaryEvent::Open { key, .. } = in_time(primary.next()).await else {
+    let PrimaryEvent::Cluster(Notice::Open { key, .. }) = in_time(primary.next()).await else {
         panic!("the worker asks");
     };
     primary.close(&key);

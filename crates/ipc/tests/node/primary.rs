@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 
-use ganger_ipc::node::cluster::{Family, Settings, Wish, WorkerId};
+use ganger_ipc::node::cluster::{Family, Notice, Settings, Wish, WorkerId};
 use ganger_ipc::node::primary::{Primary, PrimaryEvent};
 use tokio::process::Child;
 
@@ -63,16 +63,16 @@ impl Owner {
     pub(crate) async fn next(&mut self) -> Told {
         loop {
             match in_time(self.primary.next()).await {
-                PrimaryEvent::Open { key, wish } => {
+                PrimaryEvent::Cluster(Notice::Open { key, wish }) => {
                     let bound = self.refuse_bind.map_or_else(|| Ok(self.bind(&wish)), Err);
                     self.primary.opened(&key, bound).unwrap();
                 }
-                PrimaryEvent::Idle { .. } => return Told::Idle,
-                PrimaryEvent::Online { worker } => return Told::Online(worker),
-                PrimaryEvent::Listening { worker, wish } => {
+                PrimaryEvent::Cluster(Notice::Idle { .. }) => return Told::Idle,
+                PrimaryEvent::Cluster(Notice::Online { worker }) => return Told::Online(worker),
+                PrimaryEvent::Cluster(Notice::Listening { worker, wish }) => {
                     return Told::Listening(worker, wish.port);
                 }
-                PrimaryEvent::Leaving { worker } => return Told::Leaving(worker),
+                PrimaryEvent::Cluster(Notice::Leaving { worker }) => return Told::Leaving(worker),
                 PrimaryEvent::Dropped { .. } => return Told::Dropped,
                 PrimaryEvent::Ended { worker, error: None } => {
                     let mut child = self.children.remove(&worker).unwrap();

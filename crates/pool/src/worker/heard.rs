@@ -47,11 +47,10 @@ impl Worker {
             self.announce = true;
             self.set_manner();
         }
-        if let Some(pings) = self.process.as_mut().filter(|_| pong.is_some())
-            && let Some(took) =
-                pings.pings.as_mut().zip(pong).and_then(|(p, n)| p.on_pong(n, now.at))
+        if let (Some(process), Some(n)) = (&mut self.process, pong)
+            && let Some(took) = process.pings.as_mut().and_then(|pings| pings.on_pong(n, now.at))
         {
-            pings.pinged = Some(Ok(took));
+            process.pinged = Some(Ok(took));
         }
         self.announce |= ready;
         if stray > 0 {

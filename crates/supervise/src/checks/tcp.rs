@@ -17,13 +17,12 @@ pub(crate) fn address(text: &str) -> Result<String, String> {
 }
 
 /// Good when the address takes a connection, which is closed at once.
-pub(super) async fn connect(text: &str) -> Result<(), String> {
-    open(text).await.map(drop)
+pub(super) async fn connect(address: &str) -> Result<(), String> {
+    open(address).await.map(drop)
 }
 
-pub(super) async fn open(text: &str) -> Result<TcpStream, String> {
-    let to = address(text)?;
-    TcpStream::connect(&to)
+pub(super) async fn open(address: &str) -> Result<TcpStream, String> {
+    TcpStream::connect(address)
         .await
-        .map_err(|error| format!("no connection to {}: {error}", short(&to)))
+        .map_err(|error| format!("no connection to {}: {error}", short(address)))
 }

@@ -92,18 +92,6 @@ pub enum Action<C> {
         /// Ours too until [`Action::Taken`].
         connection: C,
     },
-    /// Bind this, then call [`Cluster::opened`].
-    Open {
-        /// Its name from now on.
-        key: String,
-        /// What the program asked for.
-        wish: Wish,
-    },
-    /// No worker listens on it now. Keep it open (a reload) or [`Cluster::close`] it.
-    Idle {
-        /// Which.
-        key: String,
-    },
     /// Accept no more of it until [`Action::Resume`].
     Pause {
         /// Which.
@@ -129,6 +117,25 @@ pub enum Action<C> {
         key: String,
         /// The connection.
         connection: C,
+    },
+    /// Tell whoever runs the program.
+    Tell(Notice),
+}
+
+/// What whoever runs the program is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// Bind this, then say so: [`Cluster::opened`].
+    Open {
+        /// Its name from now on.
+        key: String,
+        /// What the program asked for.
+        wish: Wish,
+    },
+    /// No worker listens on it now. Keep it open (a reload) or [`Cluster::close`] it.
+    Idle {
+        /// Which.
+        key: String,
     },
     /// Its `cluster` module runs.
     Online {
@@ -218,15 +225,17 @@ impl<C: Clone> Cluster<C> {
             return Err(Refused::Cluster(format!("worker {worker} is not known")));
         }
         match FromWorker::parse(body)? {
-            FromWorker::Online => Ok(vec![Action::Online { worker }]),
-            FromWorker::Listening(wish) => Ok(vec![Action::Listening { worker, wish }]),
+            FromWorker::Online => Ok(vec![Action::Tell(Notice::Online { worker })]),
+            FromWorker::Listening(wish) => {
+                Ok(vec![Action::Tell(Notice::Listening { worker, wish })])
+            }
             FromWorker::Query { seq, wish, data } => self.query(worker, seq, wish, data),
             FromWorker::Close { key } => Ok(self.leave(worker, &key)),
             FromWorker::Leaving { seq } => {
                 let body = self.message(&Reply::bare(seq));
                 let mut actions = self.retire(worker);
                 actions.push(Action::Send { worker, body });
-                actions.push(Action::Leaving { worker });
+                actions.push(Action::Tell(Notice::Leaving { worker }));
                 Ok(actions)
             }
             FromWorker::Answer { ack, accepted } => self.answered(worker, ack, accepted),
@@ -347,7 +356,7 @@ impl<C: Clone> Cluster<C> {
                 let key = self.unused_key(&base);
                 let fresh = Listener::new(base, &wish, self.settings.shared);
                 self.listeners.insert(key.clone(), fresh);
-                actions.push(Action::Open { key: key.clone(), wish });
+                actions.push(Action::Tell(Notice::Open { key: key.clone(), wish }));
                 key
             }
         };
@@ -421,7 +430,7 @@ impl<C: Clone> Cluster<C> {
         let idle =
             |one: &Listener<C>| one.members.is_empty() && matches!(one.state, State::Open(_));
         if self.listeners.get(key).is_some_and(idle) {
-            actions.push(Action::Idle { key: key.to_owned() });
+            actions.push(Action::Tell(Notice::Idle { key: key.to_owned() }));
         }
     }
 

@@ -37,7 +37,7 @@ fn said(actions: &[Action<u32>]) -> serde_json::Value {
 
 fn opened_key(actions: &[Action<u32>]) -> Option<&str> {
     actions.iter().find_map(|action| match action {
-        Action::Open { key, .. } => Some(key.as_str()),
+        Action::Tell(Notice::Open { key, .. }) => Some(key.as_str()),
         _ => None,
     })
 }
@@ -66,7 +66,9 @@ fn a_listener_is_opened_once_and_shared_by_its_key() {
     assert_eq!(reply["sockname"], sockname);
     // Who comes later is answered at once.
     assert_eq!(said(&cluster.on_message(3, &query(7, 8080, 0)).unwrap())["ack"], 7);
-    let idle = |actions: &[Action<u32>]| actions.contains(&Action::Idle { key: key.clone() });
+    let idle = |actions: &[Action<u32>]| {
+        actions.contains(&Action::Tell(Notice::Idle { key: key.clone() }))
+    };
     assert!(!idle(&cluster.on_message(1, &close(&key)).unwrap()));
     assert!(!idle(&cluster.gone(2)));
     assert!(idle(&cluster.on_message(3, &close(&key)).unwrap()));
@@ -218,8 +220,8 @@ fn a_drain_is_told_answered_and_final() {
     assert!(offered(&cluster.offer(&key, 1)).iter().all(|(worker, ..)| *worker == 2));
     let leaving = br#"{"cmd":"NODE_CLUSTER","act":"exitedAfterDisconnect","seq":33}"#;
     let actions = cluster.on_message(2, leaving).unwrap();
-    assert!(actions.contains(&Action::Leaving { worker: 2 }));
-    assert!(actions.contains(&Action::Idle { key: key.clone() }));
+    assert!(actions.contains(&Action::Tell(Notice::Leaving { worker: 2 })));
+    assert!(actions.contains(&Action::Tell(Notice::Idle { key: key.clone() })));
     assert_eq!(said(&actions)["ack"], 33);
     // Nobody is there: what comes waits for the next worker.
     assert_eq!(cluster.offer(&key, 2), []);

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Task;
-use crate::checks::{Answer, Bad, Check, tcp_address};
+use crate::checks::{Answer, Bad, Check};
 use crate::instance::outbox::Item;
 use crate::instance::record::{refused_event, wall_ms};
 use crate::instance::state::{Event, Stage};
@@ -235,8 +235,7 @@ impl Task {
         let check = match &rules.by {
             LiveBy::Watchdog => return Some(Live::watchdog(rules)),
             LiveBy::Ping => return None,
-            // A configuration has looked at the address before.
-            LiveBy::Tcp(address) => Check::Tcp(tcp_address(address).ok()?),
+            LiveBy::Tcp(address) => Check::Tcp(address.clone()),
             LiveBy::Http(check) => Check::Http(check.clone()),
             LiveBy::Exec(check) => {
                 let execs = self.around.execs.clone();

@@ -78,7 +78,7 @@ impl Model {
     fn take(&mut self, actions: Vec<Action<u32>>) {
         for action in actions {
             match action {
-                Action::Open { key, .. } => {
+                Action::Tell(Notice::Open { key, .. }) => {
                     self.listeners.insert(key.clone(), BTreeSet::new());
                     let port = key.split(':').nth(1).unwrap().parse().unwrap();
                     let address = SocketAddr::from(([127, 0, 0, 1], port));
@@ -120,10 +120,12 @@ impl Model {
                 }
                 Action::Pause { key } => assert!(self.paused.insert(key)),
                 Action::Resume { key } => assert!(self.paused.remove(&key)),
-                Action::Idle { key } => {
+                Action::Tell(Notice::Idle { key }) => {
                     assert!(self.listeners[&key].is_empty(), "{key} is not idle")
                 }
-                Action::Online { .. } | Action::Listening { .. } | Action::Leaving { .. } => {}
+                Action::Tell(Notice::Online { .. })
+                | Action::Tell(Notice::Listening { .. })
+                | Action::Tell(Notice::Leaving { .. }) => {}
                 Action::SendListener { .. } => unreachable!("nothing is shared here"),
             }
         }
