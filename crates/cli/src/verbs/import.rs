@@ -129,16 +129,27 @@ fn differences(before: Option<&Config>, after: &Config) -> Vec<String> {
             (Some(old), Some(new)) if old != new => {
                 lines.push(format!("~ {name}"));
                 let keys: std::collections::BTreeSet<_> = old.keys().chain(new.keys()).collect();
-                let show =
-                    |value: Option<&String>| value.map_or("(none)", String::as_str).to_owned();
-                lines.extend(keys.into_iter().filter(|key| old.get(*key) != new.get(*key)).map(
-                    |key| format!("    {key}: {} → {}", show(old.get(key)), show(new.get(key))),
-                ));
+                let changed = keys.into_iter().filter(|key| old.get(*key) != new.get(*key));
+                lines.extend(changed.map(|key| change(key, old.get(key), new.get(key))));
             }
             _ => {}
         }
     }
     lines
+}
+
+/// One key. Values of the environment may be secrets, and a difference is shown around.
+fn change(key: &str, old: Option<&String>, new: Option<&String>) -> String {
+    let hidden = key.starts_with("env.");
+    let show = |value: Option<&String>| match value {
+        None => "(none)".to_owned(),
+        Some(_) if hidden => "(hidden)".to_owned(),
+        Some(value) => value.clone(),
+    };
+    match (old, new) {
+        (Some(_), Some(_)) if hidden => format!("    {key}: another value (hidden)"),
+        _ => format!("    {key}: {} → {}", show(old), show(new)),
+    }
 }
 
 type Keys = BTreeMap<String, String>;
@@ -194,13 +205,22 @@ mod tests {
         let before = loaded(
             dir.path(),
             "a.toml",
-            "[service.web]\ncommand = \"true\"\n[service.old]\ncommand = \"true\"\n",
+            "[service.web]\ncommand = \"true\"\nenv = { KEY = \"a\" }\n[service.old]\ncommand = \"true\"\n",
         );
-        let after =
-            loaded(dir.path(), "b.toml", "[service.web]\ncommand = \"true\"\nreplicas = 2\n");
+        let after = loaded(
+            dir.path(),
+            "b.toml",
+            "[service.web]\ncommand = \"true\"\nreplicas = 2\nenv = { KEY = \"b\", NEW = \"c\" }\n",
+        );
         assert_eq!(
             differences(Some(&before), &after),
-            ["- service old", "~ service web", "    replicas: 1 → 2"]
+            [
+                "- service old",
+                "~ service web",
+                "    env.KEY: another value (hidden)",
+                "    env.NEW: (none) → (hidden)",
+                "    replicas: 1 → 2"
+            ]
         );
         assert_eq!(differences(None, &after), ["+ service web"]);
         assert!(differences(Some(&after), &after).is_empty());
