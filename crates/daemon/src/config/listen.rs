@@ -74,23 +74,6 @@ impl FromNode for Entry {
     }
 }
 
-/// One entry or a list of them.
-#[derive(Debug, JsonSchema)]
-#[schemars(untagged, inline)]
-pub(super) enum Entries {
-    One(Entry),
-    Many(Vec<At<Entry>>),
-}
-
-impl FromNode for Entries {
-    fn from_node(node: &Node<'_>, walk: &mut Walk<'_>) -> Option<Self> {
-        match node.get_ref() {
-            DeValue::Array(_) => Vec::from_node(node, walk).map(Self::Many),
-            _ => Entry::from_node(node, walk).map(Self::One),
-        }
-    }
-}
-
 /// `inherit` or `reuseport`.
 #[derive(Debug, Clone, Copy, JsonSchema)]
 #[schemars(inline)]
@@ -147,13 +130,10 @@ pub(super) fn resolve(
         without(service.start.span().filter(|_| on_demand), "`start = \"on-demand\"`", walk);
         return (vec![], mode, on_demand);
     };
-    let entries = match value {
-        Entries::One(entry) => vec![(span, entry)],
-        Entries::Many(list) => list.iter().map(|at| (&at.span, &at.value)).collect(),
-    };
-    let listens: Vec<Listen> = entries
+    let listens: Vec<Listen> = value
+        .each(span)
         .into_iter()
-        .filter_map(|(span, entry)| self::entry(name, entry, span, walk))
+        .filter_map(|(span, entry)| self::entry(name, entry, &span, walk))
         .collect();
     for why in faults(&listens, mode, on_demand) {
         walk.error(span.clone(), why);

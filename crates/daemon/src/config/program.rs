@@ -12,7 +12,7 @@ use super::model::{Kill, Limits, LogRules, Program, SourceFile, Stop};
 use super::raw::{self, ProgramKeys};
 use super::resolve::absolute;
 use super::restart;
-use super::values::{Command, OneOrMany, env_map};
+use super::values::{Command, env_map};
 use super::walk::{At, Walk};
 
 const SIGTERM: i32 = 15;
@@ -148,12 +148,8 @@ fn read_env_files(
     sources: &mut Vec<SourceFile>,
 ) -> BTreeMap<String, String> {
     let Some(At { span, value }) = &keys.env_file.0 else { return BTreeMap::new() };
-    let files = match value {
-        OneOrMany::One(file) => vec![(span.clone(), file)],
-        OneOrMany::Many(list) => list.iter().map(|at| (at.span.clone(), &at.value)).collect(),
-    };
     let mut env = BTreeMap::new();
-    for (span, file) in files {
+    for (span, file) in value.each(span) {
         let path = absolute(walk.dir, file);
         match read_env_file(&path, sources) {
             Ok(pairs) => env.extend(pairs),

@@ -274,7 +274,7 @@ program_section! {
         live: RawLive,
         /// Where it listens: "tcp://HOST:PORT", "udp://HOST:PORT", "unix:///path", or tables of `address` and more. ganger
         /// opens the sockets once and never closes them for a restart; instances get them as LISTEN_FDS does.
-        listen: listen::Entries,
+        listen: OneOrMany<listen::Entry>,
         /// How connections come to instances: "inherit" (default), all have the same sockets, or "reuseport", each has its
         /// own and the kernel deals to those that are ready.
         listen_mode: listen::ModeWord,

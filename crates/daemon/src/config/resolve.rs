@@ -15,7 +15,7 @@ use super::model::{
 use super::probes;
 use super::program::program;
 use super::raw;
-use super::values::{Dependencies, OneOrMany, Workers};
+use super::values::{Dependencies, Workers};
 use super::walk::{At, Key, Walk};
 
 /// More instances of one service than a machine can tell apart in a table; also a guard against typing errors.
@@ -105,11 +105,7 @@ fn server(server: Option<&raw::Server>, walk: &mut Walk<'_>) {
     let Some(At { span, value }) = server.and_then(|server| server.listen.0.as_ref()) else {
         return;
     };
-    let entries = match value {
-        OneOrMany::One(entry) => vec![(span.clone(), entry)],
-        OneOrMany::Many(list) => list.iter().map(|at| (at.span.clone(), &at.value)).collect(),
-    };
-    for (span, entry) in entries.into_iter().filter(|(_, entry)| *entry != "unix") {
+    for (span, entry) in value.each(span).into_iter().filter(|(_, entry)| *entry != "unix") {
         walk.error(span, format!("listening on `{entry}` is not in this version of ganger"))
             .label("not yet".into())
             .help(

@@ -1,6 +1,7 @@
 //! What keys hold: the small grammars inside values.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use ganger_core::end::signal_number;
 use ganger_core::{Dur, DurRange, Durability, GroupStrategy, Size};
@@ -219,19 +220,29 @@ impl FromNode for ShellText {
     }
 }
 
-/// One string or a list of them.
+/// One thing or a list of them.
 #[derive(Debug, Clone, JsonSchema)]
 #[schemars(untagged, inline)]
-pub(super) enum OneOrMany {
-    One(String),
-    Many(Vec<At<String>>),
+pub(super) enum OneOrMany<T = String> {
+    One(T),
+    Many(Vec<At<T>>),
 }
 
-impl FromNode for OneOrMany {
+impl<T> OneOrMany<T> {
+    /// All of them, each with its place in the file; `whole`: the place of all.
+    pub(super) fn each(&self, whole: &Range<usize>) -> Vec<(Range<usize>, &T)> {
+        match self {
+            Self::One(one) => vec![(whole.clone(), one)],
+            Self::Many(list) => list.iter().map(|at| (at.span.clone(), &at.value)).collect(),
+        }
+    }
+}
+
+impl<T: FromNode> FromNode for OneOrMany<T> {
     fn from_node(node: &Node<'_>, walk: &mut Walk<'_>) -> Option<Self> {
         match node.get_ref() {
-            DeValue::String(_) => String::from_node(node, walk).map(Self::One),
-            _ => Vec::from_node(node, walk).map(Self::Many),
+            DeValue::Array(_) => Vec::from_node(node, walk).map(Self::Many),
+            _ => T::from_node(node, walk).map(Self::One),
         }
     }
 }
