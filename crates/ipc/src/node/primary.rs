@@ -138,7 +138,7 @@ impl Primary {
         Ok(())
     }
 
-    /// Answers [`PrimaryEvent::Open`] with a listening socket (or a bound UDP one), or an errno as the kernel counts.
+    /// Answers [`Notice::Open`] with a listening socket (or a bound UDP one), or an errno as the kernel counts.
     ///
     /// # Errors
     /// The socket can't be waited for; the workers that asked are told `ENOTSOCK`.
