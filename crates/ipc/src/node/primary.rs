@@ -1,7 +1,7 @@
 //! A program's cluster on tokio: the channels of its workers, its listening sockets, and [`Cluster`] between them.
 //!
 //! No task and no queue of its own: the owner waits in [`Primary::next`], which reads, accepts, hands over and writes meanwhile. What it tells, the
-//! owner acts on; [`PrimaryEvent::Open`] must be answered by [`Primary::opened`].
+//! owner acts on; [`Notice::Open`] must be answered by [`Primary::opened`].
 //!
 //! ```text
 //! listening sockets ──accept──► Cluster ──newconn──► channels ──► workers
