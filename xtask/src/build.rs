@@ -11,7 +11,9 @@ use crate::sh;
 /// A program of `cargo test`: a libtest executable.
 #[derive(Debug, Clone)]
 pub(crate) struct TestProgram {
-    /// Package, then target: `ganger-core` or `ganger-core::wire`.
+    /// Folder of its package: `keeper`.
+    pub(crate) package: String,
+    /// Package, then target: `keeper` or `keeper::wire`.
     pub(crate) name: String,
     /// Absolute path.
     pub(crate) path: PathBuf,
@@ -92,62 +94,72 @@ pub(crate) fn tortured(release: bool) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Builds the test programs of `packages` (all test targets, also helper binaries that they start).
-pub(crate) fn test_programs(packages: &[&str]) -> Result<Vec<TestProgram>> {
-    let mut command = cargo()?;
-    command.args(["test", "--no-run", "--message-format=json-render-diagnostics"]);
-    for package in packages {
-        command.args(["--package", package]);
-    }
-    command.stderr(std::process::Stdio::inherit());
-    let text = sh::capture(&mut command)?;
-    let mut programs: Vec<TestProgram> = text.lines().filter_map(test_program).collect();
-    programs.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(programs)
+/// What `cargo test` builds.
+#[derive(Debug)]
+pub(crate) struct Built {
+    /// All test programs of the workspace.
+    pub(crate) tests: Vec<TestProgram>,
+    /// The binary that they start, in the debug profile.
+    pub(crate) ganger: PathBuf,
 }
 
-/// Builds all binaries of `packages` in the debug profile and returns their paths.
-pub(crate) fn binaries(packages: &[&str]) -> Result<Vec<PathBuf>> {
-    #[derive(Deserialize)]
-    struct Message {
-        executable: Option<PathBuf>,
-    }
+/// Builds what `cargo test` of the whole workspace runs. Of the whole, also for those who want some of it: cargo unites the features of
+/// what it builds, so a selection would be compiled anew.
+pub(crate) fn tests() -> Result<Built> {
     let mut command = cargo()?;
-    command.args(["build", "--bins", "--message-format=json-render-diagnostics"]);
-    for package in packages {
-        command.args(["--package", package]);
-    }
+    command.args(["test", "--no-run", "--workspace", "--message-format=json-render-diagnostics"]);
     command.stderr(std::process::Stdio::inherit());
     let text = sh::capture(&mut command)?;
-    let messages = text.lines().filter_map(|line| serde_json::from_str::<Message>(line).ok());
-    Ok(messages.filter_map(|message| message.executable).collect())
+    let artifacts: Vec<Artifact> = text.lines().filter_map(Artifact::parse).collect();
+    let ganger = artifacts
+        .iter()
+        .find(|artifact| artifact.is_binary("ganger"))
+        .and_then(|artifact| artifact.executable.clone())
+        .context("`cargo test --no-run` built no binary `ganger`")?;
+    let mut tests: Vec<TestProgram> =
+        artifacts.into_iter().filter_map(Artifact::test_program).collect();
+    tests.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(Built { tests, ganger })
 }
 
-/// One line of cargo's JSON, if it tells of a test executable.
-fn test_program(line: &str) -> Option<TestProgram> {
-    #[derive(Deserialize)]
-    struct Message {
-        manifest_path: PathBuf,
-        target: Target,
-        profile: Profile,
-        executable: Option<PathBuf>,
+/// One line of cargo's JSON that tells of something built.
+#[derive(Debug, Deserialize)]
+struct Artifact {
+    manifest_path: PathBuf,
+    target: Target,
+    profile: Profile,
+    executable: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Target {
+    name: String,
+    kind: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Profile {
+    test: bool,
+}
+
+impl Artifact {
+    fn parse(line: &str) -> Option<Self> {
+        serde_json::from_str(line).ok()
     }
-    #[derive(Deserialize)]
-    struct Target {
-        name: String,
-        kind: Vec<String>,
+
+    fn is_binary(&self, name: &str) -> bool {
+        !self.profile.test && self.target.name == name && self.target.kind == ["bin"]
     }
-    #[derive(Deserialize)]
-    struct Profile {
-        test: bool,
+
+    fn test_program(self) -> Option<TestProgram> {
+        let path = self.executable.filter(|_| self.profile.test)?;
+        let folder = self.manifest_path.parent()?.to_path_buf();
+        let package = folder.file_name()?.to_string_lossy().into_owned();
+        let is_test = self.target.kind.iter().any(|kind| kind == "test");
+        let name =
+            if is_test { format!("{package}::{}", self.target.name) } else { package.clone() };
+        Some(TestProgram { package, name, path, folder })
     }
-    let message: Message = serde_json::from_str(line).ok()?;
-    let path = message.executable.filter(|_| message.profile.test)?;
-    let folder = message.manifest_path.parent()?.to_path_buf();
-    let krate = folder.file_name()?.to_string_lossy().into_owned();
-    let is_test = message.target.kind.iter().any(|kind| kind == "test");
-    let name = if is_test { format!("{krate}::{}", message.target.name) } else { krate };
-    Some(TestProgram { name, path, folder })
 }
 
 /// The folder for things fetched once (packages, kernels): `TARGET/xtask/NAME`, made if it is not there.

@@ -1,5 +1,0 @@
-//! `reforker` of [`ganger_testkit::hostile`] as a program of its own.
-
-fn main() -> std::process::ExitCode {
-    ganger_testkit::hostile::main("reforker")
-}
