@@ -7,6 +7,7 @@ pub mod cgroup;
 mod layers;
 mod profile;
 mod report;
+pub mod seccomp;
 
 pub use layers::{Layers, ResolveError, resolve};
 pub use profile::{Identity, Limits, Need, Profile};

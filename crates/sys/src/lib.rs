@@ -9,6 +9,7 @@ pub mod frame;
 pub mod pidfd;
 pub mod proc;
 pub mod reap;
+pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod spawn;
