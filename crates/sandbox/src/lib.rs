@@ -4,6 +4,7 @@
 //! and the way out. Nothing is ever passed over silently.
 
 pub mod cgroup;
+pub mod closure;
 mod layers;
 mod profile;
 mod report;
