@@ -284,7 +284,7 @@ impl Relay {
             let readable = PollFlags::IN | PollFlags::HUP | PollFlags::ERR;
             if wanted[n].contains(PollFlags::IN) && ready[n].intersects(readable) {
                 match wire::receive(&side.socket, &mut side.frames) {
-                    Ok(0) => side.ended = true,
+                    Ok((0, _)) => side.ended = true,
                     Err(error) if error.kind() != std::io::ErrorKind::WouldBlock => {
                         side.ended = true
                     }

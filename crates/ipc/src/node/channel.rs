@@ -78,6 +78,14 @@ impl NodeChannel {
         self.endpoint.send_handle(msg, handle)
     }
 
+    /// Writes what can be written now, without waiting for [`Self::next`].
+    ///
+    /// # Errors
+    /// The socket failed.
+    pub fn flush(&mut self) -> Result<(), NodeChannelError> {
+        self.write()
+    }
+
     /// True when the peer reads too slowly: send no more for now.
     #[must_use]
     pub fn is_full(&self) -> bool {
@@ -167,11 +175,19 @@ impl NodeChannel {
         let Poll::Ready(ready) = self.socket.poll_read_ready(cx) else { return Ok(Poll::Pending) };
         ready.map_err(failed)?;
         let (socket, frames) = (&self.socket, &mut self.frames);
-        match socket.try_io(Interest::READABLE, || wire::receive(socket, frames)) {
-            Ok(0) => self.ended = true,
-            Ok(_) => {}
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-            Err(source) => return Err(failed(source)),
+        let mut took = None;
+        let read = socket.try_io(Interest::READABLE, || {
+            let (bytes, drained) = wire::receive(socket, frames)?;
+            took = Some(bytes);
+            // Nothing more is there: said so, the runtime waits for the next without a read that finds nothing. Its note of an end that
+            // has come meanwhile stays.
+            if drained { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        match (took, read) {
+            (Some(0), _) => self.ended = true,
+            (Some(_), _) | (None, Ok(())) => {}
+            (None, Err(e)) if e.kind() == io::ErrorKind::WouldBlock => {}
+            (None, Err(source)) => return Err(failed(source)),
         }
         Ok(Poll::Ready(()))
     }

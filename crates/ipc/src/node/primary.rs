@@ -5,30 +5,33 @@
 //!
 //! ```text
 //! listening sockets ──accept──► Cluster ──newconn──► channels ──► workers
-//!        ▲      paused when too many wait    ▲                       │
+//!        ▲   only while a worker has room    ▲                       │
 //!        └── opened(key, socket)             └── accepted, refused ──┘
 //! ```
+//!
+//! What is accepted is written to a worker's channel before anything else is done: a primary that is killed takes at most the one connection
+//! with it that it had in its hands. All others wait in the kernel, for the next primary ([`Primary::rejoin`], [`Primary::reopen`]).
+
+mod door;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future as _;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::SocketFlags;
-use tokio::io::unix::AsyncFd;
 use tokio::time::Sleep;
+
+use door::Door;
 
 use super::channel::{Next, SharedFd};
 use super::cluster::{Action, Cluster, Notice, Settings, WorkerId};
 use super::{
-    Event, HandleIn, HandleOut, HandleType, Kind, NodeChannel, NodeChannelError, Refused,
-    SendRefused,
+    Event, HANDLES_IN_FLIGHT, HandleIn, HandleOut, HandleType, Kind, NodeChannel, NodeChannelError,
+    Refused, SendRefused,
 };
 
 /// Connections taken from one socket before the workers get their turn.
@@ -91,13 +94,8 @@ struct Link {
     tickets: BTreeMap<u64, u64>,
     /// Connections it accepted.
     taken: u64,
-}
-
-#[derive(Debug)]
-struct Door {
-    socket: AsyncFd<SharedFd>,
-    /// Workers accept from it themselves, or too many wait.
-    closed: bool,
+    /// ACKs that may be for what a former primary sent.
+    stale: usize,
 }
 
 /// One program's cluster. Used inside a tokio runtime.
@@ -106,7 +104,7 @@ pub struct Primary {
     settings: Settings,
     cluster: Cluster<SharedFd>,
     links: BTreeMap<WorkerId, Link>,
-    doors: BTreeMap<String, Door>,
+    doors: Vec<Door>,
     events: VecDeque<PrimaryEvent>,
     /// No descriptor was left: accept again then.
     retry: Option<Pin<Box<Sleep>>>,
@@ -120,7 +118,7 @@ impl Primary {
             settings,
             cluster: Cluster::new(settings),
             links: BTreeMap::new(),
-            doors: BTreeMap::new(),
+            doors: Vec::new(),
             events: VecDeque::new(),
             retry: None,
         }
@@ -132,10 +130,57 @@ impl Primary {
     /// The descriptor is no socket or can't be made non-blocking.
     pub fn join(&mut self, worker: WorkerId, channel: OwnedFd) -> Result<(), NodeChannelError> {
         let channel = NodeChannel::from_socket(channel)?;
-        let link = Link { channel, tickets: BTreeMap::new(), taken: 0 };
+        let link = Link { channel, tickets: BTreeMap::new(), taken: 0, stale: 0 };
         self.links.insert(worker, link);
         self.cluster.join(worker);
         Ok(())
+    }
+
+    /// The same for a worker of a former primary, which listens on `keys`; `None` if that is not known.
+    ///
+    /// # Errors
+    /// As [`Self::join`].
+    pub fn rejoin(
+        &mut self,
+        worker: WorkerId,
+        channel: OwnedFd,
+        keys: Option<&[String]>,
+    ) -> Result<(), NodeChannelError> {
+        self.join(worker, channel)?;
+        if let Some(link) = self.links.get_mut(&worker) {
+            link.stale = HANDLES_IN_FLIGHT;
+        }
+        match keys {
+            Some(keys) => keys.iter().for_each(|key| self.let_in(worker, key)),
+            None => {
+                let actions = self.cluster.assume(worker);
+                self.act(actions);
+            }
+        }
+        Ok(())
+    }
+
+    /// A worker listens on this, without having asked for it.
+    pub fn let_in(&mut self, worker: WorkerId, key: &str) {
+        let actions = self.cluster.let_in(worker, key);
+        self.act(actions);
+    }
+
+    /// Says whether a worker may get connections; one that joins may.
+    pub fn serve(&mut self, worker: WorkerId, serving: bool) {
+        let actions = self.cluster.serve(worker, serving);
+        self.act(actions);
+    }
+
+    /// A worker's process has ended: what it said last is heard, and its channel is done with, whoever else has its other end.
+    pub fn left(&mut self, worker: WorkerId) {
+        let mut cx = Context::from_waker(Waker::noop());
+        while let Some(link) = self.links.get_mut(&worker) {
+            match link.channel.poll_next(&mut cx) {
+                Poll::Ready(next) => self.hear(worker, next),
+                Poll::Pending => self.ended(worker, None),
+            }
+        }
     }
 
     /// Answers [`Notice::Open`] with a listening socket (or a bound UDP one), or an errno as the kernel counts.
@@ -164,9 +209,36 @@ impl Primary {
         registered.map(|_| ())
     }
 
+    /// A listening socket that a former primary had under this key, or that workers have which ask for none ([`Self::let_in`]).
+    ///
+    /// # Errors
+    /// It can't be waited for.
+    pub fn reopen(&mut self, key: &str, socket: OwnedFd) -> io::Result<()> {
+        let address = self.open_door(key, socket)?;
+        let udp = self.door(key).is_some_and(Door::is_udp);
+        self.cluster.reopen(key, udp, address);
+        Ok(())
+    }
+
+    /// The keys of its listening sockets.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.doors.iter().map(|door| &*door.key)
+    }
+
+    /// What a worker listens on.
+    pub fn keys_of(&self, worker: WorkerId) -> impl Iterator<Item = &str> {
+        self.cluster.keys_of(worker)
+    }
+
+    /// See [`Cluster::is_abandoned`].
+    #[must_use]
+    pub fn is_abandoned(&self, key: &str) -> bool {
+        self.cluster.is_abandoned(key)
+    }
+
     /// Closes a listening socket. What waits for it is dropped and told.
     pub fn close(&mut self, key: &str) {
-        self.doors.remove(key);
+        self.doors.retain(|door| door.key != key);
         let actions = self.cluster.close(key);
         self.act(actions);
     }
@@ -188,6 +260,12 @@ impl Primary {
     /// Connections that each worker accepted, for those whose channel is open.
     pub fn taken(&self) -> impl Iterator<Item = (WorkerId, u64)> {
         self.links.iter().map(|(worker, link)| (*worker, link.taken))
+    }
+
+    /// Connections that a worker was offered and has not answered.
+    #[must_use]
+    pub fn offered(&self, worker: WorkerId) -> usize {
+        self.cluster.offered(worker)
     }
 
     /// Connections waiting for a worker, and offered to one without an answer.
@@ -235,13 +313,13 @@ impl Primary {
     fn hear(&mut self, worker: WorkerId, next: Next) {
         let event = match next {
             Ok(Some(Ok(event))) => event,
-            Ok(Some(Err(refused))) => return self.tell(PrimaryEvent::Refused { worker, refused }),
+            Ok(Some(Err(refused))) => return self.refused(worker, refused),
             Ok(None) => return self.ended(worker, None),
             Err(error) => return self.ended(worker, Some(error)),
         };
         match event {
             // A handle with a word of the cluster is nothing Node sends; it is closed here.
-            Event::Message { kind: Kind::Cluster, body, .. } => {
+            Event::Message { kind: Kind::Cluster, body, .. } if !self.settings.plain => {
                 match self.cluster.on_message(worker, &body) {
                     Ok(actions) => self.act(actions),
                     Err(refused) => self.tell(PrimaryEvent::Refused { worker, refused }),
@@ -251,17 +329,34 @@ impl Primary {
                 self.tell(PrimaryEvent::Message { worker, kind, body, handle });
             }
             Event::Delivered(ticket) => {
-                self.links.get_mut(&worker).and_then(|link| link.tickets.remove(&ticket));
+                if let Some(offer) = self.ticket(worker, ticket)
+                    && self.settings.plain
+                {
+                    let actions = self.cluster.taken(worker, offer);
+                    self.act(actions);
+                }
             }
             Event::Lost(ticket) => {
-                let offer =
-                    self.links.get_mut(&worker).and_then(|link| link.tickets.remove(&ticket));
-                if let Some(offer) = offer {
+                if let Some(offer) = self.ticket(worker, ticket) {
                     let actions = self.cluster.lost(worker, offer);
                     self.act(actions);
                 }
             }
         }
+    }
+
+    fn ticket(&mut self, worker: WorkerId, ticket: u64) -> Option<u64> {
+        self.links.get_mut(&worker)?.tickets.remove(&ticket)
+    }
+
+    fn refused(&mut self, worker: WorkerId, refused: Refused) {
+        if refused == Refused::AnswerToNothing
+            && let Some(link) = self.links.get_mut(&worker).filter(|link| link.stale > 0)
+        {
+            link.stale -= 1;
+            return;
+        }
+        self.tell(PrimaryEvent::Refused { worker, refused });
     }
 
     fn ended(&mut self, worker: WorkerId, error: Option<NodeChannelError>) {
@@ -275,18 +370,20 @@ impl Primary {
         self.events.push_back(event);
     }
 
+    fn door(&self, key: &str) -> Option<&Door> {
+        self.doors.iter().find(|door| door.key == key)
+    }
+
     /// Registers a listening socket; `None` for a Unix one.
-    #[expect(
-        deprecated,
-        reason = "its successor is unsafe for types whose descriptor may change; an OwnedFd's can't"
-    )]
-    fn open_door(&mut self, key: &str, socket: OwnedFd) -> io::Result<Option<SocketAddr>> {
-        rustix::io::ioctl_fionbio(&socket, true)?;
-        let udp = rustix::net::sockopt::socket_type(&socket)? != rustix::net::SocketType::STREAM;
-        let address = SocketAddr::try_from(rustix::net::getsockname(&socket)?).ok();
-        let socket = AsyncFd::new(Arc::new(socket))?;
-        let closed = self.settings.shared || udp;
-        self.doors.insert(key.to_owned(), Door { socket, closed });
+    fn open_door(
+        &mut self,
+        key: &str,
+        socket: OwnedFd,
+    ) -> io::Result<Option<std::net::SocketAddr>> {
+        let door = Door::open(key, socket, self.settings.shared)?;
+        let address = door.address();
+        self.doors.retain(|door| door.key != key);
+        self.doors.push(door);
         Ok(address)
     }
 
@@ -297,22 +394,28 @@ impl Primary {
             }
             self.retry = None;
         }
-        let mut came = Vec::new();
-        for (key, door) in self.doors.iter_mut().filter(|(_, door)| !door.closed) {
-            let (connections, failed) = door.accept(cx);
-            if !connections.is_empty() || failed.is_some() {
-                came.push((key.clone(), connections, failed));
-            }
-        }
-        let any = !came.is_empty();
-        for (key, connections, failed) in came {
-            for connection in connections {
-                let actions = self.cluster.offer(&key, connection);
-                self.act(actions);
-            }
-            if let Some(error) = failed {
-                self.retry = Some(Box::pin(tokio::time::sleep(ACCEPT_RETRY)));
-                self.tell(PrimaryEvent::AcceptFailed { key, error });
+        let mut any = false;
+        for at in 0..self.doors.len() {
+            for _ in 0..ACCEPT_SHARE {
+                let door = &mut self.doors[at];
+                // Once a worker has room again its answer has woken us.
+                if door.closed || !self.cluster.has_room(&door.key) {
+                    break;
+                }
+                let Poll::Ready(came) = door.poll_accept(cx) else { break };
+                any = true;
+                match came {
+                    Ok(connection) => {
+                        let actions = self.cluster.offer(&door.key, connection);
+                        self.act(actions);
+                    }
+                    Err(error) => {
+                        let key = door.key.clone();
+                        self.retry = Some(Box::pin(tokio::time::sleep(ACCEPT_RETRY)));
+                        self.tell(PrimaryEvent::AcceptFailed { key, error });
+                        return true;
+                    }
+                }
             }
         }
         any
@@ -325,7 +428,7 @@ impl Primary {
                     let _ = self.send(worker, body);
                 }
                 Action::SendListener { worker, key, is, body } => {
-                    let fd = self.doors.get(&key).map(|door| Arc::clone(door.socket.get_ref()));
+                    let fd = self.door(&key).map(Door::shared);
                     if let (Some(link), Some(fd)) = (self.links.get_mut(&worker), fd) {
                         let _ = link.channel.send_handle(&body, HandleOut::new(is, fd));
                     }
@@ -348,10 +451,12 @@ impl Primary {
 
     fn hand_over(&mut self, worker: WorkerId, offer: u64, body: &[u8], connection: SharedFd) {
         let Some(link) = self.links.get_mut(&worker) else { return };
-        let handle = HandleOut::new(HandleType::Native, connection);
-        match link.channel.send_handle(body, handle) {
+        let is = if self.settings.plain { HandleType::Socket } else { HandleType::Native };
+        match link.channel.send_handle(body, HandleOut::new(is, connection)) {
             Ok(ticket) => {
                 link.tickets.insert(ticket, offer);
+                // What goes wrong here, the next read of it tells.
+                let _ = link.channel.flush();
             }
             // Cannot be while the cluster's window is that of the channel; another worker is right all the same.
             Err(SendRefused) => {
@@ -362,32 +467,8 @@ impl Primary {
     }
 
     fn set_closed(&mut self, key: &str, closed: bool) {
-        if let Some(door) = self.doors.get_mut(key) {
+        if let Some(door) = self.doors.iter_mut().find(|door| door.key == key) {
             door.closed = closed;
         }
-    }
-}
-
-impl Door {
-    /// A share of what waits, and why there is no more if that is an error.
-    fn accept(&mut self, cx: &mut Context<'_>) -> (Vec<SharedFd>, Option<io::Error>) {
-        let mut connections = Vec::new();
-        while connections.len() < ACCEPT_SHARE {
-            let mut ready = match self.socket.poll_read_ready(cx) {
-                Poll::Ready(Ok(ready)) => ready,
-                Poll::Ready(Err(error)) => return (connections, Some(error)),
-                Poll::Pending => break,
-            };
-            // Node takes a passed connection as it is: it must not block.
-            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-            match rustix::net::accept_with(self.socket.get_ref(), flags) {
-                Ok(connection) => connections.push(Arc::new(connection)),
-                Err(Errno::AGAIN) => ready.clear_ready(),
-                // The client went away meanwhile.
-                Err(Errno::INTR | Errno::CONNABORTED | Errno::PROTO) => {}
-                Err(errno) => return (connections, Some(errno.into())),
-            }
-        }
-        (connections, None)
     }
 }

@@ -13,11 +13,12 @@ use rustix::net::{
 
 use super::{Frames, Outbox};
 
-/// Takes one read's worth into `frames`. `Ok(0)` is the end of the stream; a reset connection is one too.
+/// Takes one read's worth into `frames`: how many bytes, and whether the socket had no more. No bytes are the end of the stream; a reset
+/// connection is one too.
 ///
 /// # Errors
 /// `WouldBlock` when nothing is there; the socket's own error.
-pub fn receive(socket: impl AsFd, frames: &mut Frames<OwnedFd>) -> io::Result<usize> {
+pub fn receive(socket: impl AsFd, frames: &mut Frames<OwnedFd>) -> io::Result<(usize, bool)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let room = frames.room();
@@ -36,19 +37,21 @@ pub fn receive(socket: impl AsFd, frames: &mut Frames<OwnedFd>) -> io::Result<us
     buf.truncate(old + got);
     let message = match result {
         Ok(message) => message,
-        Err(Errno::CONNRESET) => return Ok(0),
+        Err(Errno::CONNRESET) => return Ok((0, false)),
         Err(other) => return Err(other.into()),
     };
     let parts = control.drain().filter_map(|part| match part {
         RecvAncillaryMessage::ScmRights(fds) => Some(fds),
         _ => None,
     });
-    frames.arrived(parts.flatten());
+    // A read ends behind what carried descriptors, full or not.
+    let mut handles = false;
+    frames.arrived(parts.flatten().inspect(|_| handles = true));
     frames.took(got);
     if message.flags.contains(ReturnFlags::CTRUNC) {
         frames.lost_handles();
     }
-    Ok(got)
+    Ok((got, got > 0 && got < room && !handles))
 }
 
 /// Writes until nothing is left (true) or the socket is full (false). A peer that is gone gives EPIPE; no signal is raised.

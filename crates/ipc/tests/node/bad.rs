@@ -32,7 +32,7 @@ impl Fake {
 
     /// What is there for it.
     fn hear(&mut self) -> Vec<Frame<OwnedFd>> {
-        while wire::receive(&self.socket, &mut self.frames).is_ok_and(|n| n > 0) {}
+        while wire::receive(&self.socket, &mut self.frames).is_ok_and(|(n, _)| n > 0) {}
         std::iter::from_fn(|| self.frames.next_frame()).map(|frame| frame.unwrap()).collect()
     }
 }

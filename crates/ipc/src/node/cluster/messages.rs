@@ -213,10 +213,6 @@ impl<'a> Reply<'a> {
         Self { act: Some("disconnect"), ..Self::default() }
     }
 
-    pub(super) fn connection(key: &'a str) -> Self {
-        Self { act: Some("newconn"), key: Some(key), ..Self::default() }
-    }
-
     pub(super) fn failed(ack: u64, key: &'a str, errno: i32) -> Self {
         let errno = Some(Some(-errno.saturating_abs()));
         Self { ack: Some(ack), key: Some(key), errno, data: Some(None), ..Self::default() }
@@ -236,6 +232,25 @@ impl<'a> Reply<'a> {
         let (ack, key, data) = (Some(ack), Some(key), Some(data));
         Self { act: None, ack, key, errno: Some(None), data, sockname }
     }
+}
+
+/// All messages with a connection of a listener are alike but for their number: this is what stands before it.
+pub(super) fn connection_head(key: &str, plain: bool) -> Vec<u8> {
+    let key = Value::from(key);
+    let head = match plain {
+        true => format!(r#"{{"$connection":{{"listener":{key},"n":"#),
+        false => format!(r#"{{"cmd":"NODE_CLUSTER","act":"newconn","key":{key},"seq":"#),
+    };
+    head.into_bytes()
+}
+
+/// The whole of such a message.
+pub(super) fn connection(head: &[u8], plain: bool, seq: u64) -> Vec<u8> {
+    let mut body = Vec::with_capacity(head.len() + 24);
+    body.extend_from_slice(head);
+    body.extend_from_slice(seq.to_string().as_bytes());
+    body.extend_from_slice(if plain { b"}}" } else { b"}" });
+    body
 }
 
 pub(super) fn write(reply: &Reply<'_>, seq: u64) -> Vec<u8> {

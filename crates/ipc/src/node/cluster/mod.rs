@@ -21,6 +21,7 @@
 //! as it would without a cluster. UDP is always shared: there is nothing to accept.
 
 mod messages;
+mod rejoin;
 mod spread;
 #[cfg(test)]
 mod tests;
@@ -52,11 +53,17 @@ pub struct Settings {
     pub window: usize,
     /// Connections that wait for a worker, for each listener, before [`Action::Pause`]: the kernel's backlog holds the others.
     pub waiting_max: usize,
+    /// Workers that know nothing of the cluster protocol: each connection is a socket for their own code, and that its ACK came says
+    /// that it was taken. What they listen on is [`Cluster::reopen`]ed, and [`Cluster::let_in`] makes them members.
+    pub plain: bool,
+    /// The number of our first message. Answers to lower ones are to what a former primary sent, and say nothing to this one.
+    pub first_seq: u64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { shared: false, window: super::HANDLES_IN_FLIGHT, waiting_max: 128 }
+        let window = super::HANDLES_IN_FLIGHT;
+        Self { shared: false, window, waiting_max: 128, plain: false, first_seq: 0 }
     }
 }
 
@@ -169,6 +176,8 @@ struct Listener<C> {
     paused: bool,
     /// The first that a worker brought; all get it.
     data: Option<Box<RawValue>>,
+    /// A message with a connection, but for its number.
+    head: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -188,6 +197,10 @@ struct Waiting<C> {
 struct Worker<C> {
     /// Told to disconnect, or about to by itself: no more for it.
     leaving: bool,
+    /// Connections may be offered to it.
+    serving: bool,
+    /// A former primary knew what it listens on: it counts as a member of everything until it refuses.
+    assumed: bool,
     offers: BTreeMap<u64, (String, Waiting<C>)>,
     /// When it got its last offer.
     last: u64,
@@ -207,12 +220,19 @@ impl<C: Clone> Cluster<C> {
     /// One without workers.
     #[must_use]
     pub const fn new(settings: Settings) -> Self {
-        Self { settings, listeners: BTreeMap::new(), workers: BTreeMap::new(), seq: 0 }
+        let seq = settings.first_seq;
+        Self { settings, listeners: BTreeMap::new(), workers: BTreeMap::new(), seq }
     }
 
     /// A worker is started; its number was never used before.
     pub fn join(&mut self, worker: WorkerId) {
-        let fresh = Worker { leaving: false, offers: BTreeMap::new(), last: 0 };
+        let fresh = Worker {
+            leaving: false,
+            serving: true,
+            assumed: false,
+            offers: BTreeMap::new(),
+            last: 0,
+        };
         self.workers.entry(worker).or_insert(fresh);
     }
 
@@ -342,7 +362,9 @@ impl<C: Clone> Cluster<C> {
         if self.workers.get(&worker).is_none_or(|w| w.leaving) {
             return Ok(Vec::new());
         }
-        let listens = |listener: &Listener<C>| listener.concerns(worker);
+        // What a former primary let it listen on is not known: this is no second time then.
+        let assumed = self.workers.get(&worker).is_some_and(|w| w.assumed);
+        let listens = |listener: &Listener<C>| !assumed && listener.concerns(worker);
         if self.listeners.values().filter(|one| listens(one)).count() >= LISTENERS_MAX {
             let why = format!("worker {worker} listens on {LISTENERS_MAX} addresses already");
             return Err(Refused::Cluster(why));
@@ -354,7 +376,8 @@ impl<C: Clone> Cluster<C> {
             Some((key, _)) => key.clone(),
             None => {
                 let key = self.unused_key(&base);
-                let fresh = Listener::new(base, &wish, self.settings.shared);
+                let udp = matches!(wish.family, Family::Udp4 | Family::Udp6);
+                let fresh = Listener::new(base, &key, udp, self.settings);
                 self.listeners.insert(key.clone(), fresh);
                 actions.push(Action::Tell(Notice::Open { key: key.clone(), wish }));
                 key
@@ -442,11 +465,11 @@ impl<C: Clone> Cluster<C> {
 }
 
 impl<C> Listener<C> {
-    fn new(base: String, wish: &Wish, shared: bool) -> Self {
-        let udp = matches!(wish.family, Family::Udp4 | Family::Udp6);
+    fn new(base: String, key: &str, udp: bool, settings: Settings) -> Self {
         Self {
             base,
-            shared: shared || udp,
+            head: messages::connection_head(key, settings.plain),
+            shared: settings.shared || udp,
             is: if udp { HandleType::DgramNative } else { HandleType::Native },
             state: State::Opening(Vec::new()),
             members: BTreeSet::new(),

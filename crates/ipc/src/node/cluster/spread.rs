@@ -1,6 +1,6 @@
 //! Who gets a connection, and what becomes of one that was not taken.
 
-use super::{Action, Cluster, Refused, Reply, State, Waiting, WorkerId};
+use super::{Action, Cluster, Refused, State, Waiting, WorkerId, messages};
 
 impl<C: Clone> Cluster<C> {
     /// Offers what waits, as far as there are workers for it.
@@ -58,8 +58,12 @@ impl<C: Clone> Cluster<C> {
         ack: u64,
         accepted: bool,
     ) -> Result<Vec<Action<C>>, Refused> {
-        let offers = self.workers.get_mut(&worker).map(|state| &mut state.offers);
-        let Some((key, mut one)) = offers.and_then(|offers| offers.remove(&ack)) else {
+        let state = self.workers.get_mut(&worker);
+        let assumed = state.as_ref().is_some_and(|state| state.assumed);
+        let Some((key, mut one)) = state.and_then(|state| state.offers.remove(&ack)) else {
+            if ack < self.settings.first_seq {
+                return Ok(Vec::new());
+            }
             let why = format!("worker {worker} answered {ack}, which it was not asked");
             return Err(Refused::Cluster(why));
         };
@@ -68,6 +72,9 @@ impl<C: Clone> Cluster<C> {
             actions.push(Action::Taken { worker, key, connection: one.connection });
         } else {
             one.refused_by.push(worker);
+            if assumed && let Some(listener) = self.listeners.get_mut(&key) {
+                listener.members.remove(&worker);
+            }
             self.give_back(key, one, &mut actions);
         }
         self.spread_all(&mut actions);
@@ -84,7 +91,9 @@ impl<C: Clone> Cluster<C> {
 
     fn give(&mut self, to: WorkerId, key: &str, one: Waiting<C>, actions: &mut Vec<Action<C>>) {
         let offer = self.seq;
-        let body = self.message(&Reply::connection(key));
+        self.seq += 1;
+        let Some(listener) = self.listeners.get(key) else { return };
+        let body = messages::connection(&listener.head, self.settings.plain, offer);
         let connection = one.connection.clone();
         let worker = self.workers.get_mut(&to).expect("chosen among those that are there");
         worker.last = offer;
@@ -98,7 +107,7 @@ impl<C: Clone> Cluster<C> {
         let (mut willing, mut free) = (false, false);
         let mut best = None;
         for (id, worker) in members {
-            let has_room = worker.offers.len() < self.settings.window;
+            let has_room = worker.serving && worker.offers.len() < self.settings.window;
             free |= has_room;
             if one.refused_by.contains(&id) {
                 continue;

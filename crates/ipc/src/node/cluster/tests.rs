@@ -231,7 +231,7 @@ fn a_drain_is_told_answered_and_final() {
 
 #[test]
 fn a_line_that_is_too_long_pauses_the_listener() {
-    let settings = Settings { window: 1, waiting_max: 4, shared: false };
+    let settings = Settings { window: 1, waiting_max: 4, ..Settings::default() };
     let (mut cluster, key) = serving(settings);
     let mut actions: Vec<_> = (0..6).flat_map(|n| cluster.offer(&key, n)).collect();
     assert_eq!(actions.pop(), Some(Action::Pause { key: key.clone() }));

@@ -58,7 +58,7 @@ fn a_stream_of_all_sizes_arrives_with_its_descriptors() {
     let nothing = wire::receive(&b, &mut frames).unwrap_err();
     assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
     drop(a);
-    assert_eq!(wire::receive(&b, &mut frames).unwrap(), 0);
+    assert_eq!(wire::receive(&b, &mut frames).unwrap(), (0, false));
 }
 
 #[test]

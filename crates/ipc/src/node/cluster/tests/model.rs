@@ -267,7 +267,7 @@ proptest! {
         steps in prop::collection::vec(step(), 0..80),
         window in 1usize..4,
     ) {
-        let settings = Settings { shared: false, window, waiting_max: 6 };
+        let settings = Settings { window, waiting_max: 6, ..Settings::default() };
         let mut model = Model {
             cluster: Cluster::new(settings),
             settings,
