@@ -41,6 +41,7 @@ fn instance() -> Instance {
         status: None,
         doing: None,
         main_pid: None,
+        connections: None,
     }
 }
 

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ganger_api::{ApiError, Degraded, ErrorKind, Instance, Timestamp};
+use ganger_api::{ApiError, Connections, Degraded, ErrorKind, Instance, Timestamp};
 use ganger_logs::LogReader;
 use ganger_pool::{Schedules, Tasks};
 use ganger_process::Processes;
 use ganger_store::{Readers, SqliteReader, Writer};
-use ganger_supervise::{InstanceView, Listeners, Services, Snapshot};
+use ganger_supervise::{InstanceView, Listeners, Primaries, Services, Snapshot};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::desired::Desired;
@@ -44,6 +44,7 @@ pub(crate) struct Full {
     /// Asked for a fresh look only; verbs go through the foreman.
     pub(crate) supervision: Services,
     pub(crate) listeners: Listeners,
+    pub(crate) primaries: Primaries,
     pub(crate) services: watch::Receiver<Arc<Snapshot>>,
     pub(crate) workers: watch::Receiver<Arc<Snapshot>>,
     pub(crate) left: Left,
@@ -169,6 +170,14 @@ impl App {
         let views = services.instances.iter().chain(&workers.instances);
         let mut all: Vec<_> = views.map(|view| crate::http::instance(view, now)).collect();
         all.sort_by(|a, b| (&a.name, a.slot).cmp(&(&b.name, b.slot)));
+        let connections = full.primaries.look(None).await;
+        for instance in &mut all {
+            let own = connections.get(&instance.name).into_iter().flatten();
+            instance.connections = own
+                .filter(|one| Some(one.pid) == instance.pid)
+                .map(|one| Connections { taken: one.taken, in_flight: one.in_flight })
+                .next();
+        }
         all
     }
 

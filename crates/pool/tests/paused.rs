@@ -56,6 +56,7 @@ impl Scene {
             processes: startup.processes,
             told: tell,
             listeners: Default::default(),
+            primaries: Default::default(),
             permits: ganger_supervise::Permits::default(),
             execs: ganger_supervise::Execs::default(),
             run_dir: dir.path().into(),

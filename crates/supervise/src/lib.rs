@@ -10,6 +10,7 @@ pub mod checks;
 pub mod instance;
 pub mod listeners;
 mod live;
+mod pass;
 pub mod permit;
 pub mod policy;
 mod ready;
@@ -23,13 +24,14 @@ pub use budget::RESTARTS;
 pub use checks::exec::Execs;
 pub use instance::{InstanceHandle, InstanceNotice, Surroundings};
 pub use listeners::Listeners;
+pub use pass::{Connections, Primaries};
 pub use permit::{Ask, Permits};
 pub use policy::{Policy, Restart, StartLimit};
 
 pub use services::{ServiceError, Services};
 pub use spec::{
-    Dependency, ExecCheck, GroupSpec, HttpCheck, InstanceSpec, Live, LiveBy, Ready, ReadyBy,
-    Reload, ServiceSpec, Stop, Until,
+    Dependency, ExecCheck, GroupSpec, HttpCheck, InstanceSpec, Live, LiveBy, NodeCluster, Ready,
+    ReadyBy, Reload, ServiceSpec, Stop, Until,
 };
 pub use view::{
     Doing, GroupView, InstanceView, ProbeKind, ProbeView, Signs, SignsReader, SlotResume, Snapshot,

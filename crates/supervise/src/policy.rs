@@ -56,6 +56,8 @@ pub struct Policy {
     pub start_limit: Option<StartLimit>,
     /// From the stop signal to the end of the tree by force.
     pub stop_timeout: Duration,
+    /// It finishes by itself what it has and ends, when told: from then to the stop signal. Absent: the signal comes at once.
+    pub drain: Option<Duration>,
     /// From exec to ready. Absent: no readiness is declared and a started program counts as ready.
     pub ready_timeout: Option<Duration>,
     /// From exec to the end of its start-up. Absent: none is declared, and readiness has its time from exec on.
@@ -71,6 +73,7 @@ impl Default for Policy {
             healthy_after: None,
             start_limit: Some(StartLimit::default()),
             stop_timeout: Duration::from_secs(10),
+            drain: None,
             ready_timeout: None,
             startup_timeout: None,
         }

@@ -10,7 +10,8 @@ use ganger_core::{Backoff, CauseBackoffs, GroupStrategy, InstanceId, InstanceKin
 use ganger_keeper::wire::{Output, Plan, Scope};
 use serde::{Deserialize, Serialize};
 
-use crate::listeners::Listening;
+use crate::listeners::{ListenMode, Listening};
+use crate::pass::Handover;
 use crate::policy::{Policy, Restart, StartLimit};
 
 pub(crate) use probes::short;
@@ -60,6 +61,17 @@ pub struct InstanceSpec {
     pub priority: Priority,
     /// What it listens on, on descriptors that the keeper holds.
     pub listen: Option<Arc<Listening>>,
+    /// It is a worker of a Node cluster, whose primary is ganger.
+    pub node_cluster: Option<NodeCluster>,
+}
+
+/// A program that uses Node's `cluster` module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodeCluster {
+    /// Its workers get the listening sockets and accept themselves.
+    pub shared: bool,
+    /// From `disconnect`, on which a worker finishes what it has and ends, to the stop signal.
+    pub drain: Duration,
 }
 
 impl InstanceSpec {
@@ -79,6 +91,17 @@ impl InstanceSpec {
             live: None,
             priority: Priority::NORMAL,
             listen: None,
+            node_cluster: None,
+        }
+    }
+
+    /// How it gets its connections over its channel, if it does.
+    #[must_use]
+    pub(crate) fn handover(&self) -> Option<Handover> {
+        let passed = |listening: &Arc<Listening>| listening.mode == ListenMode::Pass;
+        match self.node_cluster {
+            Some(NodeCluster { shared, .. }) => Some(Handover::NodeCluster { shared }),
+            None => self.listen.as_ref().is_some_and(passed).then_some(Handover::Sockets),
         }
     }
 
@@ -96,6 +119,7 @@ impl InstanceSpec {
             healthy_after: self.healthy_after,
             start_limit: self.start_limit,
             stop_timeout: self.stop.timeout,
+            drain: self.node_cluster.map(|cluster| cluster.drain),
             ready_timeout: self.ready.as_ref().map(|ready| ready.timeout),
             startup_timeout: self.startup.as_ref().map(|startup| startup.timeout),
         }
@@ -115,7 +139,8 @@ impl InstanceSpec {
     /// A service whose own channel is read here.
     pub(crate) fn has_own_channel(&self) -> bool {
         let by = |ready: &Option<Ready>| ready.as_ref().is_some_and(|r| r.by == ReadyBy::Channel);
-        self.plan.kind == InstanceKind::Service && (by(&self.ready) || by(&self.startup))
+        let here = self.plan.kind == InstanceKind::Service && self.handover().is_none();
+        here && (by(&self.ready) || by(&self.startup))
     }
 }
 
@@ -218,14 +243,19 @@ impl ServiceSpec {
     /// A changed spec comes by a rolling reload, not by restarts.
     #[must_use]
     pub const fn rolls(&self) -> bool {
-        self.reload.is_some() || self.instance.listen.is_some()
+        self.reload.is_some() || self.serves()
+    }
+
+    /// Connections come to its instances by way of ganger.
+    const fn serves(&self) -> bool {
+        self.instance.listen.is_some() || self.instance.node_cluster.is_some()
     }
 
     /// How its instances are replaced. One that neither listens nor says anything may not be made for more instances than
     /// it has: one by one, in place.
     #[must_use]
     pub fn reload_rules(&self) -> Reload {
-        self.reload.unwrap_or_else(|| match self.instance.listen.is_some() {
+        self.reload.unwrap_or_else(|| match self.serves() {
             true => Reload::default(),
             false => Reload { surge: 0, unavailable: 1, ..Reload::default() },
         })
@@ -245,6 +275,18 @@ impl ServiceSpec {
         }
         if let Some(listening) = &spec.listen {
             listening.put_into(plan, &self.name, slot);
+        }
+        if spec.node_cluster.is_some() {
+            let number = slot.saturating_sub(1).to_string();
+            // What PM2 gives to programs in its cluster mode.
+            for (key, value) in [
+                ("NODE_APP_INSTANCE", &*number),
+                ("pm_id", &number),
+                ("name", &self.name),
+                ("exec_mode", "cluster_mode"),
+            ] {
+                plan.env.set(key, value);
+            }
         }
         if let Some(base) = self.port {
             let port = u32::from(base).saturating_add(slot.saturating_sub(1));

@@ -39,6 +39,7 @@ impl Rig {
             processes: started.processes,
             told: tell,
             run_dir: dir.path().to_owned(),
+            primaries: Default::default(),
             listeners: Default::default(),
             permits: crate::permit::Permits::default(),
             execs: crate::Execs::default(),

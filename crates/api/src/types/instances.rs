@@ -87,6 +87,18 @@ pub struct Instance {
     /// The process it calls its main one (`MAINPID=`). Its end is still that of `pid`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub main_pid: Option<u32>,
+    /// Connections that ganger has handed to its process; absent where it does not (`listen_mode = "pass"`, `node_cluster`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<Connections>,
+}
+
+/// Connections of one process, since this daemon hands them over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connections {
+    /// It has them, or had.
+    pub taken: u64,
+    /// Handed over, and not yet taken.
+    pub in_flight: u64,
 }
 
 /// One probe of a living process.

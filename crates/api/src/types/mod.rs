@@ -24,7 +24,8 @@ pub use control::{
 };
 pub use dead::{DeadDone, DeadEdit, DeadLetter, DeadPage, DeadQuery, DeadRequest};
 pub use instances::{
-    Group, GroupMember, Instance, Instances, Listener, Probe, ScaleRequest, Service, VerbAnswer,
+    Connections, Group, GroupMember, Instance, Instances, Listener, Probe, ScaleRequest, Service,
+    VerbAnswer,
 };
 pub use push::{OnError, PushQuery, Pushed, RefusedTask};
 pub use queues::{Queue, QueueCounts, Queues};

@@ -174,6 +174,7 @@ mod tests {
             status: None,
             doing: None,
             main_pid: None,
+            connections: None,
         }
     }
 

@@ -99,7 +99,9 @@ fn one(service: &Service, ui: &Ui) -> Result<(), CliError> {
     for listener in &service.listeners {
         out.line(&format!("listens  {}", listens(listener)))?;
     }
-    if let Some(listener) = service.listeners.first() {
+    if let Some(line) = taken(&service.instances) {
+        out.line(&format!("taken    {line}"))?;
+    } else if let Some(listener) = service.listeners.first() {
         let mode = &listener.mode;
         out.line(&format!("taken    by instance: not known in mode {mode}"))?;
     }
@@ -155,7 +157,25 @@ fn probe(probe: &Probe, now_ms: u64) -> String {
     line
 }
 
-/// One line of a listener. How many connections each instance has taken is not known: they accept them, not ganger.
+/// Who took how many connections, where ganger hands them over; elsewhere instances accept them themselves.
+fn taken(instances: &[Instance]) -> Option<String> {
+    let each = || instances.iter().filter_map(|one| Some((one.slot, one.connections?)));
+    let counts: Vec<u64> = each().map(|(_, connections)| connections.taken).collect();
+    let (most, all) = (*counts.iter().max()?, counts.iter().sum::<u64>());
+    let by: Vec<String> = each().map(|(slot, one)| format!("#{slot} {}", one.taken)).collect();
+    let mut line = format!("{}: {}", text::count(all as usize, "connection"), by.join(", "));
+    if all > 0 {
+        let mean = all as f64 / counts.len() as f64;
+        line.push_str(&format!("; max/mean {:.2}", most as f64 / mean));
+    }
+    let waiting: u64 = each().map(|(_, one)| one.in_flight).sum();
+    if waiting > 0 {
+        line.push_str(&format!("; {waiting} handed over and not yet taken"));
+    }
+    Some(line)
+}
+
+/// One line of a listener.
 fn listens(listener: &Listener) -> String {
     let mut line = format!("{} ({})", listener.address, listener.mode);
     if let Some(slot) = listener.slot {
@@ -211,6 +231,24 @@ mod tests {
         let bad =
             "web#1 live by http :80/: bad, 2 times in a row in 1.2 ms, 4s ago: HTTP 503 from :80/";
         assert_eq!(lines[2..], [bad]);
+    }
+
+    #[test]
+    fn who_took_how_many() {
+        let instance = |slot: u32, connections: serde_json::Value| -> Instance {
+            serde_json::from_value(serde_json::json!({
+                "name": "web", "slot": slot, "kind": "service", "state": "running", "ready": true, "pid": 7, "restarts": 0,
+                "started_at": null, "reason": "", "next_try_s": null, "connections": connections,
+            }))
+            .unwrap()
+        };
+        let own = |taken: u64, in_flight: u64| serde_json::json!({"taken": taken, "in_flight": in_flight});
+        let none = instance(3, serde_json::Value::Null);
+        assert_eq!(taken(std::slice::from_ref(&none)), None);
+        let all = [instance(1, own(30, 1)), instance(2, own(10, 0)), none];
+        let line = "40 connections: #1 30, #2 10; max/mean 1.50; 1 handed over and not yet taken";
+        assert_eq!(taken(&all).as_deref(), Some(line));
+        assert_eq!(taken(&[instance(1, own(0, 0))]).as_deref(), Some("0 connections: #1 0"));
     }
 
     #[test]

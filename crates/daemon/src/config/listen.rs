@@ -74,24 +74,16 @@ impl FromNode for Entry {
     }
 }
 
-/// `inherit` or `reuseport`.
+/// `inherit`, `pass` or `reuseport`.
 #[derive(Debug, Clone, Copy, JsonSchema)]
 #[schemars(inline)]
 pub(super) struct ModeWord(
-    #[schemars(with = "String", extend("enum" = ["inherit", "reuseport"]))] pub(super) ListenMode,
+    #[schemars(with = "String", extend("enum" = ["inherit", "pass", "reuseport"]))]
+    pub(super)  ListenMode,
 );
 
 impl FromNode for ModeWord {
     fn from_node(node: &Node<'_>, walk: &mut Walk<'_>) -> Option<Self> {
-        if node.get_ref().as_str() == Some("pass") {
-            walk.error(node.span(), "`listen_mode = \"pass\"` is not in this version of ganger")
-                .label("not yet".into())
-                .help(
-                    "\"inherit\" gives all instances the same sockets, \"reuseport\" each its own"
-                        .into(),
-                );
-            return None;
-        }
         let words: Vec<_> = ListenMode::ALL.iter().map(|mode| (mode.as_str(), *mode)).collect();
         walk.word(node, &words).map(Self)
     }
@@ -117,7 +109,10 @@ pub(super) fn resolve(
     service: &raw::Service,
     walk: &mut Walk<'_>,
 ) -> (Vec<Listen>, ListenMode, bool) {
-    let mode = service.listen_mode.get().map(|word| word.0).unwrap_or_default();
+    let cluster = service.node_cluster.or(false);
+    // Node's own primary deals connections too, unless it is told otherwise.
+    let usual = if cluster { ListenMode::Pass } else { ListenMode::default() };
+    let mode = service.listen_mode.get().map_or(usual, |word| word.0);
     let on_demand = service.start.get() == Some(&StartWord::OnDemand);
     let Some(At { span, value }) = &service.listen.0 else {
         let without = |span: Option<Range<usize>>, what: &str, walk: &mut Walk<'_>| {
@@ -126,7 +121,10 @@ pub(super) fn resolve(
                     .help("listen = [\"tcp://127.0.0.1:3000\"]".into());
             }
         };
-        without(service.listen_mode.span(), "`listen_mode`", walk);
+        without(service.listen_mode.span().filter(|_| !cluster), "`listen_mode`", walk);
+        for why in faults(&[], mode, false, cluster).into_iter().filter(|_| cluster) {
+            walk.error(service.node_cluster.span().unwrap_or_default(), why);
+        }
         without(service.start.span().filter(|_| on_demand), "`start = \"on-demand\"`", walk);
         return (vec![], mode, on_demand);
     };
@@ -135,7 +133,7 @@ pub(super) fn resolve(
         .into_iter()
         .filter_map(|(span, entry)| self::entry(name, entry, &span, walk))
         .collect();
-    for why in faults(&listens, mode, on_demand) {
+    for why in faults(&listens, mode, on_demand, cluster) {
         walk.error(span.clone(), why);
     }
     (listens, mode, on_demand)
@@ -196,8 +194,20 @@ fn full(text: &str, walk: &Walk<'_>) -> String {
 }
 
 /// What is wrong with what one service listens on, whoever wrote it.
-fn faults(listens: &[Listen], mode: ListenMode, on_demand: bool) -> Vec<String> {
+fn faults(listens: &[Listen], mode: ListenMode, on_demand: bool, cluster: bool) -> Vec<String> {
     let mut wrong = vec![];
+    if cluster && !listens.is_empty() {
+        wrong.push(
+            "a program of a Node cluster says itself where it listens: leave `listen` out, or `node_cluster`"
+                .to_owned(),
+        );
+    }
+    if cluster && mode == ListenMode::Reuseport {
+        wrong.push(
+            "the workers of a Node cluster get connections by \"pass\", or share the socket by \"inherit\"; \"reuseport\" is nothing they know"
+                .to_owned(),
+        );
+    }
     if on_demand && listens.is_empty() {
         wrong.push("it starts with its first connection and listens on nothing".to_owned());
     }
@@ -209,6 +219,11 @@ fn faults(listens: &[Listen], mode: ListenMode, on_demand: bool) -> Vec<String> 
         if mode == ListenMode::Reuseport && !matches!(address, Address::Tcp(_)) {
             wrong.push(format!(
                 "{address}: `reuseport` is for TCP; UDP and Unix sockets are shared by `inherit`"
+            ));
+        }
+        if mode == ListenMode::Pass && matches!(address, Address::Udp(_)) {
+            wrong.push(format!(
+                "{address}: UDP has no connections that `pass` could hand over; it is shared by `inherit`"
             ));
         }
         if !is_fd_name(&listen.name) {
@@ -307,7 +322,8 @@ fn says_nothing(
 /// The same for a configuration that came ready-made.
 pub(super) fn verify(config: &Config) -> Vec<String> {
     let own = config.services.iter().flat_map(|(name, service)| {
-        let faults = faults(&service.listen, service.listen_mode, service.on_demand);
+        let faults =
+            faults(&service.listen, service.listen_mode, service.on_demand, service.node_cluster);
         faults.into_iter().map(move |why| format!("service `{name}`: {why}"))
     });
     let shared = shared(&config.services).into_iter();

@@ -111,6 +111,9 @@ pub struct Service {
     /// How connections come to instances.
     #[serde(default, skip_serializing_if = "is_default")]
     pub listen_mode: ListenMode,
+    /// It is a program of Node's `cluster` module, and ganger is its primary.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub node_cluster: bool,
     /// It starts with the first connection.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub on_demand: bool,

@@ -275,9 +275,13 @@ program_section! {
         /// Where it listens: "tcp://HOST:PORT", "udp://HOST:PORT", "unix:///path", or tables of `address` and more. ganger
         /// opens the sockets once and never closes them for a restart; instances get them as LISTEN_FDS does.
         listen: OneOrMany<listen::Entry>,
-        /// How connections come to instances: "inherit" (default), all have the same sockets, or "reuseport", each has its
-        /// own and the kernel deals to those that are ready.
+        /// How connections come to instances: "inherit" (default), all have the same sockets; "reuseport", each has its
+        /// own and the kernel deals to those that are ready; "pass", ganger accepts and hands each connection over the
+        /// channel to the instance that has the fewest under way. With `node_cluster`: "pass" (default) or "inherit".
         listen_mode: listen::ModeWord,
+        /// It is a program that uses Node's `cluster` module: ganger starts its workers and is its primary. Where it listens
+        /// the program says itself; it is ready when it does. Default: false.
+        node_cluster: bool,
         /// "auto" (default), or "on-demand": it starts with the first connection to what it listens on.
         start: listen::StartWord,
         /// How its instances are replaced one after the other, by `ganger reload` and when this file changes. Default: by a

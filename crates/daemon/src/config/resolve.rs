@@ -211,6 +211,7 @@ fn resolve_service(
     let startup = probes::ready("startup", service.startup.0.as_ref(), &program, walk);
     let live = probes::live(service.live.0.as_ref(), &program, walk);
     let (listen, listen_mode, on_demand) = super::listen::resolve(&name.value, service, walk);
+    let node_cluster = service.node_cluster.or(false);
     Service {
         program,
         replicas: in_range(&service.replicas, 1, 0, REPLICAS_MAX, walk),
@@ -222,6 +223,7 @@ fn resolve_service(
         instance_var: instance_var(&service.instance_var, walk),
         listen,
         listen_mode,
+        node_cluster,
         on_demand,
         reload: super::reload::reload(&service.reload, walk),
         priority: service.priority.get().map_or(Priority::NORMAL, |priority| priority.0),

@@ -1,12 +1,14 @@
 //! A service's spec.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ganger_core::{InstanceKind, Priority};
 use ganger_keeper::wire::{ChannelPlan, Plan, Scope};
-use ganger_supervise::listeners::{Listening, Socket};
+use ganger_supervise::listeners::{ListenMode, Listening, Socket};
 use ganger_supervise::{
-    Dependency, InstanceSpec, Ready, ReadyBy, Reload, Restart, ServiceSpec, StartLimit, Stop, Until,
+    Dependency, InstanceSpec, NodeCluster, Ready, ReadyBy, Reload, Restart, ServiceSpec,
+    StartLimit, Stop, Until,
 };
 
 use super::ConvertError;
@@ -35,6 +37,11 @@ pub(crate) fn service_spec(
         plan.channel = Some(ChannelPlan::default());
     }
     let listen = listening(name, service)?;
+    let (node_cluster, ready) = cluster(service, &plan, ready);
+    if node_cluster.is_some() || (listen.is_some() && service.listen_mode == ListenMode::Pass) {
+        plan.channel = Some(ChannelPlan::default());
+        plan.env.set("NODE_CHANNEL_SERIALIZATION_MODE", "json");
+    }
     let depends_on = service.depends_on.iter().map(|(other, when)| Dependency {
         name: other.clone(),
         until: match when {
@@ -52,6 +59,7 @@ pub(crate) fn service_spec(
             startup,
             live,
             listen,
+            node_cluster,
             ..instance_spec(plan, &service.program, ready)
         },
         port: service.port,
@@ -65,6 +73,26 @@ pub(crate) fn service_spec(
             drain: rules.drain.0,
         }),
     })
+}
+
+/// What Node calls its own choice of how connections are dealt, in its primary.
+const POLICY: &str = "NODE_CLUSTER_SCHED_POLICY";
+/// A server that listens is ready; the time is that of all readiness.
+const LISTENING: Duration = Duration::from_secs(30);
+
+/// A program of a Node cluster, and when it is ready: without a word about that, when it listens.
+fn cluster(
+    service: &Service,
+    plan: &Plan,
+    ready: Option<Ready>,
+) -> (Option<NodeCluster>, Option<Ready>) {
+    if !service.node_cluster {
+        return (None, ready);
+    }
+    let shared = service.listen_mode == ListenMode::Inherit || plan.env.get(POLICY) == Some("none");
+    let drain = service.reload.map_or_else(|| Reload::default().drain, |rules| rules.drain.0);
+    let listening = || Ready { by: ReadyBy::Listening, timeout: LISTENING };
+    (Some(NodeCluster { shared, drain }), Some(ready.unwrap_or_else(listening)))
 }
 
 /// What a service listens on.
@@ -118,5 +146,6 @@ pub(crate) fn instance_spec(plan: Plan, program: &Program, ready: Option<Ready>)
         live: None,
         priority: Priority::NORMAL,
         listen: None,
+        node_cluster: None,
     }
 }

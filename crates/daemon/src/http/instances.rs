@@ -117,6 +117,7 @@ pub(crate) fn instance(view: &InstanceView, now: Timestamp) -> Instance {
         status: signs.status,
         doing: signs.doing.map(doing),
         main_pid: signs.main_pid.filter(|pid| Some(*pid) != view.pid),
+        connections: None,
     }
 }
 

@@ -32,6 +32,12 @@ struct InstanceLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SlotLabels {
+    name: String,
+    slot: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct NameLabels {
     name: String,
 }
@@ -83,7 +89,15 @@ fn daemon(app: &App, registry: &mut Registry) {
 fn instances(all: Vec<Instance>, registry: &mut Registry) {
     let states = Family::<InstanceLabels, Number>::default();
     let restarts = Family::<NameLabels, Count>::default();
+    let taken = Family::<SlotLabels, Count>::default();
+    let in_flight = Family::<SlotLabels, Number>::default();
     for instance in all {
+        if let Some(connections) = instance.connections {
+            let labels = SlotLabels { name: instance.name.clone(), slot: instance.slot };
+            taken.get_or_create(&labels).inc_by(connections.taken);
+            let n = i64::try_from(connections.in_flight).unwrap_or(i64::MAX);
+            in_flight.get_or_create(&labels).set(n);
+        }
         // All states, so that one that nobody is in reads 0.
         for state in InstanceState::ALL {
             let labels = InstanceLabels {
@@ -97,6 +111,10 @@ fn instances(all: Vec<Instance>, registry: &mut Registry) {
     }
     registry.register("instances", "Instances by state", states);
     registry.register("instance_restarts", "Starts after the first", restarts);
+    let what = "Connections that ganger handed to the living process and it took";
+    registry.register("instance_connections", what, taken);
+    let what = "Connections handed over and not yet taken";
+    registry.register("instance_connections_in_flight", what, in_flight);
 }
 
 async fn queues(full: &Full, registry: &mut Registry) -> Result<(), Fault> {

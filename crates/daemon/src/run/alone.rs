@@ -133,6 +133,7 @@ fn instances(table: &Table, why: &ApiError) -> Vec<Instance> {
         status: None,
         doing: None,
         main_pid: None,
+        connections: None,
     };
     let mut list: Vec<_> = table.children.iter().map(instance).collect();
     list.sort_by(|a, b| (&a.name, a.slot).cmp(&(&b.name, b.slot)));

@@ -83,6 +83,7 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
         processes: processes.clone(),
         told: events.told(),
         listeners: Default::default(),
+        primaries: Default::default(),
         permits,
         execs,
         run_dir: state_dir.join("run"),
@@ -132,7 +133,7 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
         .map_err(|source| DaemonError::System { what: "can't go on with schedules", source })?;
 
     let (end, ended) = watch::channel(false);
-    let listeners = supervised.listeners;
+    let (listeners, primaries) = (supervised.listeners, supervised.primaries);
     let (services, workers, stuck) = (supervised.snapshot, pools.snapshot(), pools.stuck());
     let supervision = supervised.services.clone();
     let crew = Crew {
@@ -149,6 +150,7 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
         foreman: foreman.clone(),
         supervision,
         listeners,
+        primaries,
         services,
         workers,
         left: Left { survivors, stuck },

@@ -141,6 +141,7 @@ impl Rig {
                 processes: processes.clone(),
                 told: tell,
                 listeners: Default::default(),
+                primaries: Default::default(),
                 permits: ganger_supervise::Permits::default(),
                 execs: ganger_supervise::Execs::default(),
                 run_dir,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::state::{Machine, Phase, State, Then};
-use crate::spec::{InstanceSpec, Ready, ReadyBy};
+use crate::spec::{InstanceSpec, NodeCluster, Ready, ReadyBy};
 
 /// What a later daemon must know of a child it did not start. Additive: unknown fields are ignored, new ones default.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -29,6 +29,20 @@ pub(crate) struct Blob {
     /// It is the breaker's probe.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) half_open: bool,
+    /// It gets its connections over its channel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) worker: Option<Box<WorkerNote>>,
+}
+
+/// What the next primary must know of one of its workers.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct WorkerNote {
+    /// `NODE_UNIQUE_ID`: never used before by its service.
+    pub(crate) id: u32,
+    /// What it listens on; absent while that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) keys: Option<Vec<String>>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
@@ -83,6 +97,7 @@ impl Blob {
             restarts: machine.restarts(),
             failures: machine.failures(),
             half_open: machine.breaker() == BreakerState::HalfOpen,
+            worker: None,
         }
     }
 
@@ -117,6 +132,9 @@ pub(crate) fn fingerprint(spec: &InstanceSpec) -> String {
     let by_notify = spec.startup.as_ref().filter(|startup| startup.by == ReadyBy::Notify);
     for given in [spec.watchdog(), by_notify.map(|startup| startup.timeout)].into_iter().flatten() {
         hash.value(&Value::from(given.as_micros().to_string()));
+    }
+    if let Some(NodeCluster { shared, .. }) = spec.node_cluster {
+        hash.value(&Value::from(if shared { "shared" } else { "dealt" }));
     }
     format!("{:016x}", hash.0)
 }

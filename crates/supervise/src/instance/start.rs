@@ -15,6 +15,7 @@ use super::record::exit_event;
 use super::task::Task;
 use crate::checks::exec::Execs;
 use crate::listeners::Listeners;
+use crate::pass::Primaries;
 use crate::permit::Permits;
 use crate::spec::{InstanceSpec, Stop};
 use crate::view::{SlotResume, Told};
@@ -37,6 +38,8 @@ pub struct Surroundings {
     pub execs: Execs,
     /// What services listen on; the owner of services has its own.
     pub listeners: Listeners,
+    /// Who hands connections to instances; the owner of services has its own.
+    pub primaries: Primaries,
     /// For readiness by log line and for last lines of stderr.
     pub logs: LogReader,
 }

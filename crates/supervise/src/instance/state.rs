@@ -68,7 +68,7 @@ impl Machine {
         let actions = match seen.stopping {
             Some(then) => {
                 machine.reason = "its stop goes on under a new daemon".into();
-                machine.begin_stop(then, true, now)
+                machine.begin_drain(then, now)
             }
             None if seen.ready => {
                 machine.state = State::Running { since, startup: Duration::ZERO };
@@ -186,7 +186,10 @@ impl Machine {
     pub fn deadline(&self) -> Option<Instant> {
         match &self.state {
             State::Starting { deadline, .. } => *deadline,
-            State::Stopping { phase: Phase::Asked(at) | Phase::Forced(at), .. } => Some(*at),
+            State::Stopping {
+                phase: Phase::Draining(at) | Phase::Asked(at) | Phase::Forced(at),
+                ..
+            } => Some(*at),
             State::Backoff { until, asked: false, .. } => Some(*until),
             State::Running { since, startup } if self.on_trial() => {
                 Some(*since + self.policy.healthy(*startup))
@@ -262,7 +265,7 @@ impl Machine {
             }
             State::Running { .. } => {
                 self.reason = why;
-                self.begin_stop(Then::Stop, true, now)
+                self.begin_drain(Then::Stop, now)
             }
         }
     }
@@ -281,7 +284,7 @@ impl Machine {
             }
             State::Running { .. } => {
                 self.reason = "restart asked for".into();
-                self.begin_stop(Then::Start, true, now)
+                self.begin_drain(Then::Start, now)
             }
         }
     }
@@ -340,7 +343,7 @@ impl Machine {
             }
             State::Running { .. } => {
                 self.reason = why;
-                self.begin_stop(Then::Yield, true, now)
+                self.begin_drain(Then::Yield, now)
             }
             State::Backoff { asked: true, .. } => vec![Action::Ask],
             _ => vec![],
@@ -409,6 +412,10 @@ impl Machine {
                 self.cause = Some(FailureCause::StartTimeout);
                 self.begin_stop(Then::Fail, true, now)
             }
+            State::Stopping { phase: phase @ Phase::Draining(_), .. } => {
+                *phase = Phase::Asked(now + self.policy.stop_timeout);
+                vec![Action::Signal]
+            }
             State::Stopping { phase, .. } => {
                 *phase = Phase::Forced(now + END_AGAIN);
                 vec![Action::EndTree]
@@ -423,6 +430,13 @@ impl Machine {
             }
             _ => vec![],
         }
+    }
+
+    /// As [`Self::begin_stop`], for one that runs and may have something to finish first.
+    fn begin_drain(&mut self, then: Then, now: Instant) -> Vec<Action> {
+        let Some(drain) = self.policy.drain else { return self.begin_stop(then, true, now) };
+        self.state = State::Stopping { then, phase: Phase::Draining(now + drain) };
+        vec![Action::Drain]
     }
 
     fn begin_stop(&mut self, then: Then, spawned: bool, now: Instant) -> Vec<Action> {

@@ -5,6 +5,7 @@ mod commands;
 mod launch;
 mod publish;
 mod signs;
+mod worker;
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -28,6 +29,7 @@ use crate::ready::{NotifySocket, Sign, Watch};
 use crate::spec::{InstanceSpec, Stop};
 use crate::view::{InstanceView, Signs};
 use signs::{Refusals, SaidReady};
+use worker::Worker;
 
 /// What a watchdog that was silent gets: its default leaves a core (signal(7)).
 const SIGABRT: i32 = 6;
@@ -74,6 +76,8 @@ pub(super) struct Task {
     refusals: Refusals,
     notify: Option<NotifySocket>,
     held_notify: Option<OwnedFd>,
+    /// Of a process that gets its connections over its channel.
+    worker: Option<Box<Worker>>,
     commands: mpsc::Receiver<Command>,
     tickets: Vec<(Goal, Reply)>,
     outbox: Outbox,
@@ -106,6 +110,7 @@ impl Task {
             refusals: Refusals::default(),
             notify: None,
             held_notify,
+            worker: None,
             commands,
             tickets: vec![],
             outbox,
@@ -172,7 +177,7 @@ impl Task {
         self.spawning = None;
         match born {
             Ok(mut child) => {
-                self.take_ends(&mut child, false);
+                self.take_ends(&mut child, false).await;
                 self.child = Some(child);
                 self.listen();
                 self.step(Event::Spawned).await
@@ -192,6 +197,7 @@ impl Task {
         let event = Event::Exited { success, cause, how: how(&report), stuck };
         let actions = self.machine.step(event, Instant::now().into_std(), fastrand::f64());
         self.end_watch();
+        self.end_worker().await;
         self.perform(actions).await?;
         self.outbox.notice(InstanceNotice::Ended(report.clone()));
         let words =
@@ -226,6 +232,7 @@ impl Task {
                         child.signal(SIGABRT, Scope::Main).await?;
                     }
                 }
+                Action::Drain => self.drain_worker().await,
                 Action::Signal => {
                     if let Some(child) = &self.child {
                         child.signal(self.stop.signal, self.stop.scope).await?;
@@ -255,7 +262,8 @@ impl Task {
 
     fn note(&self) -> String {
         let readiness = self.spec.ready.is_some() || self.spec.startup.is_some();
-        Blob::of(&self.machine, self.fingerprint.clone(), readiness).write()
+        let blob = Blob::of(&self.machine, self.fingerprint.clone(), readiness);
+        Blob { worker: self.worker.as_ref().map(|worker| worker.note()), ..blob }.write()
     }
 
     /// Keeps the living child's note true for the next daemon.

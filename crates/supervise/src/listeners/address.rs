@@ -76,6 +76,13 @@ impl Address {
         }
     }
 
+    /// Where a socket really is.
+    #[must_use]
+    pub(crate) fn of(place: std::net::SocketAddr, udp: bool) -> Self {
+        let place = Place { host: Host::Ip(place.ip()), port: place.port() };
+        if udp { Self::Udp(place) } else { Self::Tcp(place) }
+    }
+
     /// True when a TCP connection to `host` (an IP address or `localhost`) and `port` comes here.
     #[must_use]
     pub fn takes_tcp(&self, host: &str, port: u16) -> bool {

@@ -12,6 +12,7 @@
 //! for its restart. For services that start on demand it waits until a socket is readable, and says so.
 
 mod address;
+mod claims;
 mod net;
 mod open;
 mod spec;
@@ -29,10 +30,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 pub use address::{Address, AddressError, Host, Place};
+pub(crate) use claims::Claim;
 pub(crate) use net::has_connections;
-pub(crate) use spec::LISTEN_PREFIX;
+pub(crate) use spec::is_listener;
 pub use spec::{ListenMode, Listening, Socket, is_fd_name};
 
+pub(crate) use claims::Unclaimed;
 use task::{Ask, Task};
 
 /// Requests in flight: starts of instances that listen, and the services' owner.
@@ -47,6 +50,8 @@ pub(crate) struct Wanted {
     pub(crate) listening: Arc<Listening>,
     /// How many slots have sockets of their own in mode `reuseport`.
     pub(crate) slots: u32,
+    /// Its program asks for listeners itself: what it has claimed stays.
+    pub(crate) claims: bool,
 }
 
 /// One listener as it is now.
@@ -84,7 +89,7 @@ impl Listeners {
     ) -> (Self, impl Future<Output = ()> + Send + 'static, mpsc::Receiver<String>) {
         let (asks, inbox) = mpsc::channel(ASKS);
         let (knock, knocks) = mpsc::channel(KNOCKS);
-        let held = held.extract_if(.., |name, _| name.starts_with(LISTEN_PREFIX)).collect();
+        let held = held.extract_if(.., |name, _| is_listener(name)).collect();
         (Self(Some(asks)), Task::new(processes, held, knock).run(inbox), knocks)
     }
 
@@ -123,6 +128,33 @@ impl Listeners {
     /// Waits for none any more.
     pub(crate) async fn unwatch(&self, service: &str) {
         self.tell(Ask::Unwatch { service: service.to_owned() }).await;
+    }
+
+    /// A listener that a service's program asks for, under a key of its own: opened now, or before and held since.
+    pub(crate) async fn claim(&self, claim: Claim) -> Result<OwnedFd, Unclaimed> {
+        let answer = self.ask(|reply| Ask::Claim { claim, reply }).await;
+        answer.unwrap_or_else(|| Err(Unclaimed::nobody()))
+    }
+
+    /// What a service's program has claimed, by key: a former daemon had it held.
+    pub(crate) async fn claimed(&self, service: &str) -> Vec<(String, OwnedFd)> {
+        let service = service.to_owned();
+        self.ask(|reply| Ask::Claimed { service, reply }).await.unwrap_or_default()
+    }
+
+    /// Closes a listener that was claimed.
+    pub(crate) async fn unclaim(&self, service: &str, key: &str) {
+        self.tell(Ask::Unclaim { service: service.to_owned(), key: key.to_owned() }).await;
+    }
+
+    /// The open sockets of a service whose connections are accepted here, by the keeper's names, with their names.
+    pub(crate) async fn lend(
+        &self,
+        service: &str,
+        listening: Arc<Listening>,
+    ) -> Vec<(String, OwnedFd)> {
+        let service = service.to_owned();
+        self.ask(|reply| Ask::Lend { service, listening, reply }).await.unwrap_or_default()
     }
 
     /// The listeners of a service, in the order in which they are configured.

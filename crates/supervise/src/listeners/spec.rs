@@ -7,6 +7,8 @@ use super::address::Address;
 
 /// How the keeper's names of listeners begin.
 pub(crate) const LISTEN_PREFIX: &str = "listen:";
+/// And of those that the programs of Node clusters asked for: the service's name and the listener's key follow.
+const CLAIM_PREFIX: &str = "cluster:";
 /// The first number under which a child gets them (sd_listen_fds(3)).
 const FIRST_FD: u32 = 3;
 
@@ -19,11 +21,13 @@ pub enum ListenMode {
     Inherit,
     /// Each instance has sockets of its own; the kernel deals connections to those of the ready ones.
     Reuseport,
+    /// ganger accepts and hands each connection to an instance over its channel.
+    Pass,
 }
 
 impl ListenMode {
     /// Every mode, in the words of the configuration.
-    pub const ALL: [Self; 2] = [Self::Inherit, Self::Reuseport];
+    pub const ALL: [Self; 3] = [Self::Inherit, Self::Pass, Self::Reuseport];
 
     /// The word for it.
     #[must_use]
@@ -31,6 +35,7 @@ impl ListenMode {
         match self {
             Self::Inherit => "inherit",
             Self::Reuseport => "reuseport",
+            Self::Pass => "pass",
         }
     }
 }
@@ -66,7 +71,7 @@ impl Listening {
             name = format!("{name}@{service}");
         }
         match self.mode {
-            ListenMode::Inherit => name,
+            ListenMode::Inherit | ListenMode::Pass => name,
             ListenMode::Reuseport => format!("{name}#{slot}"),
         }
     }
@@ -74,6 +79,9 @@ impl Listening {
     /// Has a plan give a slot its sockets: descriptors from 3 on, LISTEN_FDS and LISTEN_FDNAMES. LISTEN_PID is set where
     /// the child is made, and a channel moves above them.
     pub(crate) fn put_into(&self, plan: &mut Plan, service: &str, slot: u32) {
+        if self.mode == ListenMode::Pass {
+            return;
+        }
         let names: Vec<&str> = self.sockets.iter().map(|socket| socket.name.as_str()).collect();
         plan.env.set("LISTEN_FDS", names.len().to_string());
         plan.env.set("LISTEN_FDNAMES", names.join(":"));
@@ -82,6 +90,22 @@ impl Listening {
             .map(|(number, socket)| (self.held_name(socket, service, slot), number))
             .collect();
     }
+}
+
+/// The keeper's name of a listener that a service's program asked for.
+pub(crate) fn claim_name(service: &str, key: &str) -> String {
+    format!("{CLAIM_PREFIX}{service}:{key}")
+}
+
+/// The service and the key of such a name.
+pub(crate) fn claim_of(name: &str) -> Option<(&str, &str)> {
+    // No service has a colon in its name.
+    name.strip_prefix(CLAIM_PREFIX)?.split_once(':')
+}
+
+/// The keeper holds it to be listened on.
+pub(crate) fn is_listener(name: &str) -> bool {
+    name.starts_with(LISTEN_PREFIX) || name.starts_with(CLAIM_PREFIX)
 }
 
 /// What can be a name in LISTEN_FDNAMES: they are separated by colons (sd_listen_fds_with_names(3)).

@@ -13,8 +13,9 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use super::address::Address;
+use super::claims::{Claim, Unclaimed};
 use super::open::{self, File, Opened};
-use super::spec::{LISTEN_PREFIX, ListenMode, Listening, Socket};
+use super::spec::{LISTEN_PREFIX, ListenMode, Listening, Socket, claim_of};
 use super::{ListenError, ListenerView, Wanted};
 
 pub(super) enum Ask {
@@ -43,6 +44,23 @@ pub(super) enum Ask {
     Unwatch {
         service: String,
     },
+    Claim {
+        claim: Claim,
+        reply: oneshot::Sender<Result<OwnedFd, Unclaimed>>,
+    },
+    Claimed {
+        service: String,
+        reply: oneshot::Sender<Vec<(String, OwnedFd)>>,
+    },
+    Unclaim {
+        service: String,
+        key: String,
+    },
+    Lend {
+        service: String,
+        listening: Arc<Listening>,
+        reply: oneshot::Sender<Vec<(String, OwnedFd)>>,
+    },
     Look {
         service: String,
         reply: oneshot::Sender<Vec<ListenerView>>,
@@ -50,9 +68,9 @@ pub(super) enum Ask {
 }
 
 pub(super) struct Task {
-    processes: Processes,
+    pub(super) processes: Processes,
     /// By the keeper's name.
-    held: BTreeMap<String, Held>,
+    pub(super) held: BTreeMap<String, Held>,
     /// By service.
     wanted: BTreeMap<String, Wanted>,
     /// Slots that connections of a service go to.
@@ -62,9 +80,9 @@ pub(super) struct Task {
     knock: mpsc::Sender<String>,
 }
 
-struct Held {
-    fd: OwnedFd,
-    file: Option<File>,
+pub(super) struct Held {
+    pub(super) fd: OwnedFd,
+    pub(super) file: Option<File>,
 }
 
 impl Task {
@@ -75,8 +93,9 @@ impl Task {
     ) -> Self {
         let take = |(name, fd): (String, OwnedFd)| {
             let address = name.strip_prefix(LISTEN_PREFIX).and_then(|text| text.parse().ok());
-            let file = match address {
-                Some(Address::Unix(path)) => File::at(&path),
+            let file = match (address, claim_of(&name)) {
+                (Some(Address::Unix(path)), _) => File::at(&path),
+                (None, Some((_, key))) => super::claims::path_of(key).and_then(File::at),
                 _ => None,
             };
             (name, Held { fd, file })
@@ -106,7 +125,7 @@ impl Task {
         match ask {
             Ask::Ensure { listening, service, slot, reply } => {
                 let slots = self.wanted.get(&service).map_or(slot, |known| known.slots.max(slot));
-                let done = self.open(&Wanted { service, listening, slots }).await;
+                let done = self.open(&Wanted { service, listening, slots, claims: false }).await;
                 drop(reply.send(done));
             }
             Ask::Open { wanted, reply } => {
@@ -126,6 +145,15 @@ impl Task {
             Ask::Steer { service, slots } => self.steer(&service, slots),
             Ask::Watch { service, from } => self.watch(service, from),
             Ask::Unwatch { service } => self.unwatch(&service),
+            Ask::Claim { claim, reply } => {
+                let claimed = self.claim(claim).await;
+                drop(reply.send(claimed));
+            }
+            Ask::Claimed { service, reply } => drop(reply.send(self.claimed(&service))),
+            Ask::Unclaim { service, key } => self.unclaim(&service, &key).await,
+            Ask::Lend { service, listening, reply } => {
+                drop(reply.send(self.lend(&service, &listening)));
+            }
             Ask::Look { service, reply } => drop(reply.send(self.look(&service))),
         }
     }
@@ -141,6 +169,10 @@ impl Task {
                     && let Err(error) = open::permit(socket, path)
                 {
                     tracing::warn!(%error, address = %socket.address, "permissions of a socket");
+                }
+                if wanted.listening.mode != ListenMode::Pass {
+                    // Where it was accepted from here it must not block there: programs expect the usual.
+                    let _unchanged = rustix::io::ioctl_fionbio(&held.fd, false);
                 }
                 continue;
             }
@@ -185,7 +217,7 @@ impl Task {
     /// The listener that another mode had at the same address: it goes on, with what waits in its queue.
     fn sibling(&self, wanted: &Wanted, socket: &Socket, slot: u32) -> Option<OwnedFd> {
         let (mode, share) = match wanted.listening.mode {
-            ListenMode::Inherit => (ListenMode::Reuseport, false),
+            ListenMode::Inherit | ListenMode::Pass => (ListenMode::Reuseport, false),
             ListenMode::Reuseport => (ListenMode::Inherit, true),
         };
         let other = Listening { sockets: vec![], mode };
@@ -209,8 +241,11 @@ impl Task {
             self.unwatch(&service);
         }
         self.steered.retain(|service, _| self.wanted.contains_key(service));
-        let dropped: Vec<(String, Held)> =
-            self.held.extract_if(.., |name, _| !names.contains(name)).collect();
+        let claims = |name: &str| {
+            claim_of(name).is_some_and(|(of, _)| self.wanted.get(of).is_some_and(|one| one.claims))
+        };
+        let unwanted = |name: &String, _: &mut Held| !names.contains(name) && !claims(name);
+        let dropped: Vec<(String, Held)> = self.held.extract_if(.., unwanted).collect();
         for (name, held) in dropped {
             held.file.iter().for_each(File::remove);
             // Without a keeper nothing is held.
@@ -279,14 +314,14 @@ impl Task {
                     .and_then(|held| ganger_sys::socket::queue(&held.fd).ok()),
             }
         };
-        each(wanted).map(look).collect()
+        each(wanted).map(look).chain(self.look_at_claims(service)).collect()
     }
 }
 
 /// Every socket of a service, with its slot; sockets that all slots share count as slot 1's.
 fn each(wanted: &Wanted) -> impl Iterator<Item = (&Socket, u32)> {
     let slots = match wanted.listening.mode {
-        ListenMode::Inherit => 1,
+        ListenMode::Inherit | ListenMode::Pass => 1,
         ListenMode::Reuseport => wanted.slots,
     };
     wanted.listening.sockets.iter().flat_map(move |socket| (1..=slots).map(move |s| (socket, s)))

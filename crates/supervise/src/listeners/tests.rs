@@ -46,7 +46,12 @@ fn web(addresses: &[&str], mode: ListenMode, slots: u32) -> Wanted {
         owner: None,
     };
     let sockets = addresses.iter().map(socket).collect();
-    Wanted { service: "web".into(), listening: Arc::new(Listening { sockets, mode }), slots }
+    Wanted {
+        service: "web".into(),
+        listening: Arc::new(Listening { sockets, mode }),
+        slots,
+        claims: false,
+    }
 }
 
 const ANY: [&str; 1] = ["tcp://127.0.0.1:0"];

@@ -14,6 +14,7 @@ use std::time::Duration;
 use ganger_ipc::channel::ChannelReader;
 use ganger_keeper::wire::Plan;
 use ganger_logs::read::LogReader;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub(crate) use notify::{NOTIFY_PREFIX, NotifySocket, Said};
@@ -21,6 +22,7 @@ pub(crate) use notify::{NOTIFY_PREFIX, NotifySocket, Said};
 use crate::checks::exec::Execs;
 use crate::checks::{Answer, Asker, Check, tcp_address};
 use crate::live::{Live, Round};
+use crate::pass::Heard;
 use crate::spec::ReadyBy;
 
 /// Longest line on a service's channel. `"ready"` is seven bytes; what is longer is somebody else's protocol.
@@ -54,6 +56,8 @@ pub(crate) enum Sign {
     Found(Found),
     /// By sd_notify.
     Said(Said),
+    /// By the primary of its service.
+    Heard(Heard),
     /// `"ready"` on its own channel.
     ChannelReady,
     /// Its own channel can't be read, and why.
@@ -68,6 +72,8 @@ pub(crate) struct Watch {
     pub(crate) stage: Option<Probe>,
     pub(crate) notify: Option<notify::Listener>,
     pub(crate) channel: Option<Box<ChannelReader>>,
+    /// What the primary of its service hears of it.
+    pub(crate) heard: Option<watch::Receiver<Heard>>,
     pub(crate) live: Option<Live>,
 }
 
@@ -77,6 +83,7 @@ impl Watch {
         self.stage.is_some()
             || self.notify.is_some()
             || self.channel.is_some()
+            || self.heard.is_some()
             || self.live.is_some()
     }
 
@@ -85,7 +92,7 @@ impl Watch {
     /// # Cancel safety
     /// Safe: progress is kept in its parts.
     pub(crate) async fn next(&mut self) -> Sign {
-        let Self { stage, notify, channel, live } = self;
+        let Self { stage, notify, channel, heard, live } = self;
         // In no order: a process that talks without end is still asked whether it works.
         tokio::select! {
             said = async { notify.as_mut().expect("the branch asks for one").next().await },
@@ -102,6 +109,16 @@ impl Watch {
                         Sign::ChannelBroke(why)
                     }
                 },
+            news = async {
+                let heard = heard.as_mut().expect("the branch asks for one");
+                heard.changed().await.map(|()| heard.borrow_and_update().clone())
+            }, if heard.is_some() => match news {
+                Ok(news) => Sign::Heard(news),
+                Err(_) => {
+                    *heard = None;
+                    std::future::pending().await
+                }
+            },
             found = async { stage.as_mut().expect("the branch asks for one").next().await },
                 if stage.is_some() => Sign::Found(found),
             round = async { live.as_mut().expect("the branch asks for one").next().await },
@@ -136,7 +153,7 @@ impl Probe {
     /// `None` where the process says it by itself.
     pub(crate) fn open(by: &ReadyBy, about: &About<'_>) -> Option<Self> {
         let check = match by {
-            ReadyBy::Notify | ReadyBy::Channel => return None,
+            ReadyBy::Notify | ReadyBy::Channel | ReadyBy::Listening => return None,
             ReadyBy::Log(pattern) => {
                 let (logs, id) = (about.logs.clone(), about.plan.instance.clone());
                 let seen = log::has_line(logs, id, pattern.clone(), about.started_at_ms);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::listeners::{Address, Listeners, has_connections};
+use crate::listeners::{Address, ListenMode, Listeners, has_connections};
 
 /// Between two looks: a drain takes about two of them where nothing is left to do.
 const LOOK: Duration = Duration::from_millis(100);
@@ -27,10 +27,14 @@ pub(super) async fn drained(
     let mut quiet = 0;
     while quiet < QUIET && Instant::now() < until {
         sleep(LOOK).await;
-        let own = listeners.look(&service).await.into_iter().filter(|one| one.slot == Some(slot));
+        let own = listeners
+            .look(&service)
+            .await
+            .into_iter()
+            .filter(|one| one.slot == Some(slot) || one.mode == ListenMode::Pass);
         let (mut waits, mut ports) = (false, BTreeSet::new());
         for one in own {
-            waits |= one.queue.is_some_and(|(length, _)| length > 0);
+            waits |= one.slot.is_some() && one.queue.is_some_and(|(length, _)| length > 0);
             if let Address::Tcp(place) = &one.address {
                 ports.insert(place.port);
             }

@@ -12,6 +12,7 @@ use super::error::ServiceError;
 use super::owner::Owner;
 use crate::instance::{Surroundings, Ticket, TicketError};
 use crate::listeners::Listeners;
+use crate::pass::Primaries;
 use crate::spec::{GroupSpec, ServiceSpec};
 use crate::view::{SlotResume, Snapshot};
 
@@ -102,6 +103,8 @@ pub struct Startup {
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
     /// What services listen on.
     pub listeners: Listeners,
+    /// Who hands connections to instances.
+    pub primaries: Primaries,
     /// The owner task; ends when every handle is dropped or the keeper is gone. Processes live on.
     pub task: JoinHandle<()>,
 }
@@ -124,8 +127,10 @@ impl Services {
     ) -> Startup {
         let (asks, inbox) = mpsc::channel(ASKS);
         let (owner, snapshot) = Owner::new(surroundings, adopted, held, inbox);
-        let listeners = owner.around.listeners.clone();
-        Startup { services: Self { asks }, snapshot, listeners, task: tokio::spawn(owner.run()) }
+        let (listeners, primaries) =
+            (owner.around.listeners.clone(), owner.around.primaries.clone());
+        let (services, task) = (Self { asks }, tokio::spawn(owner.run()));
+        Startup { services, snapshot, listeners, primaries, task }
     }
 
     /// Makes the services those of `specs`: new ones start, changed ones are replaced, missing ones stop, the rest is

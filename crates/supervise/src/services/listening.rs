@@ -5,6 +5,7 @@
 //!                └── a person's start, stop or restart: no longer dozing until it ends well again
 //! ```
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ganger_core::InstanceState;
@@ -24,8 +25,9 @@ const KNOCK_GAP: Duration = Duration::from_secs(1);
 pub(super) const DOZES: &str = "waits for its first connection";
 
 fn wanted(spec: &ServiceSpec, slots: u32) -> Option<Wanted> {
-    let listening = spec.instance.listen.clone()?;
-    Some(Wanted { service: spec.name.clone(), listening, slots })
+    let claims = spec.instance.node_cluster.is_some();
+    let listening = spec.instance.listen.clone().or_else(|| claims.then(Arc::default))?;
+    Some(Wanted { service: spec.name.clone(), listening, slots, claims })
 }
 
 impl Owner {
@@ -90,6 +92,7 @@ impl Owner {
         if !wanted.is_empty() || self.listens {
             self.listens = !wanted.is_empty();
             self.around.listeners.keep(wanted).await;
+            self.keep_handovers().await;
         }
     }
 
@@ -125,6 +128,7 @@ impl Owner {
         {
             self.around.listeners.steer(name, service.ready_slots()).await;
         }
+        self.steer_handover(name).await;
     }
 
     /// Watches the listeners of a service while all of it dozes, and only then.

@@ -22,6 +22,7 @@ mod drain;
 mod error;
 mod groups;
 mod handle;
+mod handover;
 mod listening;
 mod order;
 mod owner;

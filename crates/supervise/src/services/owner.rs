@@ -18,8 +18,9 @@ use super::publisher::Publisher;
 use super::reload::Heard;
 use super::rolling::Happened;
 use super::service::{Leaving, Service, Slot};
-use crate::instance::{InstanceHandle, InstanceNotice, Surroundings};
-use crate::listeners::{LISTEN_PREFIX, Listeners};
+use crate::instance::{Blob, InstanceHandle, InstanceNotice, Surroundings};
+use crate::listeners::{Listeners, is_listener};
+use crate::pass::Primaries;
 use crate::permit::{Ask as PermitAsk, Permits};
 use crate::spec::ServiceSpec;
 use crate::view::{InstanceView, Snapshot, Told};
@@ -74,11 +75,16 @@ impl Owner {
         let (publisher, snapshot) = Publisher::new();
         let (permits, wished) = Permits::channel();
         let budget = std::mem::replace(&mut around.permits, permits);
-        let listens = held.keys().any(|name| name.starts_with(LISTEN_PREFIX));
+        let listens = held.keys().any(|name| is_listener(name));
         let mut tasks = JoinSet::new();
         let (listeners, listening, knocks) = Listeners::start(around.processes.clone(), held);
         around.listeners = listeners;
         tasks.spawn(listening);
+        let numbers = highest_numbers(&adopted);
+        let (primaries, hub) =
+            Primaries::start(around.listeners.clone(), around.told.clone(), numbers);
+        around.primaries = primaries;
+        tasks.spawn(hub);
         let mut owner = Self {
             around,
             inbox,
@@ -264,6 +270,7 @@ impl Owner {
         self.on_failures(&id, view.crashes, view.breaker == BreakerState::Open);
         self.publisher.set(Arc::clone(&view));
         self.look_at_listening(&view).await;
+        self.look_at_handover(&view).await;
         self.look_at_reload(&view, before.as_deref()).await;
         let names: Vec<String> = self.dependents.on(&id.name).cloned().collect();
         for name in names {
@@ -424,6 +431,18 @@ impl Owner {
             service.slots.insert(id.slot, slot);
         }
     }
+}
+
+/// The highest `NODE_UNIQUE_ID` of each service's processes.
+fn highest_numbers(adopted: &[Child]) -> BTreeMap<String, u32> {
+    let mut highest = BTreeMap::<String, u32>::new();
+    for child in adopted {
+        if let Some(worker) = Blob::read(child.blob()).worker {
+            let number = highest.entry(child.instance().name.clone()).or_default();
+            *number = worker.id.max(*number);
+        }
+    }
+    highest
 }
 
 /// Gives an answer. Who no longer waits needs none.

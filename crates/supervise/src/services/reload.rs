@@ -323,7 +323,9 @@ impl Owner {
         self.hold_back(name, number, true).await;
         let Some(service) = self.services.get(name) else { return };
         let listening = service.spec.instance.listen.as_ref();
-        let own = listening.is_some_and(|listening| listening.mode == ListenMode::Reuseport);
+        // Workers of a Node cluster drain by themselves when they are told to end.
+        let mode = listening.map(|listening| listening.mode);
+        let own = matches!(mode, Some(ListenMode::Reuseport | ListenMode::Pass));
         let pid = service.slots.get(&number).and_then(|slot| slot.view.as_ref()?.pid);
         let limit = service.spec.reload_rules().drain;
         let (listeners, service) = (self.around.listeners.clone(), name.to_owned());

@@ -61,6 +61,8 @@ pub enum ReadyBy {
     /// `"ready"` on its channel. A service's channel is read here; a worker's pool calls
     /// [`InstanceHandle::ready`](crate::instance::InstanceHandle::ready).
     Channel,
+    /// A server of it listens, as Node's `cluster` module tells its primary.
+    Listening,
     /// An HTTP request is answered well.
     Http(HttpCheck),
     /// A program says so.
@@ -76,6 +78,7 @@ impl fmt::Display for ReadyBy {
             Self::Tcp(address) => write!(f, "tcp {}", short(address)),
             Self::Notify => f.write_str("notify"),
             Self::Channel => f.write_str("channel"),
+            Self::Listening => f.write_str("cluster listening"),
             Self::Http(check) => write!(f, "http {check}"),
             Self::Exec(check) => write!(f, "exec {check}"),
             Self::Uptime(time) => write!(f, "uptime {}", Dur(*time)),

@@ -45,6 +45,7 @@ async fn serve(keeper: std::os::fd::OwnedFd, inherited: Inherited) {
         processes: started.processes.clone(),
         told: tell,
         listeners: Default::default(),
+        primaries: Default::default(),
         permits: ganger_supervise::Permits::default(),
         execs: ganger_supervise::Execs::default(),
         run_dir: dir.join("run"),

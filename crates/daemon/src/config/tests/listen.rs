@@ -54,11 +54,14 @@ fn mistakes_are_told_where_they_are() {
         ("listen = [\"tcp://:1\", \"tcp://*:1\"]", "tcp://:1 is listed twice"),
         ("listen = \"udp://:1\"\nlisten_mode = \"reuseport\"", "`reuseport` is for TCP"),
         (
-            "listen = \"tcp://:1\"\nlisten_mode = \"pass\"",
-            "`listen_mode = \"pass\"` is not in this",
+            "listen = \"udp://:1\"\nlisten_mode = \"pass\"",
+            "UDP has no connections that `pass` could hand over",
         ),
         ("listen = \"tcp://:1\"\nlisten_mode = \"inherits\"", "did you mean \"inherit\"?"),
         ("listen_mode = \"reuseport\"", "`listen_mode` has no meaning without `listen`"),
+        ("node_cluster = true\nlisten = \"tcp://:1\"", "says itself where it listens"),
+        ("node_cluster = true\nlisten_mode = \"reuseport\"", "is nothing they know"),
+        ("node_cluster = true\nstart = \"on-demand\"", "has no meaning without `listen`"),
         ("start = \"on-demand\"", "`start = \"on-demand\"` has no meaning without `listen`"),
         ("sockets = \"tcp://:1\"", "ganger calls this `listen`"),
         (

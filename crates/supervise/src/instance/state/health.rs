@@ -106,7 +106,9 @@ impl Machine {
         let until = now + time.min(EXTEND_MAX);
         match &mut self.state {
             State::Starting { spawned: true, deadline: Some(at), .. }
-            | State::Stopping { phase: Phase::Asked(at), .. } => *at = until.max(*at),
+            | State::Stopping { phase: Phase::Draining(at) | Phase::Asked(at), .. } => {
+                *at = until.max(*at);
+            }
             _ => {}
         }
         vec![]

@@ -91,6 +91,8 @@ pub enum Then {
 pub enum Phase {
     /// The keeper has not yet answered the start that is to be undone.
     Unspawned,
+    /// It is told to finish what it has and end; the stop signal at this time.
+    Draining(Instant),
     /// The stop signal is sent; by force at this time.
     Asked(Instant),
     /// The end of the tree by force is asked for; again at this time.
@@ -152,6 +154,8 @@ pub enum Action {
     Probe,
     /// Stop looking.
     EndProbe,
+    /// Tell it to finish what it has and end.
+    Drain,
     /// Send the configured stop signal.
     Signal,
     /// Send SIGABRT to the main process.

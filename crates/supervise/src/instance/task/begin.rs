@@ -71,7 +71,8 @@ impl Task {
         let (machine, actions) = Machine::adopt(self.spec.policy(), seen, now);
         self.machine = machine;
         self.machine.set_counts(blob.restarts, blob.failures, blob.half_open);
-        self.take_ends(&mut child, true);
+        self.adopt_worker(blob.worker.clone());
+        self.take_ends(&mut child, true).await;
         self.child = Some(child);
         // Without its socket it goes on; who waits for it says so when time is over.
         if self.spec.notifies() && self.open_notify().await.is_ok() {

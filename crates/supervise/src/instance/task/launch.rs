@@ -44,6 +44,7 @@ impl Task {
     /// The plan of the next start: the spec's with this start's note and, where asked for, a notify socket.
     async fn plan(&mut self) -> Result<Plan, String> {
         let mut plan = self.spec.plan.clone();
+        self.number_worker(&mut plan).await;
         plan.blob = self.note();
         if self.spec.notifies() {
             self.open_notify().await?;
@@ -82,9 +83,10 @@ impl Task {
     }
 
     /// Tells the holder of the process and hands it the ends; a service's own channel is read here.
-    pub(super) fn take_ends(&mut self, child: &mut Child, adopted: bool) {
+    pub(super) async fn take_ends(&mut self, child: &mut Child, adopted: bool) {
         let mut ends = std::mem::take(&mut child.ends);
         self.begin_watch();
+        self.join_worker(child.pid(), &mut ends.channel, adopted).await;
         if self.spec.has_own_channel()
             && let Some(channel) = ends.channel.take()
         {

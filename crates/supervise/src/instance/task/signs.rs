@@ -12,6 +12,7 @@ use crate::instance::outbox::Item;
 use crate::instance::record::{refused_event, wall_ms};
 use crate::instance::state::{Event, Stage};
 use crate::live::{Live, Round};
+use crate::pass::Heard;
 use crate::ready::notify::{Message, Watchdog};
 use crate::ready::{About, Found, Probe, Said, Sign};
 use crate::spec::{LiveBy, ReadyBy};
@@ -25,6 +26,7 @@ const TELL_REFUSALS: Duration = Duration::from_secs(60);
 pub(super) struct SaidReady {
     notify: bool,
     channel: bool,
+    pub(super) listening: bool,
     broken: Option<String>,
 }
 
@@ -36,6 +38,7 @@ impl SaidReady {
 
     fn found(&self, by: &ReadyBy) -> Option<Found> {
         match by {
+            ReadyBy::Listening if self.listening => Some(Found::Ready(None)),
             ReadyBy::Notify if self.notify => Some(Found::Ready(None)),
             ReadyBy::Channel if self.channel => Some(Found::Ready(None)),
             ReadyBy::Channel => self.broken.clone().map(Found::Never),
@@ -81,6 +84,7 @@ impl Task {
                 self.watch.stage = None;
                 self.step(Event::NeverReady(why)).await
             }
+            Sign::Heard(heard) => self.on_heard(heard).await,
             Sign::ChannelReady => {
                 self.said.channel = true;
                 self.on_said_ready(&ReadyBy::Channel).await
@@ -132,6 +136,20 @@ impl Task {
             Ok(()) => Ok(()),
             Err(bad) => self.step(Event::Unhealthy(bad.text().to_owned())).await,
         }
+    }
+
+    /// What the primary of its service has heard. The note comes first: who is ready is one that the next daemon knows.
+    async fn on_heard(&mut self, heard: Heard) -> Result<(), KeeperGone> {
+        let (listening, ready) = (heard.listening, heard.ready);
+        self.note_worker(heard.keys);
+        self.leave_note().await?;
+        if listening && !std::mem::replace(&mut self.said.listening, true) {
+            self.on_said_ready(&ReadyBy::Listening).await?;
+        }
+        if ready && !std::mem::replace(&mut self.said.channel, true) {
+            self.on_said_ready(&ReadyBy::Channel).await?;
+        }
+        Ok(())
     }
 
     async fn on_found(&mut self, answer: Option<&Answer>) -> Result<(), KeeperGone> {

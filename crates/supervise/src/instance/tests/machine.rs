@@ -80,8 +80,8 @@ fn policies() -> impl Strategy<Value = Policy> {
         })
     });
     let seconds = || prop::option::of((1u32..40).prop_map(|s| SECOND * s));
-    (restart, limit, prop::bool::ANY, seconds(), seconds()).prop_map(
-        |(restart, start_limit, zero, ready_timeout, startup_timeout)| Policy {
+    (restart, limit, prop::bool::ANY, seconds(), seconds(), seconds()).prop_map(
+        |(restart, start_limit, zero, ready_timeout, startup_timeout, drain)| Policy {
             restart,
             backoff: if zero {
                 Backoff { base: Duration::ZERO, ..Backoff::SERVICE }
@@ -92,6 +92,7 @@ fn policies() -> impl Strategy<Value = Policy> {
             healthy_after: None,
             start_limit,
             stop_timeout: SECOND * 10,
+            drain,
             ready_timeout,
             startup_timeout,
         },
@@ -111,6 +112,8 @@ struct World {
     /// Automatic restarts that were no breaker probe.
     automatic: VecDeque<Instant>,
     signalled: bool,
+    /// It was told to finish, then.
+    drained: Option<Instant>,
     /// When the running child became so, and how long its start-up took.
     up: Option<(Instant, Duration)>,
 }
@@ -126,6 +129,7 @@ impl World {
             stopped: true,
             automatic: VecDeque::new(),
             signalled: false,
+            drained: None,
             up: None,
         }
     }
@@ -148,6 +152,7 @@ impl World {
                     prop_assert!(!self.stopped, "started after a stop");
                     self.asked = true;
                     self.signalled = false;
+                    self.drained = None;
                     if by_person {
                         self.automatic.clear();
                     } else {
@@ -160,8 +165,15 @@ impl World {
                     }
                 }
                 Action::Ask => prop_assert!(self.machine.asks()),
+                Action::Drain => {
+                    prop_assert!(self.alive && !self.signalled && self.drained.is_none());
+                    prop_assert!(matches!(state, State::Running { .. }), "it has nothing yet");
+                    self.drained = Some(self.now);
+                }
                 Action::Signal | Action::Abort => {
                     prop_assert!(self.alive, "a signal to nobody");
+                    let time = self.drained.zip(self.policy.drain);
+                    prop_assert!(time.is_none_or(|(at, drain)| self.now >= at + drain));
                     prop_assert!(!self.signalled, "asked politely twice");
                     self.signalled = true;
                 }
@@ -337,7 +349,7 @@ proptest! {
         }
         world.play(Move::Stop)?;
         world.play(Move::Answer { well: true })?;
-        world.wait(SECOND * 11)?;
+        world.wait(SECOND * 51)?;
         if world.alive {
             prop_assert!(world.signalled);
             world.play(Move::End { success: false })?;

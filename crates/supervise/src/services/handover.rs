@@ -1,0 +1,40 @@
+//! Services whose connections are handed over: who of their instances gets new ones.
+
+use super::owner::Owner;
+use super::service::Service;
+use crate::pass::Served;
+use crate::view::InstanceView;
+
+impl Service {
+    /// Processes that can be used.
+    pub(super) fn serving_pids(&self) -> Vec<u32> {
+        let ready = self.ready_slots();
+        let pid = |slot: &u32| self.slots.get(slot)?.view.as_ref()?.pid;
+        ready.iter().filter_map(pid).collect()
+    }
+}
+
+impl Owner {
+    /// An instance of such a service says where it is.
+    pub(super) async fn look_at_handover(&mut self, view: &InstanceView) {
+        self.steer_handover(&view.id.name).await;
+    }
+
+    pub(super) async fn steer_handover(&self, name: &str) {
+        let service = self.services.get(name);
+        if let Some(service) = service.filter(|one| one.spec.instance.handover().is_some()) {
+            self.around.primaries.steer(name, service.serving_pids()).await;
+        }
+    }
+
+    /// Says which services there are, and where they listen now.
+    pub(super) async fn keep_handovers(&self) {
+        let served = self.services.values().filter_map(|service| {
+            let (spec, instance) = (&service.spec, &service.spec.instance);
+            let handover = instance.handover()?;
+            let listening = instance.listen.clone();
+            Some(Served { service: spec.name.clone(), handover, listening })
+        });
+        self.around.primaries.keep(served.collect()).await;
+    }
+}
