@@ -116,7 +116,6 @@ const FOREIGN: &[(&str, &str)] = &[
 
 /// Keys that the design has and this version does not.
 const LATER: &[&str] = &[
-    "node_cluster",
     "http",
     "watch",
     "scale_on",
