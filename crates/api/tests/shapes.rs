@@ -409,3 +409,26 @@ fn dead_letters() {
     let done = DeadDone { v: V1, found: 3, done: 2, skipped: 1, sample: vec![letter], next: None };
     shape("dead-done", &done);
 }
+
+#[test]
+fn upgrades() {
+    let upgrade = Upgrade {
+        from: "0.1.0".into(),
+        to: "0.2.0".into(),
+        at: Timestamp(1_704_067_200_000),
+        keeper_gap_us: 9_648,
+        children: 1_000,
+        failed: Some("the new daemon exited with code 1 before it served".into()),
+    };
+    let started = UpgradeStarted {
+        v: V1,
+        from: "0.1.0".into(),
+        to: "0.2.0".into(),
+        migrates: true,
+        upgrade: Some(Upgrade { failed: None, ..upgrade.clone() }),
+    };
+    shape("upgrade-started", &started);
+    let last = Some(upgrade);
+    let version = "0.1.0".into();
+    shape("upgrade-last", &UpgradeReport { v: V1, version, daemon_pid: 4711, last });
+}

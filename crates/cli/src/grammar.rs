@@ -73,7 +73,20 @@ struct Cli {
 
 /// Verbs by what one wants; a test checks that each stands in exactly one line of it.
 const GROUPS: [(&str, &[&str]); 5] = [
-    ("Start", &["init", "import", "validate", "doctor", "up", "down", "daemon", "service-install"]),
+    (
+        "Start",
+        &[
+            "init",
+            "import",
+            "validate",
+            "doctor",
+            "up",
+            "down",
+            "upgrade",
+            "daemon",
+            "service-install",
+        ],
+    ),
     (
         "Daily",
         &["ps", "status", "logs", "events", "start", "stop", "restart", "reload", "scale", "wait"],

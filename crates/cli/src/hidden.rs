@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 use std::io::Write as _;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -16,7 +17,13 @@ pub(crate) fn dispatch(mut words: impl Iterator<Item = OsString>) -> Option<Exit
     let verb = words.next()?;
     match verb.to_str()? {
         "__keeper" => Some(match keeper_options(words) {
-            Ok(options) => told("keeper", ganger_keeper::run(options).map(|()| ExitCode::SUCCESS)),
+            Ok(None) => {
+                let offer = ganger_keeper::offer(ganger_store::SCHEMA_VERSION);
+                told("keeper", offer.map(|()| ExitCode::SUCCESS))
+            }
+            Ok(Some(options)) => {
+                told("keeper", ganger_keeper::run(options).map(|()| ExitCode::SUCCESS))
+            }
             Err(why) => fail("keeper", &why),
         }),
         "__logger" => Some(logger()),
@@ -29,34 +36,41 @@ pub(crate) fn dispatch(mut words: impl Iterator<Item = OsString>) -> Option<Exit
     }
 }
 
-/// `--state-dir DIR [--foreground] [--adopt FD]`
-fn keeper_options(mut words: impl Iterator<Item = OsString>) -> Result<KeeperOptions, String> {
+/// `--state-dir DIR [--foreground] [--adopt FD | --resume FD]`; or `--can-resume`, which is `None`. A keeper of another
+/// version calls this one so: the words stay.
+fn keeper_options(
+    mut words: impl Iterator<Item = OsString>,
+) -> Result<Option<KeeperOptions>, String> {
     let mut state_dir = None;
     let mut foreground = false;
-    let mut adopt = None;
+    let (mut adopt, mut resume) = (None, None);
     while let Some(word) = words.next() {
         match word.to_str() {
             Some("--state-dir") => state_dir = words.next().map(PathBuf::from),
             Some("--foreground") => foreground = true,
-            Some("--adopt") => {
-                let number = words
-                    .next()
-                    .and_then(|text| text.to_str()?.parse::<i32>().ok())
-                    .ok_or("--adopt needs the number of a descriptor")?;
-                adopt = Some(ganger_sys::adopt_fd(number).map_err(|error| {
-                    format!("descriptor {number} of --adopt can't be used: {error}")
-                })?);
-            }
+            Some("--adopt") => adopt = Some(descriptor("--adopt", words.next())?),
+            Some("--resume") => resume = Some(descriptor("--resume", words.next())?),
+            Some("--can-resume") => return Ok(None),
             _ => return Err(format!("unknown word {}", word.display())),
         }
     }
-    Ok(KeeperOptions {
+    Ok(Some(KeeperOptions {
         state_dir: state_dir.ok_or("--state-dir is missing")?,
         foreground,
         adopt,
+        resume,
+        keeper: Helper::own("__keeper"),
         logger: Helper::own("__logger"),
         daemon: Helper::own("__daemon"),
-    })
+    }))
+}
+
+fn descriptor(flag: &str, number: Option<OsString>) -> Result<OwnedFd, String> {
+    let number = number
+        .and_then(|text| text.to_str()?.parse::<i32>().ok())
+        .ok_or_else(|| format!("{flag} needs the number of a descriptor"))?;
+    ganger_sys::adopt_fd(number)
+        .map_err(|error| format!("descriptor {number} of {flag} can't be used: {error}"))
 }
 
 fn logger() -> ExitCode {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ganger_api::{ApiError, Connections, Degraded, ErrorKind, Instance, Timestamp};
+use ganger_keeper::wire::Upgrade;
 use ganger_logs::LogReader;
 use ganger_pool::{Schedules, Tasks};
 use ganger_process::Processes;
@@ -15,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::desired::Desired;
 use crate::foreman::Foreman;
-use crate::http::Fault;
+use crate::http::{Closing, Fault};
 use crate::left::Left;
 use crate::recorder::Events;
 
@@ -32,6 +33,8 @@ pub(crate) struct About {
     pub(crate) degraded: Vec<Degraded>,
     /// Log bytes dropped on full disks, as the logger told.
     pub(crate) log_bytes_dropped: u64,
+    /// The last replacement of ganger's own program.
+    pub(crate) upgrade: Option<Upgrade>,
 }
 
 /// As the store tells it: a log that nobody holds stays near 4 MiB.
@@ -85,6 +88,7 @@ struct Inner {
     started: Instant,
     state_dir: PathBuf,
     about: watch::Receiver<About>,
+    closing: Closing,
     processes: Processes,
     logs: LogReader,
     followers: Arc<Semaphore>,
@@ -99,6 +103,7 @@ impl App {
     pub(crate) fn new(
         state_dir: PathBuf,
         about: watch::Receiver<About>,
+        closing: Closing,
         processes: Processes,
         mode: Mode,
     ) -> Self {
@@ -107,6 +112,7 @@ impl App {
             logs: LogReader::new(state_dir.join("logs")),
             state_dir,
             about,
+            closing,
             processes,
             followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
             mode,
@@ -131,6 +137,15 @@ impl App {
 
     pub(crate) fn about(&self) -> About {
         self.0.about.borrow().clone()
+    }
+
+    /// Told when nobody is accepted any more.
+    pub(crate) fn closing(&self) -> Closing {
+        self.0.closing.clone()
+    }
+
+    pub(crate) fn processes(&self) -> &Processes {
+        &self.0.processes
     }
 
     pub(crate) fn logs(&self) -> LogReader {

@@ -47,7 +47,8 @@ impl Keeper {
     }
 
     fn round(&mut self, id: SpawnId) -> Vec<u32> {
-        let (by_pid, helpers) = (&self.by_pid, [self.logger.pid(), self.daemon.pid()]);
+        let helpers = [self.logger.pid(), self.daemon.pid(), self.upgrading.checker()];
+        let by_pid = &self.by_pid;
         let knows = |pid: u32| by_pid.contains_key(&pid) || helpers.contains(&Some(pid));
         // An adopted main process that ended may be a zombie for as long as its new parent likes: that is not alive.
         let zombie = self.settling.iter().any(|one| one.id == id);

@@ -74,7 +74,7 @@ impl Keeper {
     fn try_start_daemon(&mut self, own: &LogTarget) -> std::io::Result<helper::Running> {
         let mut keep = Vec::new();
         let table = snapshot::table(self, &mut keep);
-        let memfd = snapshot::sealed(&table)?;
+        let memfd = snapshot::sealed("ganger-table", &crate::wire::encode(&table))?;
         keep.push(memfd.as_fd());
         let number = std::os::fd::AsRawFd::as_raw_fd(&memfd);
         let key = (own.name.clone(), own.slot, Stream::Stderr);
@@ -122,6 +122,7 @@ impl Keeper {
     pub(crate) fn on_daemon_ready(&mut self) {
         self.served = true;
         self.notify.ready();
+        self.trial_daemon_ready(Instant::now());
     }
 
     pub(crate) fn on_daemon_ended(&mut self, end: End, now: Instant) {
@@ -134,6 +135,9 @@ impl Keeper {
             return;
         }
         say(&format!("the daemon {end}; starting another"));
+        if self.trial_daemon_ended(&end, now) {
+            return self.daemon_lost_while_leaving(now);
+        }
         let served = self.served;
         self.daemon.on_ended(&self.poller, served, end, now);
         self.daemon_lost_while_leaving(now);

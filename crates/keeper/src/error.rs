@@ -34,6 +34,12 @@ pub enum KeeperError {
         /// Why.
         why: String,
     },
+    /// What the program before this one wrote down.
+    #[error("the keeper's state to go on from: {why}")]
+    Resume {
+        /// Why.
+        why: String,
+    },
     /// A kernel facility everything stands on.
     #[error("{what}: {source}")]
     Kernel {

@@ -105,6 +105,23 @@ impl Kept {
 }
 
 impl Connection {
+    /// A connection that goes on in another program.
+    pub(crate) fn resumed(
+        socket: OwnedFd,
+        source: Source,
+        reader: FrameReader,
+        writer: FrameWriter,
+        poller: &Poller,
+    ) -> io::Result<Self> {
+        poller.add(&socket, source)?;
+        Ok(Self { socket, source, reader, writer, waiting: false })
+    }
+
+    /// What of it goes through exec.
+    pub(crate) fn parts(&self) -> (BorrowedFd<'_>, &FrameReader, &FrameWriter) {
+        (self.socket.as_fd(), &self.reader, &self.writer)
+    }
+
     /// Queues a frame; it leaves with the next [`Connection::flush`].
     pub(crate) fn push(&mut self, body: &[u8], fds: Vec<OwnedFd>) -> io::Result<()> {
         self.writer.push(body, fds)

@@ -31,6 +31,7 @@ use crate::notify::Notify;
 use crate::options::Helper;
 use crate::ping::Ping;
 use crate::poller::{Poller, Source};
+use crate::resume::Upgrading;
 use crate::wire::Event;
 
 #[derive(Debug)]
@@ -61,6 +62,8 @@ pub(crate) struct Keeper {
     pub(crate) logger_command: Helper,
     pub(crate) daemon: Kept,
     pub(crate) daemon_command: Helper,
+    /// How a binary becomes this keeper: its words, before those that say what it is to do.
+    pub(crate) own_command: Helper,
     /// The running daemon has said `Ready`.
     pub(crate) served: bool,
     pub(crate) ping: Ping,
@@ -69,6 +72,7 @@ pub(crate) struct Keeper {
     pub(crate) degraded: Vec<Degraded>,
     /// Of an earlier run, at this keeper's start.
     pub(crate) survivors: Vec<crate::wire::Survivor>,
+    pub(crate) upgrading: Upgrading,
 }
 
 impl Keeper {
@@ -85,6 +89,7 @@ impl Keeper {
             if matches!(self.leaving, Leaving::Done) {
                 return Ok(());
             }
+            self.upgrade_step(now);
             self.flush_helpers(now);
             let timeout = self.next_due().map(|due| due.saturating_duration_since(Instant::now()));
             let wait = self.poller.wait(timeout, &mut ready);
@@ -119,7 +124,8 @@ impl Keeper {
         let settling = self.settling.iter().map(|one| one.next);
         let helpers = self.helpers_due();
         let ping = self.daemon.running().map(|_| self.ping.next());
-        rounds.chain(settling).chain(helpers).chain(ping).chain(self.leaving.due()).min()
+        let others = self.leaving.due().into_iter().chain(self.upgrading.due());
+        rounds.chain(settling).chain(helpers).chain(ping).chain(others).min()
     }
 
     /// Tells the daemon, if one is there; one that is not will find it in the table.

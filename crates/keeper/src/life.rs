@@ -10,6 +10,8 @@
 
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 /// After this a tree that still has processes is reported with them as stuck: SIGKILL takes effect within microseconds
 /// unless a process sits in uninterruptible sleep, and a stop must be over a second after its timeout.
 pub(crate) const CLEAR_DEADLINE: Duration = Duration::from_millis(900);
@@ -126,6 +128,46 @@ impl Life {
     }
 }
 
+/// A life as it is written down for the program that replaces the keeper's own: instants mean nothing there, so that a
+/// clearing has its whole time again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SavedLife {
+    pub(crate) main_ended: bool,
+    pub(crate) told: bool,
+    pub(crate) keep: bool,
+    #[serde(default)]
+    pub(crate) clearing: Option<SavedClearing>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SavedClearing {
+    pub(crate) asked: bool,
+    pub(crate) rounds: u32,
+    pub(crate) leftovers: u32,
+}
+
+impl Life {
+    pub(crate) fn saved(&self) -> SavedLife {
+        let clearing = self.clearing.as_ref().map(|clearing| SavedClearing {
+            asked: clearing.asked,
+            rounds: clearing.rounds,
+            leftovers: clearing.leftovers,
+        });
+        let Self { main_ended, told, keep, .. } = *self;
+        SavedLife { main_ended, told, keep, clearing }
+    }
+
+    pub(crate) fn resumed(saved: SavedLife, now: Instant) -> Self {
+        let SavedLife { main_ended, told, keep, clearing } = saved;
+        let clearing = clearing.map(|SavedClearing { asked, rounds, leftovers }| Clearing {
+            rounds,
+            leftovers,
+            ..Clearing::new(now, asked)
+        });
+        Self { main_ended, told, keep, clearing }
+    }
+}
+
 impl Clearing {
     const fn new(now: Instant, asked: bool) -> Self {
         Self { begun: now, gap: FIRST_GAP, next: now, asked, rounds: 0, leftovers: 0 }
@@ -145,6 +187,7 @@ mod tests {
         Hurry,
         Round { strangers: usize },
         Wait(u64),
+        Resume,
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -154,6 +197,7 @@ mod tests {
             Just(Step::Hurry),
             (0..3usize).prop_map(|strangers| Step::Round { strangers }),
             (0..500u64).prop_map(Step::Wait),
+            Just(Step::Resume),
         ]
     }
 
@@ -175,6 +219,7 @@ mod tests {
                     Step::EndAsked => { waiting = true; life.on_end_asked(now) }
                     Step::Hurry => life.hurry(now),
                     Step::Wait(ms) => now += Duration::from_millis(ms),
+                    Step::Resume => life = Life::resumed(life.saved(), now),
                     Step::Round { strangers } => {
                         if life.due().is_some_and(|due| due <= now) {
                             alive = (0..strangers).map(|n| n as u32 + 10).chain((!ended).then_some(1)).collect();

@@ -184,5 +184,8 @@ impl Keeper {
         }
         say(&format!("the logger {end}; starting another"));
         self.logger.on_ended(&self.poller, true, end, now);
+        if self.trial_logger_ended() {
+            self.logger.phase = Phase::Down(Some(now));
+        }
     }
 }

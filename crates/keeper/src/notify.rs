@@ -18,6 +18,15 @@ impl Notify {
         Self { address: std::env::var_os("NOTIFY_SOCKET"), told: false }
     }
 
+    /// In another program of the same keeper: `told` was told already.
+    pub(crate) fn resumed(told: bool) -> Self {
+        Self { told, ..Self::from_env() }
+    }
+
+    pub(crate) const fn told(&self) -> bool {
+        self.told
+    }
+
     /// Once, however many daemons become ready.
     pub(crate) fn ready(&mut self) {
         if !std::mem::replace(&mut self.told, true) {

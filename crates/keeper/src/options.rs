@@ -29,6 +29,11 @@ pub struct KeeperOptions {
     pub foreground: bool,
     /// A memfd with a [`crate::wire::Table`]: take over what a dead keeper left.
     pub adopt: Option<OwnedFd>,
+    /// A memfd that the keeper wrote before this program replaced its own: go on from there; nothing else counts then but
+    /// the command lines.
+    pub resume: Option<OwnedFd>,
+    /// How another binary becomes a keeper; [`Helper::own`]`("__keeper")`. Its program is not used.
+    pub keeper: Helper,
     /// The logger's command line; [`Helper::own`]`("__logger")`.
     pub logger: Helper,
     /// The daemon's command line; [`Helper::own`]`("__daemon")`.

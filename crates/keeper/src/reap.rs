@@ -35,7 +35,7 @@ impl Keeper {
         if children { self.reap() } else { Ok(()) }
     }
 
-    fn reap(&mut self) -> Result<(), KeeperError> {
+    pub(crate) fn reap(&mut self) -> Result<(), KeeperError> {
         let now = Instant::now();
         let mut orphans = false;
         while let Some(pid) = reap::peek().map_err(KeeperError::kernel("waitid"))? {
@@ -47,6 +47,8 @@ impl Keeper {
                 self.on_logger_ended(status.end(SignalSource::Unknown), now);
             } else if self.daemon.pid() == Some(pid) {
                 self.on_daemon_ended(status.end(SignalSource::Unknown), now);
+            } else if self.upgrading.checker() == Some(pid) {
+                self.on_checked(status, now);
             } else {
                 orphans = true;
             }

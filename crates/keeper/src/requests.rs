@@ -52,6 +52,8 @@ impl Keeper {
             Request::RetireLog { name, slot } => self.retire_log(&name, slot),
             Request::FlushLogs { tag } => self.flush_logs(tag),
             Request::Pong { n } => self.ping.answered(n),
+            Request::Examine { path } => self.on_examine(path, now),
+            Request::Upgrade => self.on_upgrade(),
             Request::Shutdown => self.on_shutdown(now),
         }
     }

@@ -7,7 +7,7 @@ use rustix::fs::{MemfdFlags, SealFlags};
 
 use crate::keeper::Keeper;
 use crate::logpipes::name;
-use crate::wire::{Held, HeldRow, Table, WIRE_VERSION, encode};
+use crate::wire::{Held, HeldRow, Table, WIRE_VERSION};
 
 /// Everything held, with the descriptors that have to go through exec under their own numbers.
 pub(crate) fn table<'a>(keeper: &'a Keeper, fds: &mut Vec<BorrowedFd<'a>>) -> Table {
@@ -28,6 +28,7 @@ pub(crate) fn table<'a>(keeper: &'a Keeper, fds: &mut Vec<BorrowedFd<'a>>) -> Ta
     fds.extend([keeper.lock.as_fd(), keeper.api.as_fd()]);
     let mut degraded = keeper.driver.degraded().to_vec();
     degraded.extend(keeper.degraded.iter().cloned());
+    degraded.extend(keeper.upgrading.degraded());
     Table {
         version: WIRE_VERSION,
         state_id: keeper.state,
@@ -41,14 +42,15 @@ pub(crate) fn table<'a>(keeper: &'a Keeper, fds: &mut Vec<BorrowedFd<'a>>) -> Ta
         crash: keeper.daemon.crashes.told(),
         degraded,
         survivors: keeper.survivors.clone(),
+        upgrade: keeper.upgrading.last.clone(),
     }
 }
 
 /// As a memfd that nobody can change any more.
-pub(crate) fn sealed(table: &Table) -> io::Result<OwnedFd> {
+pub(crate) fn sealed(name: &str, body: &[u8]) -> io::Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let mut file = std::fs::File::from(rustix::fs::memfd_create("ganger-table", flags)?);
-    file.write_all(&encode(table))?;
+    let mut file = std::fs::File::from(rustix::fs::memfd_create(name, flags)?);
+    file.write_all(body)?;
     file.rewind()?;
     let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
     rustix::fs::fcntl_add_seals(&file, seals)?;

@@ -18,7 +18,7 @@ use crate::notify::Notify;
 use crate::ping::Ping;
 use crate::poller::{Poller, Source};
 use crate::wire::Table;
-use crate::{KeeperError, KeeperOptions, leftovers, reap, state_dir, takeover};
+use crate::{KeeperError, KeeperOptions, leftovers, reap, resume, state_dir, takeover};
 
 /// `keeper.log` starts anew above this; the one before is kept as `keeper.log.1`.
 const MAX_OWN_LOG: u64 = 1 << 20;
@@ -28,7 +28,10 @@ const MAX_OWN_LOG: u64 = 1 << 20;
 ///
 /// # Errors
 /// It could not start; nothing is left running then. Once it runs only a broken kernel interface ends it.
-pub fn run(options: KeeperOptions) -> Result<(), KeeperError> {
+pub fn run(mut options: KeeperOptions) -> Result<(), KeeperError> {
+    if let Some(state) = options.resume.take() {
+        return resume::run(state, options);
+    }
     let dir = state_dir::make(&options.state_dir)?;
     let table = options.adopt.map(takeover::read).transpose()?;
     let (lock, api) = inherited(table.as_ref())?;
@@ -77,12 +80,14 @@ pub fn run(options: KeeperOptions) -> Result<(), KeeperError> {
         logger_command: options.logger,
         daemon: Kept::new(now),
         daemon_command: options.daemon,
+        own_command: options.keeper,
         served: false,
         ping: Ping::new(now),
         leaving: Leaving::No,
         notify: Notify::from_env(),
         degraded: leftovers::degraded(&left).into_iter().collect(),
         survivors: left,
+        upgrading: Default::default(),
     };
     if let Some(table) = table {
         say(&format!("taking over from keeper {}", table.keeper_pid));

@@ -85,7 +85,7 @@ fn null(mode: OFlags) -> io::Result<OwnedFd> {
 
 /// Memory that is as long as its cap and can't grow: writes beyond fail with EPERM. The file position, shared with the
 /// child, is what was written; when the tree has ended the size is set to it.
-fn capture(cap: u64) -> io::Result<OwnedFd> {
+pub(crate) fn capture(cap: u64) -> io::Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let memory = rustix::fs::memfd_create("ganger-capture", flags)?;
     rustix::fs::ftruncate(&memory, cap.min(MAX_CAPTURE))?;

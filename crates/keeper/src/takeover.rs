@@ -13,16 +13,23 @@ use crate::child::{Child, Ends};
 use crate::keeper::{Keeper, now_ms};
 use crate::life::Life;
 use crate::poller::Source;
+use crate::resume::is_half;
 use crate::stdio::inherited_output;
-use crate::wire::{ChildRow, Held, Table, decode};
+use crate::wire::{ChildRow, Held, Table, Upgrade, decode};
 
 /// Reads the table of the keeper before this one.
 pub(crate) fn read(memfd: OwnedFd) -> Result<Table, KeeperError> {
+    let body = body(memfd)?;
+    decode("the table", &body).map_err(|error| KeeperError::Adopt { why: error.to_string() })
+}
+
+/// Everything in a memfd.
+pub(crate) fn body(memfd: OwnedFd) -> Result<Vec<u8>, KeeperError> {
     let mut file = std::fs::File::from(memfd);
     let mut body = Vec::new();
     let read = std::io::Seek::rewind(&mut file).and_then(|()| file.read_to_end(&mut body));
     read.map_err(|error| KeeperError::Adopt { why: error.to_string() })?;
-    decode("the table", &body).map_err(|error| KeeperError::Adopt { why: error.to_string() })
+    Ok(body)
 }
 
 pub(crate) fn fd(what: &str, number: Option<i32>) -> Result<Option<OwnedFd>, KeeperError> {
@@ -79,9 +86,11 @@ impl Keeper {
             let child = child(row, &mut self.driver)?;
             self.watch(child)?;
         }
-        self.degraded
-            .extend(table.degraded.into_iter().filter(|d| !self.driver.degraded().contains(d)));
+        let known = self.driver.degraded();
+        let degraded = table.degraded.into_iter().filter(|d| !known.contains(d) && !is_half(d));
+        self.degraded.extend(degraded);
         self.survivors.extend(table.survivors);
+        self.upgrading.last = table.upgrade.map(|last| Upgrade { on_trial: false, ..last });
         let told = ganger_sys::pidfd::exit_info_supported();
         let what = "exit codes of children started before the keeper was killed";
         if !self.degraded.iter().any(|known| known.what == what) {

@@ -9,12 +9,14 @@ mod event;
 mod plan;
 mod request;
 mod table;
+mod upgrade;
 
 pub use env::Env;
 pub use event::{Event, ExitReport, Held};
 pub use plan::{ChannelPlan, Output, Plan, Stdin};
 pub use request::{Request, Scope};
 pub use table::{ChildRow, Crash, HeldRow, LEFTOVERS, Survivor, Table};
+pub use upgrade::{Offer, Upgrade, UpgradeNews};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -4,8 +4,8 @@
 use ganger_core::logwire::{LogReply, LogTarget};
 use ganger_core::{End, InstanceId, InstanceKind, SignalSource, SpawnId, StateId, Stream, Usage};
 use ganger_keeper::wire::{
-    ChannelPlan, ChildRow, Crash, Event, ExitReport, Held, HeldRow, Output, Plan, Request, Scope,
-    Stdin, Survivor, Table, WIRE_VERSION, decode, encode,
+    ChannelPlan, ChildRow, Crash, Event, ExitReport, Held, HeldRow, Offer, Output, Plan, Request,
+    Scope, Stdin, Survivor, Table, Upgrade, UpgradeNews, WIRE_VERSION, decode, encode,
 };
 use ganger_sandbox::{Degraded, Identity, Layer, Limits, Need, Profile, Report};
 use serde::Serialize;
@@ -77,6 +77,8 @@ fn requests() -> Vec<Request> {
         Request::FlushLogs { tag: 8 },
         Request::Pong { n: 3 },
         Request::Shutdown,
+        Request::Examine { path: "/usr/bin/ganger".into() },
+        Request::Upgrade,
     ]
 }
 
@@ -84,6 +86,7 @@ fn events() -> Vec<Event> {
     let id = SpawnId::new(1, 7);
     let (keeper_pid, state_id) = (10, StateId([7; 16]));
     let (stream, why) = (Stream::Stderr, "why".to_owned());
+    let offer = Offer { version: "0.2.0".into(), wire: WIRE_VERSION, resume: 1, schema: 2 };
     vec![
         Event::Welcome { version: WIRE_VERSION, keeper_pid, state_id },
         Event::Spawned {
@@ -112,8 +115,23 @@ fn events() -> Vec<Event> {
         Event::LoggerStarted { pid: 11, previous: Some(End::Exited { code: 1 }) },
         Event::Ping { n: 3 },
         Event::ShutdownAsked { why: why.clone() },
-        Event::Refused { id: Some(id), why },
+        Event::Refused { id: Some(id), why: why.clone() },
+        Event::Upgrade { news: UpgradeNews::Offered { offer } },
+        Event::Upgrade { news: UpgradeNews::Refused { why } },
+        Event::Upgrade { news: UpgradeNews::Done { upgrade: upgrade() } },
     ]
+}
+
+fn upgrade() -> Upgrade {
+    Upgrade {
+        from: "0.1.0".into(),
+        to: "0.2.0".into(),
+        at_ms: 1_700_000_000_000,
+        keeper_gap_us: 9000,
+        children: 3,
+        on_trial: false,
+        failed: Some("why".into()),
+    }
 }
 
 fn table() -> Table {
@@ -154,6 +172,7 @@ fn table() -> Table {
             spawn: Some(SpawnId(5)),
             instance: Some(InstanceId::new("images", 2)),
         }],
+        upgrade: None,
     }
 }
 
@@ -189,7 +208,7 @@ fn events_keep_their_shape() {
 
 #[test]
 fn the_table_keeps_its_shape() {
-    check("v1-table.jsonl", &[table()]);
+    check("v1-table.jsonl", &[table(), Table { upgrade: Some(upgrade()), ..table() }]);
 }
 
 #[test]

@@ -3,12 +3,12 @@
 use std::os::fd::OwnedFd;
 
 use ganger_core::{InstanceKind, SpawnId};
-use ganger_keeper::wire::{ExitReport, Plan, Scope};
+use ganger_keeper::wire::{ExitReport, Offer, Plan, Scope, Upgrade};
 use ganger_sandbox::Report;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::child::Ends;
-use crate::error::SpawnError;
+use crate::error::{SpawnError, UpgradeError};
 
 /// What a started child's handle is made of.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub(crate) enum Control {
     Release { name: String },
     RetireLog { name: String, slot: u32, reply: oneshot::Sender<()> },
     FlushLogs { reply: oneshot::Sender<()> },
+    Examine { path: String, reply: oneshot::Sender<Result<Offer, UpgradeError>> },
+    Upgrade { reply: oneshot::Sender<Result<Upgrade, UpgradeError>> },
     Ready,
     Shutdown,
 }

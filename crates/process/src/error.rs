@@ -68,6 +68,23 @@ fn failed_text(
     text
 }
 
+/// Ganger's own program was not replaced; nothing has changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UpgradeError {
+    /// The keeper says why.
+    #[error("{why}")]
+    Refused {
+        /// Its words, or those of the binary.
+        why: String,
+    },
+    /// Somebody else waits for the same.
+    #[error("another upgrade is under way; wait for it")]
+    Busy,
+    /// The keeper ended before it answered.
+    #[error(transparent)]
+    KeeperGone(#[from] KeeperGone),
+}
+
 /// What came through exec is not what a keeper gives.
 #[derive(Debug, thiserror::Error)]
 pub enum InheritError {

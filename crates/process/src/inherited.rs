@@ -56,6 +56,7 @@ impl Inherited {
             crash: None,
             degraded: vec![],
             survivors: vec![],
+            upgrade: None,
         };
         Self { mirror: Mirror::new(&table), table }
     }

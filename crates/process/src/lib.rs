@@ -26,7 +26,7 @@ pub mod survivor;
 mod tests;
 
 pub use child::{Child, EndedTree, Ends, ExitAck};
-pub use error::{InheritError, KeeperGone, ReviveError, SpawnError};
+pub use error::{InheritError, KeeperGone, ReviveError, SpawnError, UpgradeError};
 pub use inherited::Inherited;
 pub use link::{Incoming, Link, Outgoing};
 pub use processes::{Notice, Processes, Startup};

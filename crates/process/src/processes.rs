@@ -5,13 +5,13 @@ use std::os::fd::OwnedFd;
 
 use ganger_core::logwire::LogReply;
 use ganger_core::{End, InstanceId, SpawnId};
-use ganger_keeper::wire::Plan;
+use ganger_keeper::wire::{Offer, Plan, Upgrade};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::child::Child;
 use crate::control::{Asked, Born, Control};
-use crate::error::{KeeperGone, SpawnError};
+use crate::error::{KeeperGone, SpawnError, UpgradeError};
 use crate::inherited::Inherited;
 use crate::link::Link;
 use crate::revive::KeeperLost;
@@ -51,6 +51,8 @@ pub enum Notice {
         /// Its words.
         why: String,
     },
+    /// The keeper runs another binary now, and waits for this daemon to end.
+    Upgraded(Upgrade),
     /// The keeper is gone. This is the last notice.
     KeeperLost(Box<KeeperLost>),
 }
@@ -168,6 +170,27 @@ impl Processes {
     /// No keeper.
     pub async fn ready(&self) -> Result<(), KeeperGone> {
         self.ask(Control::Ready).await
+    }
+
+    /// Asks a binary whether keeper and daemons could go on as it. The keeper has a deadline for its answer.
+    ///
+    /// # Errors
+    /// It can't, and why; or no keeper.
+    pub async fn examine(&self, path: String) -> Result<Offer, UpgradeError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Control::Examine { path, reply }).await?;
+        answer.await.map_err(|_| KeeperGone)?
+    }
+
+    /// Has the keeper go on as the binary that was examined last. Its children, and this link to it, stay. This daemon is
+    /// told by [`Notice::Upgraded`] as well, and is to end then.
+    ///
+    /// # Errors
+    /// It stays what it was, and why; or no keeper.
+    pub async fn upgrade(&self) -> Result<Upgrade, UpgradeError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Control::Upgrade { reply }).await?;
+        answer.await.map_err(|_| KeeperGone)?
     }
 
     /// Everything is ended: the keeper retires the logs and exits.

@@ -178,6 +178,7 @@ fn table(held: Vec<HeldRow>, children: Vec<ChildRow>) -> Table {
         crash: None,
         degraded: vec![],
         survivors: vec![],
+        upgrade: None,
     }
 }
 
@@ -329,4 +330,19 @@ async fn the_pump_moves_frames_both_ways_however_large() {
 fn a_daemon_started_by_hand_is_told_so() {
     let error = Inherited::from_env().unwrap_err();
     assert!(error.to_string().contains("GANGER_KEEPER_FD is not set"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_asks_for_an_upgrade_at_a_time_and_every_end_is_told() {
+    let (keeper, mut started) = start(|_, _| Act::exits(SECOND, 3));
+    let processes = started.processes.clone();
+    let examine = |path: &str| processes.examine(path.to_owned());
+    let refused = within(examine("/bin/true")).await.unwrap_err();
+    assert!(refused.to_string().contains("no ganger"), "{refused}");
+    let (one, two) = tokio::join!(examine("/new/ganger"), examine("/other/ganger"));
+    assert_eq!((one.unwrap().version.as_str(), two.unwrap_err()), ("9.9.9", UpgradeError::Busy));
+    assert_eq!(within(processes.upgrade()).await.unwrap().children, 3);
+    let upgraded = |notice: &Notice| matches!(notice, Notice::Upgraded(u) if u.to == "9.9.9");
+    within(async { while !upgraded(&started.notices.recv().await.unwrap()) {} }).await;
+    assert_eq!(keeper.seen().await, ["examine /bin/true", "examine /new/ganger", "upgrade"]);
 }

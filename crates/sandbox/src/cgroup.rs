@@ -14,8 +14,10 @@ mod base;
 mod controls;
 mod driver;
 mod hierarchy;
+mod saved;
 mod tree;
 
 pub use driver::{Driver, Kind, TreeError};
 pub use hierarchy::Controller;
+pub use saved::SavedTree;
 pub use tree::Tree;

@@ -53,6 +53,6 @@ pub use rows::{
 pub use said::{Progress, Said, SaidLine};
 pub use schedule::{Fire, FireRow, ScheduleMark, ScheduleRow};
 pub use sqlite::upkeep;
-pub use sqlite::{SqliteOptions, SqliteReader, SqliteStore};
+pub use sqlite::{SCHEMA_VERSION, SqliteOptions, SqliteReader, SqliteStore};
 pub use store::{Store, StoreRead};
 pub use writer::{COMMIT_BUCKETS_US, Settled, Writer, WriterStats, WriterThread};

@@ -50,3 +50,6 @@ pub enum Progress {
 fn broken(why: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
+
+/// Bytes that were queued together and are not sent yet, with the descriptors that belong to their first byte.
+pub type Unsent<B, F> = (B, Vec<F>);

@@ -33,15 +33,23 @@ pub fn helper(role: &str) -> Helper {
     Helper { argv: vec![program.clone(), format!("role:{role}")], program }
 }
 
-/// `role:keeper STATE_DIR [adopted fd]`
+/// `role:keeper STATE_DIR [adopted fd]`, and what a keeper that is upgraded to this binary is started with:
+/// `role:keeper --can-resume` and `role:keeper --state-dir STATE_DIR --resume FD`
 ///
 /// # Panics
 /// The arguments are others.
 #[must_use]
 pub fn keeper() -> ExitCode {
-    let mut args = std::env::args().skip(2);
+    let mut args = std::env::args().skip(2).peekable();
+    if args.next_if(|word| word == "--can-resume").is_some() {
+        return told(ganger_keeper::offer(1));
+    }
+    drop(args.next_if(|word| word == "--state-dir"));
     let state_dir = args.next().expect("the second argument is the state folder").into();
-    let adopt = args.next().map(|fd| fd.parse().expect("the third argument is a descriptor"));
+    let resume = args.next_if(|word| word == "--resume").is_some();
+    let fd = args.next().map(|fd| fd.parse().expect("the third argument is a descriptor"));
+    let fd = fd.map(|fd| adopt_fd(fd).expect("the descriptor is open"));
+    let (resume, adopt) = if resume { (fd, None) } else { (None, fd) };
     let daemon = std::env::var(DAEMON_ENV).map_or_else(
         |_| helper("relay"),
         |program| Helper { argv: vec![program.clone()], program },
@@ -49,11 +57,17 @@ pub fn keeper() -> ExitCode {
     let options = KeeperOptions {
         state_dir,
         foreground: false,
-        adopt: adopt.map(|fd| adopt_fd(fd).expect("the adopted descriptor is open")),
+        adopt,
+        resume,
+        keeper: helper("keeper"),
         logger: helper("logger"),
         daemon,
     };
-    ganger_keeper::run(options).map_or_else(
+    told(ganger_keeper::run(options))
+}
+
+fn told(end: Result<(), ganger_keeper::KeeperError>) -> ExitCode {
+    end.map_or_else(
         |error| {
             let _ = writeln!(std::io::stderr(), "{error}");
             ExitCode::FAILURE

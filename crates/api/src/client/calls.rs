@@ -13,7 +13,7 @@ use crate::{
     ErrorKind, EventLine, Instances, LogLine, NDJSON, NewTask, NextFires, NextQuery, OnError,
     PriorityRequest, PushQuery, Pushed, Queue, Queues, RunAnswer, ScaleRequest, Schedule,
     Schedules, Service, Status, Task, TaskExport, TaskLogQuery, TaskPage, TaskQuery, TaskWord,
-    VerbAnswer, WaitRequest, Waited, Why,
+    UpgradeReport, UpgradeRequest, UpgradeStarted, VerbAnswer, WaitRequest, Waited, Why,
 };
 use ganger_core::{Priority, TaskId};
 
@@ -147,6 +147,17 @@ impl Client {
     /// `POST /down`: stops everything, then ganger itself. Returns when the children are gone.
     pub async fn down(&self) -> Result<VerbAnswer, ApiError> {
         self.verb("/down".into(), &(), true).await
+    }
+
+    /// `POST /upgrade`: the keeper goes on as another binary. The answer is the old daemon's last; the next call waits for
+    /// the new one. Not made again when it is cut off: [`Client::last_upgrade`] says what became of it.
+    pub async fn upgrade(&self, request: &UpgradeRequest) -> Result<UpgradeStarted, ApiError> {
+        self.verb("/upgrade".into(), request, false).await
+    }
+
+    /// `GET /upgrade`.
+    pub async fn last_upgrade(&self) -> Result<UpgradeReport, ApiError> {
+        self.get("/upgrade".into()).await
     }
 
     /// `POST /services/{name}/start`.

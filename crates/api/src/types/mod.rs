@@ -14,6 +14,7 @@ mod status;
 mod store;
 mod streams;
 mod tasks;
+mod upgrade;
 mod wait;
 mod why;
 
@@ -39,5 +40,6 @@ pub use tasks::{
     Attempt, AttemptUsage, ExportedTask, NewTask, StreamResult, Task, TaskExport, TaskPage,
     TaskQuery, TaskSummary,
 };
+pub use upgrade::{Upgrade, UpgradeReport, UpgradeRequest, UpgradeStarted};
 pub use wait::{WaitCondition, WaitConditionError, WaitRequest, Waited};
 pub use why::{Cause, Holder, Why};

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use ganger_api::EventLine;
-use ganger_api::client::EventQuery;
+use ganger_api::client::{EventQuery, Sse, SseError};
+use ganger_api::{ErrorKind, EventLine};
 
 use super::Json;
 use crate::error::CliError;
@@ -29,22 +29,42 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, ui: &Ui) -> Result<ExitCode, CliError> {
     link::session(ui, async |client| {
-        let query = EventQuery { follow: args.follow, after: args.after, limit: args.limit };
+        let mut query = EventQuery { follow: args.follow, after: args.after, limit: args.limit };
         let mut stream = client.events(&query).await?;
         let mut out = ui.out();
-        while let Some(event) = stream.next().await? {
-            if args.out.json {
-                out.json_line(&event)?;
-            } else {
-                out.line(&line(&event))?;
+        loop {
+            while let Some(event) = heard(&mut stream, args.follow).await? {
+                if args.out.json {
+                    out.json_line(&event)?;
+                } else {
+                    out.line(&line(&event))?;
+                }
+                if args.follow {
+                    out.flush()?;
+                }
+                query.after = Some(event.seq).filter(|seq| *seq > 0).or(query.after);
             }
-            if args.follow {
-                out.flush()?;
+            if !args.follow {
+                break;
             }
+            // That daemon ended. The next one goes on after what was seen; without one all is over.
+            stream = match client.events(&query).await {
+                Ok(stream) => stream,
+                Err(error) if error.kind == ErrorKind::NoDaemon => break,
+                Err(error) => return Err(error.into()),
+            };
         }
         out.done()?;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// The next event; `None` at the stream's end, which for one that follows may be a daemon's death.
+async fn heard(stream: &mut Sse<EventLine>, follow: bool) -> Result<Option<EventLine>, SseError> {
+    match stream.next().await {
+        Err(SseError::Broken(_)) if follow => Ok(None),
+        next => next,
+    }
 }
 
 /// One event as a person reads it.

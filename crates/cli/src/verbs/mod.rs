@@ -28,6 +28,7 @@ mod store;
 mod task;
 mod task_log;
 mod up;
+mod upgrade;
 mod validate;
 mod version;
 mod wait;
@@ -54,6 +55,8 @@ pub(crate) enum Verb {
     Down(down::Args),
     /// Write a systemd unit that runs what this folder's config says
     ServiceInstall(service_install::Args),
+    /// Go on as another version of ganger; services and workers run on
+    Upgrade(upgrade::Args),
     /// Run in the foreground, for systemd and containers
     Daemon(daemon::Args),
     /// List instances: services and workers
@@ -129,6 +132,7 @@ pub(crate) fn run(verb: Verb, ui: &Ui) -> Result<ExitCode, CliError> {
         Verb::Up(args) => up::run(&args, ui),
         Verb::Down(args) => down::run(&args, ui),
         Verb::ServiceInstall(args) => service_install::run(&args, ui),
+        Verb::Upgrade(args) => upgrade::run(&args, ui),
         Verb::Daemon(args) => daemon::run(&args, ui),
         Verb::Ps(args) => ps::run(&args, ui),
         Verb::Status(args) => status::run(&args, ui),

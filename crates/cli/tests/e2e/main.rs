@@ -29,6 +29,7 @@ mod services;
 mod store;
 mod survivors;
 mod tasks;
+mod upgrade;
 mod why;
 mod words;
 

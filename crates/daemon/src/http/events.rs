@@ -32,6 +32,7 @@ pub(crate) async fn events(
     let full = app.full()?;
     let permit = app.follower()?;
     // Listening begins before the past is read, so that nothing falls between the two.
+    let follow = query.follow;
     let live = query.follow.then(|| full.events.listen());
     let readers = full.readers.clone();
     let first = past(&readers, &query).await?;
@@ -44,7 +45,8 @@ pub(crate) async fn events(
             drop(teller.chunks.send(end.into()).await);
         }
     });
-    Ok(sse::answer(ReceiverStream::new(stream), (permit, AbortOnDrop(telling))))
+    let closing = follow.then(|| app.closing());
+    Ok(sse::answer(ReceiverStream::new(stream), closing, (permit, AbortOnDrop(telling))))
 }
 
 /// Ends the teller with its listener.

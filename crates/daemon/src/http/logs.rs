@@ -46,7 +46,7 @@ pub(crate) async fn logs(
             drop(lines.blocking_send(Err(error)));
         }
     });
-    Ok(sse::answer(chunks(heard), (permit, stopped, reading)))
+    Ok(sse::answer(chunks(heard), follow.then(|| app.closing()), (permit, stopped, reading)))
 }
 
 type Heard = Result<Line, ReadError>;

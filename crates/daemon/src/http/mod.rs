@@ -23,6 +23,7 @@ mod status;
 mod stream;
 mod task_log;
 mod tasks;
+mod upgrade;
 mod wait;
 mod why;
 
@@ -33,7 +34,7 @@ use ganger_api::{ApiError, ErrorKind, PREFIX};
 
 pub(crate) use error::{Fault, not_found};
 pub(crate) use instances::instance;
-pub(crate) use serve::{Doors, listener, serve};
+pub(crate) use serve::{Closing, Doors, END_TIMEOUT, UPGRADE_TIMEOUT, listener, serve};
 
 use crate::app::App;
 
@@ -82,6 +83,7 @@ pub(crate) fn routes(app: App) -> Router {
         .route("/events", get(events::events))
         .route("/apply", post(apply::apply))
         .route("/down", post(apply::down))
+        .route("/upgrade", get(upgrade::last).post(upgrade::start))
         .route("/wait", post(wait::wait))
         .route("/metrics", get(metrics::metrics))
         .fallback(nowhere)

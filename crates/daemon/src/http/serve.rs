@@ -16,7 +16,13 @@ use tokio::task::JoinSet;
 /// Connections served at once; more wait in the kernel's queue. Far above what people and their scripts open.
 const CONNECTIONS_MAX: usize = 4_096;
 /// How long open answers may take after the daemon was told to end.
-const END_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const END_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long they may take when the next daemon waits to take over: what takes longer waits for something that this daemon
+/// will not see, and is asked again by the client.
+pub(crate) const UPGRADE_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// `None` while serving goes on; then how long open answers may take.
+pub(crate) type Closing = watch::Receiver<Option<Duration>>;
 /// After a failed accept (out of descriptors), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -39,16 +45,18 @@ pub(crate) fn listener(fd: OwnedFd) -> std::io::Result<UnixListener> {
     UnixListener::from_std(listener)
 }
 
-/// Serves until `end` becomes true, then gives open answers a moment.
-pub(crate) async fn serve(listener: UnixListener, doors: Doors, mut end: watch::Receiver<bool>) {
+/// Serves until `end` is told, then gives open answers a moment. From then on nobody is accepted: who connects waits for
+/// the next daemon in the kernel's queue.
+pub(crate) async fn serve(listener: UnixListener, doors: Doors, mut end: Closing) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let own = rustix::process::geteuid().as_raw();
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
         let accepted = tokio::select! {
-            accepted = accept(&listener, &room) => accepted,
+            biased;
             () = told(&mut end) => break,
+            accepted = accept(&listener, &room) => accepted,
         };
         match accepted {
             Ok((stream, permit)) => {
@@ -67,7 +75,8 @@ pub(crate) async fn serve(listener: UnixListener, doors: Doors, mut end: watch::
         }
     }
     let all = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(END_TIMEOUT, all).await.is_err() {
+    let patience = end.borrow().unwrap_or(END_TIMEOUT);
+    if tokio::time::timeout(patience, all).await.is_err() {
         connections.shutdown().await;
     }
 }
@@ -81,7 +90,7 @@ async fn accept(
     Ok((stream, permit))
 }
 
-async fn connection(stream: UnixStream, router: Router, mut end: watch::Receiver<bool>) {
+async fn connection(stream: UnixStream, router: Router, mut end: Closing) {
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         // A kept-alive connection may idle for hours, and only our own user gets here.
@@ -107,6 +116,6 @@ async fn connection(stream: UnixStream, router: Router, mut end: watch::Receiver
 }
 
 /// Returns when the end is told, or when nobody is left who could.
-async fn told(end: &mut watch::Receiver<bool>) {
-    drop(end.wait_for(|end| *end).await);
+async fn told(end: &mut Closing) {
+    drop(end.wait_for(Option::is_some).await);
 }

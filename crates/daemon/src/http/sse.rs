@@ -10,6 +10,8 @@ use futures_util::{Stream, StreamExt};
 use ganger_api::ApiError;
 use serde::Serialize;
 
+use super::Closing;
+
 /// Appends one event. Its data is one line: JSON has no raw line feeds.
 pub(crate) fn write<T: Serialize>(out: &mut Vec<u8>, id: Option<u64>, value: &T) {
     if let Some(id) = id {
@@ -26,12 +28,20 @@ pub(crate) fn write_error(out: &mut Vec<u8>, error: &ApiError) {
     write(out, None, error);
 }
 
-/// The answer that streams these chunks. `held` lives as long as the listener.
+/// The answer that streams these chunks. `held` lives as long as the listener. With `closing` it is one that follows: it has
+/// no end of its own, and the daemon's is not made to wait for it.
 pub(crate) fn answer<H: Send + 'static>(
     chunks: impl Stream<Item = Bytes> + Send + 'static,
+    closing: Option<Closing>,
     held: H,
 ) -> Response {
-    let stream = chunks.map(move |chunk| {
+    let closed = async move {
+        match closing {
+            Some(mut closing) => drop(closing.wait_for(Option::is_some).await),
+            None => std::future::pending().await,
+        }
+    };
+    let stream = chunks.take_until(Box::pin(closed)).map(move |chunk| {
         let _held = &held;
         Ok::<_, Infallible>(chunk)
     });

@@ -41,11 +41,12 @@ pub(crate) async fn log(
     // Listening begins before the past is read, so that nothing falls between the two.
     let live = if query.follow { Some(app.full()?.tasks.listen(id).await?) } else { None };
     let row = app.full()?.tasks.get(id).await?;
+    let closing = query.follow.then(|| app.closing());
     let (chunks, stream) = mpsc::channel(CHUNKS);
     let teller =
         Teller { app, id, chunks, only: query.attempt, last: (0, 0), last_progress: (0, 0) };
     let telling = tokio::spawn(teller.run(row, query.tail, live));
-    Ok(sse::answer(ReceiverStream::new(stream), (permit, AbortOnDrop(telling))))
+    Ok(sse::answer(ReceiverStream::new(stream), closing, (permit, AbortOnDrop(telling))))
 }
 
 /// Ends the teller with its listener.

@@ -71,10 +71,10 @@ pub(crate) async fn serve_on(
     let (tell_about, about) = watch::channel(about);
     let only = ApiOnly { why, instances, foreman: foreman.clone() };
     let mode = Mode::ApiOnly(Box::new(only));
-    let app = App::new(dir, about, startup.processes.clone(), mode);
+    let (close, closed) = watch::channel(None);
+    let app = App::new(dir, about, closed.clone(), startup.processes.clone(), mode);
     let follow = tokio::spawn(notices::follow(startup.notices, tell_about, None, foreman));
     let doors = Doors { ours: http::routes(app), others: http::denied() };
-    let (close, closed) = watch::channel(false);
     let serving = tokio::spawn(http::serve(listener, doors, closed));
     let _gone = startup.processes.ready().await;
 
@@ -82,11 +82,13 @@ pub(crate) async fn serve_on(
         ending = ending(ended, follow) => Some(ending),
         () = try_again(state_dir) => None,
     };
-    close.send_replace(true);
+    let patience = ending.as_ref().map_or(http::END_TIMEOUT, Ending::patience);
+    close.send_replace(Some(patience));
     drop(serving.await);
     Ok(match ending {
         Some(Ending::Down) => Ended::Down(startup.processes),
         Some(Ending::KeeperLost(lost)) => Ended::KeeperLost(lost),
+        Some(Ending::Upgraded) => Ended::Upgraded,
         None => Ended::Again,
     })
 }

@@ -160,16 +160,17 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
         readers,
         writer,
     };
-    let app = App::new(state_dir, about, processes.clone(), Mode::Full(Box::new(full)));
+    let (close, closed) = watch::channel(None);
+    let mode = Mode::Full(Box::new(full));
+    let app = App::new(state_dir, about, closed.clone(), processes.clone(), mode);
     let follow = tokio::spawn(notices::follow(startup.notices, tell_about, Some(events), foreman));
     let doors = Doors { ours: http::routes(app), others: http::denied() };
-    let (close, closed) = watch::channel(false);
     let serving = tokio::spawn(http::serve(listener, doors, closed));
     // Fails only without a keeper, and then the notices say so too.
     let _gone = processes.ready().await;
 
     let ending = ending(ended, follow).await;
-    close.send_replace(true);
+    close.send_replace(Some(ending.patience()));
     // It only ends with what it serves; a panic in it has been logged.
     drop(serving.await);
     let owners = Owners { services: supervised.task, tasks, last, recording, thread };
@@ -177,6 +178,7 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
     Ok(match ending {
         Ending::Down => Ended::Down(processes),
         Ending::KeeperLost(lost) => Ended::KeeperLost(lost),
+        Ending::Upgraded => Ended::Upgraded,
     })
 }
 

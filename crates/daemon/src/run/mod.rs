@@ -8,8 +8,8 @@
 //!                      │
 //!      ┌───────────────┼──────────────────────────┐
 //!      ▼ down          ▼ keeper is gone           ▼ killed: nobody notices, the next daemon goes on
-//!  all stopped,    let go of everything,
-//!  keeper told     start a new keeper, wait
+//!  all stopped,    let go of everything,          ▼ upgraded: let go of everything, end; the keeper, which
+//!  keeper told     start a new keeper, wait         runs another binary by now, starts that one's daemon
 //! ```
 
 mod alone;
@@ -48,6 +48,12 @@ pub enum DaemonError {
     /// What is desired can't be gone on with.
     #[error("can't go on with what is desired: {0}")]
     Resume(#[source] ganger_api::ApiError),
+    /// It is the first of its version, and can't do its work.
+    #[error("this version can't open the store, so the one before it is to come back: {why}")]
+    OnTrial {
+        /// Why.
+        why: String,
+    },
     /// Its keeper died, and no new one could be started.
     #[error("the keeper died, and its children could not be handed on: {0}")]
     Revive(#[from] ReviveError),

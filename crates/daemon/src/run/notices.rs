@@ -1,12 +1,16 @@
 //! What the keeper tells that belongs to no child: its pid, the logger's, dropped bytes, a wish to end, its death.
 
+use std::time::Duration;
+
 use ganger_core::logwire::LogReply;
+use ganger_keeper::wire::Upgrade;
 use ganger_process::{KeeperLost, Notice};
 use tokio::sync::watch;
 
 use super::start::Notices;
 use crate::app::About;
 use crate::foreman::Foreman;
+use crate::http::{END_TIMEOUT, UPGRADE_TIMEOUT};
 use crate::recorder::Events;
 
 /// Why serving ends.
@@ -16,6 +20,18 @@ pub(super) enum Ending {
     Down,
     /// The keeper is gone.
     KeeperLost(Box<KeeperLost>),
+    /// The keeper runs another binary, and the next daemon does too.
+    Upgraded,
+}
+
+impl Ending {
+    /// How long open answers may take.
+    pub(super) const fn patience(&self) -> Duration {
+        match self {
+            Self::Upgraded => UPGRADE_TIMEOUT,
+            Self::Down | Self::KeeperLost(_) => END_TIMEOUT,
+        }
+    }
 }
 
 /// Follows the keeper's notices until it is gone.
@@ -48,6 +64,13 @@ pub(super) async fn follow(
                         tracing::warn!(error = %error.message, "going down already");
                     }
                 });
+            }
+            Notice::Upgraded(Upgrade { from, to, keeper_gap_us, children, .. }) => {
+                let reason = format!(
+                    "{from} to {to}: {children} children went through it, and nobody looked after them for {keeper_gap_us} us"
+                );
+                tell(&events, "daemon.upgrade", "", reason).await;
+                return Ending::Upgraded;
             }
             Notice::KeeperLost(lost) => return Ending::KeeperLost(lost),
         }

@@ -58,6 +58,8 @@ pub(crate) enum Ended {
     KeeperLost(Box<KeeperLost>),
     /// A fresh daemon would do better.
     Again,
+    /// The keeper runs another binary and starts that one's daemon.
+    Upgraded,
 }
 
 pub(super) fn run() -> Result<ExitCode, DaemonError> {
@@ -73,6 +75,7 @@ pub(super) fn run() -> Result<ExitCode, DaemonError> {
         logger_pid: table.logger_pid,
         degraded: degraded.collect(),
         log_bytes_dropped: 0,
+        upgrade: table.upgrade.clone(),
     };
     let base = Base { state_dir: PathBuf::from(&table.state_dir), keeper, inherited, about };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -94,11 +97,13 @@ fn serve(runtime: &Runtime, base: Base) -> Result<Ended, DaemonError> {
         let why = alone::crashed(crash);
         return runtime.block_on(alone::serve(base, why, None));
     }
+    let on_trial = base.inherited.table.upgrade.as_ref().is_some_and(|last| last.on_trial);
     match open::open(&base.state_dir) {
         Ok(store) => runtime.block_on(async {
             let ground = Ground::take(base, store.writer.epoch())?;
             full::serve(ground, store).await
         }),
+        Err(error) if on_trial => Err(DaemonError::OnTrial { why: chain(&error) }),
         Err(error) => {
             tracing::error!(%error, "the store can't be opened; serving the API only");
             let why = alone::no_store(&error);
@@ -106,6 +111,15 @@ fn serve(runtime: &Runtime, base: Base) -> Result<Ended, DaemonError> {
             runtime.block_on(alone::serve(base, why, Some(state_dir)))
         }
     }
+}
+
+/// An error and what caused it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| {
+        let cause = cause.to_string();
+        if text.contains(&cause) { text } else { format!("{text}: {cause}") }
+    })
 }
 
 async fn finish(ended: Ended) -> Result<ExitCode, DaemonError> {
@@ -134,6 +148,7 @@ async fn finish(ended: Ended) -> Result<ExitCode, DaemonError> {
             keeper.taken_over(TAKE_OVER).await?;
             tracing::info!("a new keeper has taken over");
         }
+        Ended::Upgraded => tracing::info!("ending, so that the new version's daemon takes over"),
         Ended::Again => tracing::info!("ending, so that a fresh daemon tries again"),
     }
     Ok(ExitCode::SUCCESS)

@@ -5,6 +5,8 @@ use ganger_core::{End, InstanceId, SpawnId, StateId, Stream, Usage};
 use ganger_sandbox::Report;
 use serde::{Deserialize, Serialize};
 
+use super::UpgradeNews;
+
 /// What a keeper tells.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "event")]
@@ -80,6 +82,11 @@ pub enum Event {
     ShutdownAsked {
         /// `SIGTERM`, …
         why: String,
+    },
+    /// About the replacement of ganger's own program.
+    Upgrade {
+        /// What.
+        news: UpgradeNews,
     },
     /// A request that can't be done.
     Refused {

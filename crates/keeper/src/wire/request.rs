@@ -76,6 +76,14 @@ pub enum Request {
         /// The ping's number.
         n: u64,
     },
+    /// Ask a binary whether it could go on from here; answered by `Upgrade(Offered)` or `Upgrade(Refused)`.
+    Examine {
+        /// Its absolute path.
+        path: String,
+    },
+    /// Go on as the binary that was examined last; answered by `Upgrade(Done)` from there, or `Upgrade(Refused)`. The daemon
+    /// is to end then; the next one runs the same binary.
+    Upgrade,
     /// Everything is ended: the keeper retires the logs and exits 0.
     Shutdown,
 }

@@ -4,7 +4,7 @@ use ganger_core::{End, InstanceId, InstanceKind, SpawnId, StateId};
 use ganger_sandbox::{Degraded, Report};
 use serde::{Deserialize, Serialize};
 
-use super::{ExitReport, Held};
+use super::{ExitReport, Held, Upgrade};
 
 /// The content of the sealed memfd. Descriptor numbers are those of the process that reads it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,6 +39,9 @@ pub struct Table {
     /// Processes of an earlier run that could not be ended. Some may have ended since: number and birth say which.
     #[serde(default)]
     pub survivors: Vec<Survivor>,
+    /// The last replacement of ganger's own program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrade: Option<Upgrade>,
 }
 
 /// What [`Table::degraded`] calls survivors.

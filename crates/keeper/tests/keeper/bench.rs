@@ -75,7 +75,7 @@ impl Bench {
 
     /// The next daemon that the keeper starts, greeted.
     pub(crate) fn daemon(&self) -> Daemon {
-        let Handed { pid, table, keeper, fds, relay } = roles::next_relay(&self.listener, PATIENCE);
+        let Handed { pid, table, keeper, fds, relay } = self.relay();
         let mut daemon = Daemon {
             pid,
             table,
@@ -90,6 +90,18 @@ impl Bench {
         daemon.until(|event| matches!(event, Event::Welcome { .. }));
         daemon.send(&Request::Ready);
         daemon
+    }
+
+    /// The next daemon that the keeper starts, as it was born.
+    pub(crate) fn relay(&self) -> Handed {
+        roles::next_relay(&self.listener, PATIENCE)
+    }
+
+    /// A copy of the keeper's binary, which is this test's.
+    pub(crate) fn copy(&self, name: &str) -> PathBuf {
+        let copy = self.dir.path().join(name);
+        std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+        copy
     }
 
     /// Kills without a word and takes the body away.

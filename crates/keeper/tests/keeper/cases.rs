@@ -4,6 +4,7 @@ pub(crate) mod few_pids;
 mod holding;
 mod spawning;
 mod trees;
+mod upgrading;
 
 use ganger_testkit::cases::Case;
 
@@ -30,4 +31,7 @@ pub(crate) const ALL: &[Case] = &[
     ("a_daemon_that_fails_five_times_is_told", holding::crash_loop),
     ("sigterm_asks_the_daemon_and_everything_ends", holding::orderly_end),
     ("a_second_keeper_is_refused", holding::locked),
+    ("an_upgraded_keeper_loses_and_doubles_nothing", upgrading::twenty_times),
+    ("a_binary_that_can_not_go_on_changes_nothing", upgrading::refused),
+    ("a_daemon_that_fails_after_an_upgrade_is_followed_by_the_old_one", upgrading::rolled_back),
 ];

@@ -48,6 +48,7 @@ impl Router {
                 self.tell(Notice::LoggerStarted { pid, previous });
             }
             Event::ShutdownAsked { why } => self.tell(Notice::ShutdownAsked { why }),
+            Event::Upgrade { news } => self.on_upgrade_news(news),
             Event::Refused { id, why } => self.on_refused(id, why),
         }
     }

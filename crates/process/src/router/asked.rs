@@ -55,6 +55,8 @@ impl Router {
             }
             Control::RetireLog { name, slot, reply } => self.retire_log(name, slot, reply),
             Control::FlushLogs { reply } => self.flush_logs(reply),
+            Control::Examine { path, reply } => self.examine(path, reply),
+            Control::Upgrade { reply } => self.upgrade(reply),
             Control::Ready => self.ask(Request::Ready, vec![]),
             Control::Shutdown => self.ask(Request::Shutdown, vec![]),
         }

@@ -12,6 +12,7 @@
 mod answers;
 mod asked;
 mod logs;
+mod upgrade;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::os::fd::OwnedFd;
@@ -29,6 +30,7 @@ use crate::processes::Notice;
 use crate::revive::{KeeperLost, TAKEOVER};
 
 use logs::LogTickets;
+use upgrade::Upgrading;
 
 /// Requests waiting for the keeper above which owners wait too.
 const OUTBOX_HIGH: usize = 4_096;
@@ -68,6 +70,7 @@ pub(crate) struct Router {
     ending: HashMap<SpawnId, Vec<oneshot::Sender<Vec<u32>>>>,
     abandoned: HashSet<SpawnId>,
     logs: LogTickets,
+    upgrading: Upgrading,
     mirror: Mirror,
 }
 
@@ -99,6 +102,7 @@ impl Router {
             ending: HashMap::new(),
             abandoned: HashSet::new(),
             logs: LogTickets::new(epoch),
+            upgrading: Upgrading::default(),
             mirror: inherited.mirror,
         };
         router.ask(Request::Hello { version: WIRE_VERSION }, vec![]);

@@ -41,7 +41,7 @@ pub struct Driver {
     /// ganger's folder per v1 controller.
     v1: Vec<(Controller, PathBuf)>,
     degraded: Vec<Degraded>,
-    idle: std::collections::VecDeque<String>,
+    pub(super) idle: std::collections::VecDeque<String>,
     in_use: std::collections::HashSet<String>,
     /// Keeps a private cgroup2 mount alive; its folders are named through `/proc/self/fd`.
     _mount: Option<OwnedFd>,

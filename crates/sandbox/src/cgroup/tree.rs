@@ -32,8 +32,8 @@ pub struct Tree {
 /// Cumulative counters of a folder.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Counters {
-    oom_kills: u64,
-    pids_refused: u64,
+    pub(super) oom_kills: u64,
+    pub(super) pids_refused: u64,
 }
 
 impl Tree {

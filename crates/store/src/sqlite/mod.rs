@@ -38,6 +38,7 @@ use crate::batch::{Applied, Batch, Op, TaskOptions};
 use crate::error::{OpenError, StoreError};
 use crate::store::Store;
 
+pub use open::SCHEMA as SCHEMA_VERSION;
 pub use read::SqliteReader;
 
 /// How to open the database.

@@ -10,8 +10,8 @@ use crate::error::{OpenError, StoreError};
 
 /// Schema versions in order; version 1 is the first. Old ones stay as they are.
 const SCHEMAS: &[&str] = &[include_str!("schema/v1.sql"), include_str!("schema/v2.sql")];
-/// The newest of them.
-pub(super) const SCHEMA: u32 = 2;
+/// The newest of them: what this program works with.
+pub const SCHEMA: u32 = 2;
 const _: () = assert!(SCHEMAS.len() == SCHEMA as usize, "each schema has a number");
 /// Page cache of the writer: the hot tables of a normal day fit, and it counts towards the daemon's memory.
 const CACHE_KIB: i64 = 16 * 1024;

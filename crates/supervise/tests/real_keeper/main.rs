@@ -38,6 +38,8 @@ fn keeper(args: &[String]) -> ExitCode {
         state_dir: PathBuf::from(after("--state-dir").unwrap()),
         foreground: false,
         adopt: after("--adopt").map(|fd| adopt_fd(fd.parse().unwrap()).unwrap()),
+        resume: None,
+        keeper: ganger_keeper::Helper::own("__keeper"),
         logger: helper("logger"),
         daemon: helper("daemon"),
     };

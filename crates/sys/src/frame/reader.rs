@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
@@ -30,6 +30,17 @@ impl FrameReader {
         Self::default()
     }
 
+    /// A reader that goes on where another stopped: what [`FrameReader::rest`] gave.
+    #[must_use]
+    pub fn resumed(bytes: Vec<u8>, fds: Vec<OwnedFd>) -> Self {
+        Self { bytes, start: 0, fds: fds.into() }
+    }
+
+    /// What was read and is not yet handed out.
+    pub fn rest(&self) -> (&[u8], impl Iterator<Item = BorrowedFd<'_>>) {
+        (&self.bytes[self.start..], self.fds.iter().map(AsFd::as_fd))
+    }
+
     /// Takes what the socket has, up to a share of 1 MiB.
     ///
     /// # Errors
@@ -50,7 +61,7 @@ impl FrameReader {
         Ok(Progress::More)
     }
 
-    fn receive(&mut self, socket: std::os::fd::BorrowedFd<'_>) -> io::Result<usize> {
+    fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         self.compact();
         let old = self.bytes.len();
         self.bytes.resize(old + CHUNK, 0);

@@ -85,3 +85,40 @@ fn broken_framing_is_an_error() {
         assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);
     }
 }
+
+/// Both halves are taken apart and put together again in the middle of everything, as by exec.
+#[test]
+fn a_connection_goes_on_in_the_middle_of_a_frame() {
+    let (a, b) = UnixStream::pair().unwrap();
+    let (mut writer, mut reader) = (FrameWriter::new(), FrameReader::new());
+    for size in [10, 3_000_000, 20] {
+        let (pipe, mut w) = std::io::pipe().unwrap();
+        write!(w, "{size}").unwrap();
+        writer.push(&vec![7; size], vec![pipe.into()]).unwrap();
+    }
+    let (mut sizes, mut resumed) = (Vec::new(), 0);
+    while sizes.len() < 3 {
+        writer.write(&a).unwrap();
+        reader.read(&b).unwrap();
+        while let Some(frame) = reader.next_frame().unwrap() {
+            let mut text = String::new();
+            let mut pipe = std::fs::File::from(frame.fds.into_iter().next().unwrap());
+            pipe.read_to_string(&mut text).unwrap();
+            assert_eq!(text, frame.body.len().to_string());
+            sizes.push(frame.body.len());
+        }
+        let own = |fds: Vec<std::os::fd::BorrowedFd<'_>>| {
+            fds.into_iter().map(|fd| fd.try_clone_to_owned().unwrap()).collect::<Vec<_>>()
+        };
+        let (bytes, fds) = reader.rest();
+        resumed += usize::from(!bytes.is_empty());
+        reader = FrameReader::resumed(bytes.to_vec(), own(fds.collect()));
+        let rest = writer.rest().map(|(bytes, fds)| (bytes.to_vec(), own(fds)));
+        let rest: Vec<_> = rest.collect();
+        let pending = writer.pending();
+        writer = FrameWriter::resumed(rest);
+        assert_eq!(writer.pending(), pending);
+    }
+    assert_eq!(sizes, [10, 3_000_000, 20]);
+    assert!(resumed > 0, "never in the middle");
+}

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
-use super::{HEADER, MAX_BODY, MAX_FDS, Progress, broken};
+use super::{HEADER, MAX_BODY, MAX_FDS, Progress, Unsent, broken};
 
 /// Frames without descriptors are joined up to this size, so that a burst is few system calls.
 const JOIN: usize = 64 << 10;
@@ -33,6 +33,21 @@ impl FrameWriter {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A writer that goes on where another stopped: what [`FrameWriter::rest`] gave.
+    #[must_use]
+    pub fn resumed(rest: Vec<Unsent<Vec<u8>, OwnedFd>>) -> Self {
+        let pending = rest.iter().map(|(bytes, _)| bytes.len()).sum();
+        let chunks = rest.into_iter().map(|(bytes, fds)| Chunk { bytes, sent: 0, fds });
+        Self { chunks: chunks.collect(), pending }
+    }
+
+    /// What is queued and not yet sent.
+    pub fn rest(&self) -> impl Iterator<Item = Unsent<&[u8], BorrowedFd<'_>>> {
+        self.chunks
+            .iter()
+            .map(|chunk| (&chunk.bytes[chunk.sent..], chunk.fds.iter().map(AsFd::as_fd).collect()))
     }
 
     /// Queues one frame.

@@ -7,7 +7,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use ganger_core::logwire::LogReply;
 use ganger_core::{End, InstanceId, SignalSource, SpawnId, StateId, Usage};
-use ganger_keeper::wire::{Event, ExitReport, Output, Plan, Request, Scope, Stdin, WIRE_VERSION};
+use ganger_keeper::wire::{
+    Event, ExitReport, Offer, Output, Plan, Request, Scope, Stdin, Upgrade, UpgradeNews,
+    WIRE_VERSION,
+};
 use ganger_sandbox::Report;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
@@ -156,6 +159,32 @@ impl Run {
             }
             Request::Pong { n } => self.seen.push(format!("pong {n}")),
             Request::Ready => self.seen.push("ready".into()),
+            Request::Examine { path } => {
+                // A path that does not end so is no ganger.
+                let news = if path.ends_with("/ganger") {
+                    let (version, wire) = ("9.9.9".into(), WIRE_VERSION);
+                    UpgradeNews::Offered {
+                        offer: Offer { version, wire, resume: 1, schema: u32::MAX },
+                    }
+                } else {
+                    UpgradeNews::Refused { why: format!("{path} is no ganger") }
+                };
+                self.seen.push(format!("examine {path}"));
+                self.say(Event::Upgrade { news }, vec![]).await;
+            }
+            Request::Upgrade => {
+                self.seen.push("upgrade".into());
+                let upgrade = Upgrade {
+                    from: "0.0.1".into(),
+                    to: "9.9.9".into(),
+                    at_ms: 1,
+                    keeper_gap_us: 2,
+                    children: 3,
+                    on_trial: true,
+                    failed: None,
+                };
+                self.say(Event::Upgrade { news: UpgradeNews::Done { upgrade } }, vec![]).await;
+            }
             Request::Shutdown => self.seen.push("shutdown".into()),
         }
     }

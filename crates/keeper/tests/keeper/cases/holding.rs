@@ -10,7 +10,7 @@ use ganger_keeper::wire::{Event, Held, Output, Plan, Request, Table, encode};
 use crate::bench::{Bench, Daemon, hostile, processes_with, read_some, shell, wait};
 use ganger_testkit::roles;
 
-fn logged(plan: Plan) -> Plan {
+pub(super) fn logged(plan: Plan) -> Plan {
     let name = plan.instance.name.clone();
     let target = LogTarget { name, slot: 1, max_bytes: 1 << 20, max_age_s: 0 };
     Plan { stdout: Output::Log(target), ..plan }
@@ -144,7 +144,7 @@ pub(crate) fn keeper_replaced() {
 }
 
 /// The daemon's table with the numbers its descriptors have in this process.
-fn renumbered(daemon: &mut Daemon) -> Table {
+pub(super) fn renumbered(daemon: &mut Daemon) -> Table {
     let mut table = daemon.table.clone();
     let mut numbers = daemon.inherited.iter().map(AsRawFd::as_raw_fd);
     for row in &mut table.children {
