@@ -5,6 +5,7 @@
 
 pub mod cgroup;
 pub mod closure;
+pub mod landlock;
 mod layers;
 mod profile;
 mod report;

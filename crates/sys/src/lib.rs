@@ -7,6 +7,7 @@
 pub mod exec;
 pub mod fd;
 pub mod frame;
+pub mod landlock;
 pub mod pidfd;
 pub mod proc;
 pub mod reap;
