@@ -4,9 +4,11 @@
 //! of them; medians over the rounds are compared. Peers whose interpreter or package is missing are left out by name.
 
 mod peers;
+mod reload;
 mod services;
 
 pub(crate) use peers::peers;
+pub(crate) use reload::{Wish as ReloadWish, reload, serve};
 pub(crate) use services::services;
 
 use std::collections::BTreeMap;

@@ -95,13 +95,19 @@ enum Verb {
     /// Run ganger beside its peers on this machine and compare.
     Bench {
         /// `peers`: durable queues end to end, beside BullMQ, Celery and graphile-worker; `services`: what a crash
-        /// costs, beside supervisord and PM2, and a thousand crash loops. Peers are installed where needed. Without it:
+        /// costs, beside supervisord and PM2, and a thousand crash loops; `reload`: requests that fail while web servers
+        /// are replaced, beside PM2. Peers are installed where needed. Without it:
         /// dispatch beside Node's and Python's process pools, and ganger's own figures.
         what: Option<Which>,
         /// Rounds; medians over them are compared.
         #[arg(long, default_value_t = 5)]
         rounds: u32,
+        #[command(flatten)]
+        reload: bench::ReloadWish,
     },
+    /// Be the Rust server of `bench reload`.
+    #[command(hide = true)]
+    Serve,
     /// Play a role in a torture.
     #[command(hide = true)]
     Cast {
@@ -115,6 +121,7 @@ enum Verb {
 enum Which {
     Peers,
     Services,
+    Reload,
 }
 
 fn main() -> ExitCode {
@@ -133,11 +140,17 @@ fn main() -> ExitCode {
             let wish = torture::Wish { target, kills, seconds, tasks, seed, queue_kills, release };
             torture::torture(&wish)
         }
-        Verb::Bench { what: None, rounds } => return played(bench::bench(rounds)),
-        Verb::Bench { what: Some(Which::Peers), rounds } => return played(bench::peers(rounds)),
-        Verb::Bench { what: Some(Which::Services), rounds } => {
+        Verb::Bench { what: None, rounds, .. } => return played(bench::bench(rounds)),
+        Verb::Bench { what: Some(Which::Peers), rounds, .. } => {
+            return played(bench::peers(rounds));
+        }
+        Verb::Bench { what: Some(Which::Services), rounds, .. } => {
             return played(bench::services(rounds));
         }
+        Verb::Bench { what: Some(Which::Reload), reload, .. } => {
+            return played(bench::reload(&reload));
+        }
+        Verb::Serve => return played(bench::serve()),
         Verb::Cast { role } => return played(torture::play(role)),
     };
     match result {

@@ -135,13 +135,16 @@ impl Keeper {
             inherit.push((fd.as_fd(), *number));
         }
         let lent = Lent { state: self.state, driver: &mut self.driver, files: self.files, inherit };
+        // Taken before it runs: a quick program's first line must not be older than its start, by which log lines are told
+        // from those of the process before.
+        let started_at_ms = now_ms();
         let launched = launch::launch(id, plan, &stdio, lent)?;
         Ok(Child {
             id,
             instance: plan.instance.clone(),
             kind: plan.kind,
             pid: launched.started.pid,
-            started_at_ms: now_ms(),
+            started_at_ms,
             pidfd: Some(launched.started.pidfd),
             ends: stdio.ends,
             tree: launched.tree,

@@ -13,6 +13,7 @@ mod live;
 mod pass;
 pub mod permit;
 pub mod policy;
+mod preload;
 mod ready;
 pub mod services;
 pub mod spec;

@@ -63,6 +63,9 @@ pub struct InstanceSpec {
     pub listen: Option<Arc<Listening>>,
     /// It is a worker of a Node cluster, whose primary is ganger.
     pub node_cluster: Option<NodeCluster>,
+    /// Node's HTTP servers in it finish their connections between the stop signal and their end, by a script that is loaded
+    /// before the program.
+    pub node_drain: bool,
 }
 
 /// A program that uses Node's `cluster` module.
@@ -92,6 +95,7 @@ impl InstanceSpec {
             priority: Priority::NORMAL,
             listen: None,
             node_cluster: None,
+            node_drain: false,
         }
     }
 

@@ -15,6 +15,7 @@ use anyhow::{Context, Result};
 
 use super::{new_table, right_align};
 use crate::{build, sh};
+pub(super) use managers::pm2;
 use managers::{Kind, Manager};
 use probe::{Probe, Spread};
 
@@ -86,6 +87,11 @@ fn install(tools: &Path) {
             .arg(SUPERVISOR);
         say(sh::capture(&mut pip));
     }
+    install_pm2(tools);
+}
+
+/// PM2 alone.
+pub(super) fn install_pm2(tools: &Path) {
     if !tools.join("node_modules/pm2").is_dir() {
         let mut npm = Command::new("npm");
         npm.args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"])

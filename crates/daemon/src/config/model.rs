@@ -120,6 +120,9 @@ pub struct Service {
     /// How its instances are replaced one after the other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reload: Option<Reload>,
+    /// Node's HTTP servers in it finish connections that are kept alive before they end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub node_drain: bool,
     /// Larger is restarted first where restarts are short.
     #[serde(default, skip_serializing_if = "is_normal")]
     pub priority: Priority,

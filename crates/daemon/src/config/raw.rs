@@ -287,6 +287,11 @@ program_section! {
         /// How its instances are replaced one after the other, by `ganger reload` and when this file changes. Default: by a
         /// rolling reload where it listens, else by a restart.
         reload: RawReload,
+        /// Lets Node's HTTP servers finish when they are stopped or replaced: from the stop signal on they accept nothing, answer
+        /// each further request on a connection that is kept alive with `Connection: close`, and the signal reaches the
+        /// program when all connections are gone, or after nine tenths of `stop_timeout`. The program needs no change: a
+        /// script is loaded before it, by NODE_OPTIONS. Default: false.
+        node_drain: bool,
         /// Who is restarted first after failures when `[supervision]` lets only so many start: "high", "normal" (default),
         /// "low", or 0 to 255.
         priority: PriorityValue,

@@ -226,6 +226,7 @@ fn resolve_service(
         node_cluster,
         on_demand,
         reload: super::reload::reload(&service.reload, walk),
+        node_drain: service.node_drain.or(false),
         priority: service.priority.get().map_or(Priority::NORMAL, |priority| priority.0),
     }
 }

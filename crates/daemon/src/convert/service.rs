@@ -60,6 +60,7 @@ pub(crate) fn service_spec(
             live,
             listen,
             node_cluster,
+            node_drain: service.node_drain,
             ..instance_spec(plan, &service.program, ready)
         },
         port: service.port,
@@ -147,5 +148,6 @@ pub(crate) fn instance_spec(plan: Plan, program: &Program, ready: Option<Ready>)
         priority: Priority::NORMAL,
         listen: None,
         node_cluster: None,
+        node_drain: false,
     }
 }

@@ -136,6 +136,9 @@ pub(crate) fn fingerprint(spec: &InstanceSpec) -> String {
     if let Some(NodeCluster { shared, .. }) = spec.node_cluster {
         hash.value(&Value::from(if shared { "shared" } else { "dealt" }));
     }
+    if spec.node_drain {
+        hash.value(&Value::from("node_drain"));
+    }
     format!("{:016x}", hash.0)
 }
 

@@ -1,7 +1,8 @@
 //! Draining: when an instance that gets no new connections has finished those it has.
 //!
 //! Its own socket of a `reuseport` group is asked for its queue, and `/proc` for connections on that port that the
-//! instance's processes have open. That is looked at again and again, but only during a drain: nothing tells it.
+//! instance's processes have open (not where they finish those themselves). That is looked at again and again, but only
+//! during a drain: nothing tells it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,7 +16,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Looks in a row without a connection; a handshake begun before the last new steering may end after the first.
 const QUIET: u32 = 2;
 
-/// Waits until a slot has no connections left, at most for `limit`.
+/// Waits until a slot has no connections left, at most for `limit`. Without `pid` only its queue is looked at.
 pub(super) async fn drained(
     listeners: Listeners,
     service: String,

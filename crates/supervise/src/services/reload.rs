@@ -326,7 +326,10 @@ impl Owner {
         // Workers of a Node cluster drain by themselves when they are told to end.
         let mode = listening.map(|listening| listening.mode);
         let own = matches!(mode, Some(ListenMode::Reuseport | ListenMode::Pass));
-        let pid = service.slots.get(&number).and_then(|slot| slot.view.as_ref()?.pid);
+        // One that finishes its connections itself begins that at the stop signal: only its queue has to be empty.
+        let looks = !service.spec.instance.node_drain;
+        let slot = service.slots.get(&number).filter(|_| looks);
+        let pid = slot.and_then(|slot| slot.view.as_ref()?.pid);
         let limit = service.spec.reload_rules().drain;
         let (listeners, service) = (self.around.listeners.clone(), name.to_owned());
         self.order(name, number, async move {

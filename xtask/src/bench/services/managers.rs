@@ -152,7 +152,8 @@ fn pm2_apps(probe: &Path, others: usize) -> String {
     serde_json::json!({ "apps": apps }).to_string()
 }
 
-fn pm2(tools: &Path, home: &Path) -> Command {
+/// A call of PM2 with a home of its own.
+pub(in crate::bench) fn pm2(tools: &Path, home: &Path) -> Command {
     let mut command = Command::new("node");
     command.arg(tools.join("node_modules/pm2/bin/pm2")).env("PM2_HOME", home);
     command

@@ -14,6 +14,7 @@ fn addresses_in_every_form() {
 listen = ["tcp://:3000", { address = "unix://run/web.sock", name = "file", mode = "0660", owner = "root" }]
 listen_mode = "inherit"
 start = "on-demand"
+node_drain = true
 [service.one]
 command = ["sleep", "1"]
 listen = "tcp://[::1]:0"
@@ -32,6 +33,7 @@ listen_mode = "reuseport"
     );
     assert_eq!((&web["on_demand"], &web["listen_mode"]), (&true.into(), &serde_json::Value::Null));
     assert_eq!(one["listen_mode"], "reuseport");
+    assert_eq!((&web["node_drain"], &one["node_drain"]), (&true.into(), &serde_json::Value::Null));
     let back: crate::config::Config =
         serde_json::from_value(serde_json::to_value(&config).unwrap()).unwrap();
     assert_eq!(back, config);

@@ -56,6 +56,10 @@ impl Task {
         if let Some(every) = self.spec.watchdog() {
             plan.env.set("WATCHDOG_USEC", every.as_micros().to_string());
         }
+        if self.spec.node_drain {
+            crate::preload::load(&mut plan, &self.around.run_dir, self.spec.stop)
+                .map_err(|error| error.to_string())?;
+        }
         Ok(plan)
     }
 
