@@ -68,6 +68,13 @@ struct Line {
 /// Values of all rounds by name.
 type Figures = BTreeMap<String, Vec<f64>>;
 
+/// What a start costs beside many open descriptors.
+pub(crate) fn spawn() -> Result<()> {
+    let mut command = build::cargo()?;
+    command.args(["run", "--release", "--package", "ganger-sys", "--example", "spawn-cost"]);
+    sh::run(&mut command)
+}
+
 /// Runs all rounds and prints the tables.
 pub(crate) fn bench(rounds: u32) -> Result<()> {
     let binary = build::ganger(true)?;

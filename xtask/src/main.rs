@@ -96,8 +96,8 @@ enum Verb {
     Bench {
         /// `peers`: durable queues end to end, beside BullMQ, Celery and graphile-worker; `services`: what a crash
         /// costs, beside supervisord and PM2, and a thousand crash loops; `reload`: requests that fail while web servers
-        /// are replaced, beside PM2. Peers are installed where needed. Without it:
-        /// dispatch beside Node's and Python's process pools, and ganger's own figures.
+        /// are replaced, beside PM2; `spawn`: a start beside many open descriptors. Peers are installed where needed.
+        /// Without it: dispatch beside Node's and Python's process pools, and ganger's own figures.
         what: Option<Which>,
         /// Rounds; medians over them are compared.
         #[arg(long, default_value_t = 5)]
@@ -122,6 +122,7 @@ enum Which {
     Peers,
     Services,
     Reload,
+    Spawn,
 }
 
 fn main() -> ExitCode {
@@ -151,6 +152,7 @@ fn main() -> ExitCode {
             return played(bench::reload(&reload));
         }
         Verb::Serve => return played(bench::serve()),
+        Verb::Bench { what: Some(Which::Spawn), .. } => return played(bench::spawn()),
         Verb::Cast { role } => return played(torture::play(role)),
     };
     match result {

@@ -79,8 +79,9 @@ pub(crate) fn round(
     knows: impl Fn(u32) -> bool,
 ) -> Vec<u32> {
     if let Some(tree) = child.tree.as_ref().filter(|tree| tree.holds()) {
-        let mut alive = tree.pids();
+        let mut alive = Vec::new();
         if tree.is_populated() {
+            alive = tree.pids();
             if alive.is_empty() {
                 alive.push(UNSEEN);
             }

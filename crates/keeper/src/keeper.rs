@@ -20,6 +20,7 @@ use ganger_core::{SpawnId, StateId};
 use ganger_sandbox::Degraded;
 use ganger_sandbox::cgroup::Driver;
 use ganger_sys::signal::SignalFd;
+use ganger_sys::spawn::LowNumbers;
 
 use crate::KeeperError;
 use crate::adopted::Settling;
@@ -29,6 +30,7 @@ use crate::leave::Leaving;
 use crate::logpipes::LogPipes;
 use crate::notify::Notify;
 use crate::options::Helper;
+use crate::past::Past;
 use crate::ping::Ping;
 use crate::poller::{Poller, Source};
 use crate::resume::Upgrading;
@@ -44,8 +46,12 @@ pub(crate) struct Keeper {
     pub(crate) foreground: bool,
     /// RLIMIT_NOFILE that this process was started with: children get it.
     pub(crate) files: (u64, u64),
+    /// Lent to one child after the other; absent where the kernel or the numbers do not allow it.
+    pub(crate) low: Option<LowNumbers>,
     pub(crate) poller: Poller,
     pub(crate) signals: SignalFd,
+    /// Children may have ended that were not looked at.
+    pub(crate) sweep: bool,
     pub(crate) driver: Driver,
     pub(crate) children: BTreeMap<SpawnId, Child>,
     pub(crate) by_pid: HashMap<u32, SpawnId>,
@@ -53,7 +59,7 @@ pub(crate) struct Keeper {
     pub(crate) clearing: BTreeSet<SpawnId>,
     pub(crate) settling: Vec<Settling>,
     /// Answers to spawns that are no more, so that a repeated one starts nothing.
-    pub(crate) past: VecDeque<(SpawnId, Event)>,
+    pub(crate) past: Past,
     pub(crate) held: BTreeMap<String, OwnedFd>,
     pub(crate) logs: LogPipes,
     /// Flushes the logger has not answered.
@@ -91,6 +97,10 @@ impl Keeper {
             }
             self.upgrade_step(now);
             self.flush_helpers(now);
+            if std::mem::take(&mut self.sweep) {
+                self.reap()?;
+                continue;
+            }
             let timeout = self.next_due().map(|due| due.saturating_duration_since(Instant::now()));
             let wait = self.poller.wait(timeout, &mut ready);
             wait.map_err(KeeperError::kernel("epoll_wait"))?;

@@ -8,7 +8,7 @@ use std::path::Path;
 use ganger_core::{SpawnId, StateId};
 use ganger_sandbox::cgroup::{Driver, Tree};
 use ganger_sandbox::{Layers, Report};
-use ganger_sys::spawn::{Session, Spec, Started};
+use ganger_sys::spawn::{LowNumbers, Session, Spec, Started};
 
 use crate::stdio::Stdio;
 use crate::wire::{INSTANCE_ENV, MAX_BLOB, Plan, SPAWN_MARK_ENV};
@@ -45,6 +45,8 @@ pub(crate) struct Lent<'a> {
     pub(crate) driver: &'a mut Driver,
     /// RLIMIT_NOFILE that the keeper was started with.
     pub(crate) files: (u64, u64),
+    /// So that a start costs the same with many descriptors open.
+    pub(crate) low: Option<&'a mut LowNumbers>,
     /// Held descriptors that the plan names, with the number in the child.
     pub(crate) inherit: Vec<(BorrowedFd<'a>, u32)>,
 }
@@ -90,7 +92,7 @@ pub(crate) fn launch(
     };
     report.enforced.extend(&layers.enforced);
     let environment = environment(plan, id, lent.state, stdio.channel);
-    let result = start(plan, &layers, &tree, environment, stdio, &lent.inherit);
+    let result = start(plan, &layers, &tree, environment, stdio, (&lent.inherit, lent.low));
     match result {
         Ok(started) => {
             let tree = if tree.holds() || limits.want_cgroup() {
@@ -114,7 +116,7 @@ fn start(
     tree: &Tree,
     environment: Vec<String>,
     stdio: &Stdio,
-    inherit: &[(BorrowedFd<'_>, u32)],
+    (inherit, low): (&[(BorrowedFd<'_>, u32)], Option<&mut LowNumbers>),
 ) -> Result<Started, Failure> {
     let cgroup = |error: io::Error| Failure::io("cgroup", tree.name(), &error);
     let birth = tree.birth().map_err(cgroup)?;
@@ -139,7 +141,11 @@ fn start(
     spec.cgroup = birth.as_ref().map(AsFd::as_fd);
     spec.join = join.iter().map(AsFd::as_fd).collect();
     spec.fast = plan.profile.identity.is_none() && local(&plan.program) && local(&plan.cwd);
-    spec.spawn().map_err(|error| Failure {
+    let started = match low {
+        Some(low) => spec.spawn_low(low),
+        None => spec.spawn(),
+    };
+    started.map_err(|error| Failure {
         step: error.step.as_str(),
         errno: error.errno,
         detail: detail(plan, &error),

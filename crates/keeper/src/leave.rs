@@ -116,14 +116,19 @@ impl Keeper {
         unended.map(|child| child.id).collect()
     }
 
+    fn all_ended(&self) -> bool {
+        self.clearing.is_empty() && self.children.values().all(|child| child.exit.is_some())
+    }
+
     /// Goes on as far as it can.
     pub(crate) fn leave_step(&mut self, now: Instant) {
         loop {
             let over = self.leaving.due().is_some_and(|due| due <= now);
-            let ended = self.clearing.is_empty() && self.running().is_empty();
             match self.leaving {
-                Leaving::Alone(_) if ended || over => self.end_all(now),
-                Leaving::Trees(_) if ended || over => self.leaving = Leaving::Daemon(now + STEP),
+                Leaving::Alone(_) if over || self.all_ended() => self.end_all(now),
+                Leaving::Trees(_) if over || self.all_ended() => {
+                    self.leaving = Leaving::Daemon(now + STEP)
+                }
                 Leaving::Daemon(_) if self.daemon.running().is_none() => self.start_retiring(now),
                 Leaving::Daemon(_) if over => {
                     self.kill_daemon();

@@ -25,6 +25,7 @@ mod logpipes;
 mod notify;
 mod oneshot;
 mod options;
+mod past;
 mod ping;
 mod poller;
 mod reap;

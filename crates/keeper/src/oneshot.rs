@@ -127,7 +127,7 @@ fn start(plan: &Plan, state: StateId, driver: &mut Driver) -> Result<Child, laun
     let mut stdio = stdio::make(plan, None, no_log)
         .map_err(|error| launch::Failure::io("stdio", &plan.instance.to_string(), &error))?;
     let id = SpawnId(1);
-    let lent = Lent { state, driver, files: files(), inherit: Vec::new() };
+    let lent = Lent { state, driver, files: files(), low: None, inherit: Vec::new() };
     let launched = launch::launch(id, plan, &stdio, lent)?;
     Ok(Child {
         id,

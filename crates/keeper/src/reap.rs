@@ -21,20 +21,31 @@ const SIGHUP: i32 = 1;
 impl Keeper {
     pub(crate) fn on_signals(&mut self) -> Result<(), KeeperError> {
         let fail = KeeperError::kernel("signalfd");
-        let mut children = false;
         while let Some(received) = self.signals.read().map_err(&fail)? {
             match received.signal {
                 SIGTERM | SIGINT => {
                     let name = ganger_core::end::signal_name(received.signal);
                     self.on_asked_to_leave(&name, Instant::now());
                 }
-                // SIGCHLD may stand for several ended children: look once, at all.
-                _ => children = true,
+                // The one it names is looked at first: that one is found without going through all of them. Anybody may
+                // send the signal, so it may name no child at all.
+                SIGCHLD => {
+                    self.sweep = true;
+                    if let Some(id) = self.by_pid.get(&received.sender).copied()
+                        && let Ok(Some((status, usage))) = reap::wait(received.sender)
+                    {
+                        self.by_pid.remove(&received.sender);
+                        self.on_main_reaped(id, status, usage, Instant::now());
+                    }
+                }
+                _ => {}
             }
         }
-        if children { self.reap() } else { Ok(()) }
+        Ok(())
     }
 
+    /// Looks at all children: one SIGCHLD may stand for several that ended. After what is known has been told, as the
+    /// kernel goes through all of them to say that there is none.
     pub(crate) fn reap(&mut self) -> Result<(), KeeperError> {
         let now = Instant::now();
         let mut orphans = false;

@@ -15,8 +15,6 @@ use crate::wire::{Event, Held, MAX_BLOB, Plan, Request, WIRE_VERSION, decode};
 
 /// Descriptors held under names: listeners and the like, not connections.
 const MAX_HELD: usize = 4096;
-/// Answers kept for repeated spawns of children that are gone.
-const MAX_PAST: usize = 4096;
 
 impl Keeper {
     pub(crate) fn on_request(&mut self, frame: Frame, now: Instant) {
@@ -80,7 +78,7 @@ impl Keeper {
             self.tell_spawned(id, again);
             return;
         }
-        if let Some((_, answer)) = self.past.iter().find(|(past, _)| *past == id) {
+        if let Some(answer) = self.past.answer(id) {
             let answer = answer.clone();
             return self.tell(&answer, Vec::new());
         }
@@ -93,7 +91,7 @@ impl Keeper {
             }
             Err(Failure { step, errno, detail }) => {
                 let answer = Event::SpawnFailed { id, step: step.into(), errno, detail };
-                self.remember(id, answer.clone());
+                self.past.remember(id, answer.clone());
                 self.tell(&answer, Vec::new());
             }
         }
@@ -134,10 +132,11 @@ impl Keeper {
             let fd = fd.ok_or_else(|| Failure::plan(format!("nothing is held as {name:?}")))?;
             inherit.push((fd.as_fd(), *number));
         }
-        let lent = Lent { state: self.state, driver: &mut self.driver, files: self.files, inherit };
         // Taken before it runs: a quick program's first line must not be older than its start, by which log lines are told
         // from those of the process before.
         let started_at_ms = now_ms();
+        let (driver, low) = (&mut self.driver, self.low.as_mut());
+        let lent = Lent { state: self.state, driver, files: self.files, low, inherit };
         let launched = launch::launch(id, plan, &stdio, lent)?;
         Ok(Child {
             id,
@@ -159,13 +158,6 @@ impl Keeper {
         })
     }
 
-    fn remember(&mut self, id: SpawnId, answer: Event) {
-        if self.past.len() >= MAX_PAST {
-            self.past.pop_front();
-        }
-        self.past.push_back((id, answer));
-    }
-
     fn on_ack(&mut self, id: SpawnId) {
         match self.children.get(&id).map(|child| child.exit.is_some()) {
             None => {}
@@ -176,7 +168,7 @@ impl Keeper {
                 }
                 self.clearing.remove(&id);
                 let why = format!("spawn {id} has ended and was acknowledged");
-                self.remember(id, Event::Refused { id: Some(id), why });
+                self.past.remember(id, Event::Refused { id: Some(id), why });
             }
         }
     }

@@ -8,6 +8,7 @@ use std::time::Instant;
 use ganger_core::StateId;
 use ganger_sandbox::cgroup::Driver;
 use ganger_sys::signal::SignalFd;
+use ganger_sys::spawn::LowNumbers;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::helper::Kept;
@@ -65,8 +66,10 @@ pub fn run(mut options: KeeperOptions) -> Result<(), KeeperError> {
         api,
         foreground: options.foreground,
         files,
+        low: None,
         poller,
         signals,
+        sweep: false,
         driver,
         children: Default::default(),
         by_pid: Default::default(),
@@ -93,7 +96,14 @@ pub fn run(mut options: KeeperOptions) -> Result<(), KeeperError> {
         say(&format!("taking over from keeper {}", table.keeper_pid));
         keeper.take_over(table)?;
     }
+    keeper.low = low_numbers();
     keeper.run()
+}
+
+/// A keeper that can't have them starts children as well, only slower beside thousands.
+pub(crate) fn low_numbers() -> Option<LowNumbers> {
+    let reserved = LowNumbers::reserve();
+    reserved.map_err(|error| say(&format!("children get a copy of all descriptors: {error}"))).ok()
 }
 
 type Inherited = (Option<OwnedFd>, Option<OwnedFd>);

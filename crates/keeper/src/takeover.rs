@@ -7,6 +7,7 @@ use ganger_core::{End, Usage};
 use ganger_sandbox::Degraded;
 use ganger_sandbox::cgroup::Driver;
 use ganger_sys::adopt_fd;
+use ganger_sys::spawn::LowNumbers;
 
 use crate::KeeperError;
 use crate::child::{Child, Ends};
@@ -34,7 +35,9 @@ pub(crate) fn body(memfd: OwnedFd) -> Result<Vec<u8>, KeeperError> {
 
 pub(crate) fn fd(what: &str, number: Option<i32>) -> Result<Option<OwnedFd>, KeeperError> {
     let adopt = |number| {
-        adopt_fd(number).map_err(|error| KeeperError::Adopt { why: format!("{what}: {error}") })
+        // Low numbers are for children to come.
+        let adopted = adopt_fd(number).map(LowNumbers::leave);
+        adopted.map_err(|error| KeeperError::Adopt { why: format!("{what}: {error}") })
     };
     number.map(adopt).transpose()
 }

@@ -5,16 +5,22 @@
 //! child:  dispositions → session → cgroups → descriptors → limits → identity → umask → cwd → nnp → mask → execve
 //! ```
 //!
+//! With many descriptors open, [`Spec::spawn_low`] spares the child the copy of all of them: see [`LowNumbers`].
+//!
 //! The child's routine allocates nothing, takes no lock and makes raw system calls only: it runs in a copy of a process
 //! (or, on the fast path, in the very memory of one) that may have had threads. `pre_exec` closures have no place here.
 
 mod child;
+mod low;
 mod parent;
 mod prepared;
+mod probe;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]
 mod vfork;
+
+pub use low::LowNumbers;
 
 use std::ffi::CString;
 use std::fmt;
@@ -96,7 +102,19 @@ impl Spec<'_> {
     /// The step that failed and its errno; nothing is left of the child then, except one that hangs in the kernel past the
     /// deadline: it has been killed and shows up as an unknown ended child.
     pub fn spawn(&self) -> Result<Started, SpawnError> {
-        parent::spawn(self)
+        parent::spawn(self, None)
+    }
+
+    /// The same in a time that does not grow with the number of descriptors open here. A child with [`keep`](Self::keep)
+    /// or with more than [`LowNumbers::MOST`] descriptors is started as by [`spawn`](Self::spawn).
+    ///
+    /// No other thread may open or close descriptors meanwhile whose numbers the spec borrows: the table is shared until
+    /// the child has taken its part.
+    ///
+    /// # Errors
+    /// As [`spawn`](Self::spawn).
+    pub fn spawn_low(&self, low: &mut LowNumbers) -> Result<Started, SpawnError> {
+        parent::spawn(self, Some(low))
     }
 }
 

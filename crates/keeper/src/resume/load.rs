@@ -21,7 +21,7 @@ use crate::logpipes::LogPipes;
 use crate::notify::Notify;
 use crate::ping::Ping;
 use crate::poller::{Poller, Source};
-use crate::start::{become_subreaper, cgroups};
+use crate::start::{become_subreaper, cgroups, low_numbers};
 use crate::wire::{ChildRow, Event, Held, UpgradeNews};
 use crate::{KeeperError, KeeperOptions, reap, takeover};
 
@@ -41,6 +41,7 @@ pub(crate) fn run(state: OwnedFd, options: KeeperOptions) -> Result<(), KeeperEr
     }
     // A signal may have come while nobody listened: it is pending, and so are bodies.
     keeper.reap()?;
+    keeper.low = low_numbers();
     keeper.run()
 }
 
@@ -70,14 +71,16 @@ fn resumed(image: Image, options: KeeperOptions) -> Result<Keeper, KeeperError> 
         api: own("the API socket", table.api_fd)?,
         foreground: image.foreground,
         files: image.files,
+        low: None,
         poller,
         signals,
+        sweep: false,
         driver,
         children: Default::default(),
         by_pid: Default::default(),
         clearing: Default::default(),
         settling: Vec::new(),
-        past: image.past.into(),
+        past: image.past.into_iter().collect(),
         held: Default::default(),
         logs: LogPipes::default(),
         flushes: image.flushes.into(),

@@ -36,7 +36,7 @@ impl Keeper {
             foreground: self.foreground,
             files: self.files,
             inner: self.children.values().map(inner).collect(),
-            past: self.past.iter().cloned().collect(),
+            past: self.past.saved(),
             retiring: retiring.map(|(key, _)| key.clone()).collect(),
             flushes: self.flushes.iter().copied().collect(),
             idle: self.driver.idle().map(str::to_owned).collect(),

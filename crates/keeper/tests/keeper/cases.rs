@@ -13,6 +13,7 @@ pub(crate) const ALL: &[Case] = &[
     ("failures_to_start_name_step_and_errno", spawning::failures),
     ("a_repeated_spawn_starts_nothing", spawning::idempotent),
     ("a_child_sees_only_what_it_should", spawning::hygiene),
+    ("a_child_of_a_crowded_keeper_has_its_own_descriptors", spawning::crowded),
     ("captured_output_has_its_size_at_the_exit", spawning::capture),
     ("a_child_learns_that_stdin_ended", spawning::stdin),
     ("a_thousand_children_are_few_mib", spawning::thousand),

@@ -1,5 +1,6 @@
 //! What the keeper asks of the mover.
 
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -7,14 +8,18 @@ use std::time::Instant;
 
 use ganger_core::Stream;
 use ganger_core::logwire::{LogReply, LogRequest, LogTarget};
-use rustix::event::epoll;
+use rustix::buffer::spare_capacity;
+use rustix::event::{Timespec, epoll};
+use rustix::io::Errno;
 
 use super::control::Heard;
-use super::serve::{Mover, OPEN_MAX, now_ns};
+use super::serve::{BATCH, Mover, OPEN_MAX, now_ns};
 use super::shelf::{Limits, Shelf};
 use super::stream::LogStream;
 use super::{MoverError, lock};
 use crate::layout::{StreamKey, name_is_safe};
+
+const NO_WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 impl Mover {
     /// Does what the keeper asks; false when it closed its end and all is drained.
@@ -24,7 +29,7 @@ impl Mover {
                 Heard::Request(request, fds) => self.obey(request, fds, now)?,
                 Heard::Nothing => return Ok(true),
                 Heard::Closed => {
-                    self.drain_all();
+                    self.drain_all()?;
                     return Ok(false);
                 }
             }
@@ -54,7 +59,7 @@ impl Mover {
                 self.control.say(&LogReply::Retired { name, slot, stream })
             }
             LogRequest::Flush { tag } => {
-                self.drain_all();
+                self.drain_all()?;
                 self.control.say(&LogReply::Flushed { tag })
             }
         }
@@ -111,16 +116,40 @@ impl Mover {
         }
     }
 
-    fn drain_all(&mut self) {
-        for (id, stream) in &mut self.streams {
-            stream.drain(&self.null, now_ns());
-            if stream.report_due(Instant::now()).is_some() && !self.to_report.contains(id) {
-                self.to_report.push(*id);
+    /// Moves what is in the pipes at this moment. Asks for those that have something: there may be thousands.
+    fn drain_all(&mut self) -> Result<(), MoverError> {
+        let mut drained: HashSet<u64> = HashSet::new();
+        let mut events = Vec::with_capacity(BATCH);
+        loop {
+            events.clear();
+            match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&NO_WAIT)) {
+                Ok(_) => {}
+                Err(Errno::INTR) => continue,
+                Err(error) => return Err(io::Error::from(error).into()),
+            }
+            // A full batch of known ones: the kernel hands out the ready in turn, so all have had theirs.
+            let ready = events.iter().map(|event| event.data.u64());
+            let fresh: Vec<u64> = ready.filter(|id| drained.insert(*id)).collect();
+            for id in &fresh {
+                self.drain(*id);
+            }
+            if fresh.is_empty() || events.len() < BATCH {
+                break;
             }
         }
-        self.open = self.streams.values().filter(|stream| stream.shelf.is_open()).count();
         if self.open > OPEN_MAX {
             self.close_idle(OPEN_MAX / 2);
+        }
+        Ok(())
+    }
+
+    fn drain(&mut self, id: u64) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let was_open = stream.shelf.is_open();
+        stream.drain(&self.null, now_ns());
+        self.open += usize::from(stream.shelf.is_open() && !was_open);
+        if stream.report_due(Instant::now()).is_some() && !self.to_report.contains(&id) {
+            self.to_report.push(id);
         }
     }
 }

@@ -18,7 +18,7 @@ use super::stream::{LogStream, Turn};
 use crate::layout::StreamKey;
 
 /// Events taken per wait; the kernel hands out the ready ones in turn, so more streams than this are still served fairly.
-const BATCH: usize = 64;
+pub(super) const BATCH: usize = 64;
 /// Segments kept open (two descriptors each). Beyond it the half that is idle longest is closed.
 pub(super) const OPEN_MAX: usize = 512;
 /// Epoll's name for the control socket; streams count from 1.

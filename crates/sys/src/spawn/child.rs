@@ -2,8 +2,11 @@
 
 use std::ptr;
 
-use super::Step;
 use super::prepared::Prepared;
+use super::{Step, low};
+
+/// On the error pipe: the table of descriptors is the child's own from here on. No step has the number 0.
+pub(super) const UNSHARED: u64 = 0;
 
 type Try = Result<(), Step>;
 
@@ -109,9 +112,34 @@ fn session(p: &Prepared) -> Try {
     Ok(())
 }
 
+/// Takes a copy of the low part of a table that was the parent's until now, and says so where the parent waits for it.
+fn unshare(p: &mut Prepared) -> Try {
+    let (first, last) = (low::END.unsigned_abs(), libc::c_uint::MAX);
+    // SAFETY: plain numbers. Refused, it has changed nothing.
+    let unshared =
+        unsafe { libc::syscall(libc::SYS_close_range, first, last, libc::CLOSE_RANGE_UNSHARE) };
+    check(unshared == 0, Step::Descriptors)?;
+    p.shared = false;
+    if p.report >= 0 {
+        let word = UNSHARED;
+        // SAFETY: writes 8 bytes of a live value to the error pipe, which is empty.
+        unsafe { libc::write(p.report, ptr::from_ref(&word).cast(), size_of::<u64>()) };
+        if p.report < p.base {
+            // SAFETY: plain numbers, in a table that is this process's own.
+            let moved = unsafe { libc::fcntl(p.report, libc::F_DUPFD_CLOEXEC, p.base) };
+            check(moved >= 0, Step::Descriptors)?;
+            p.report = moved;
+        }
+    }
+    Ok(())
+}
+
 /// Puts every source under its target without overwriting one that is still needed: first each source moves above all
 /// targets, then everything from 3 up is marked close-on-exec, then targets are made, which are not.
 fn descriptors(p: &mut Prepared) -> Try {
+    if p.shared {
+        unshare(p)?;
+    }
     let base = p.base;
     for (from, _) in &mut p.fds {
         if *from < base {

@@ -7,24 +7,37 @@ use std::time::Instant;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use super::low::{Lent, LowNumbers};
 use super::prepared::Prepared;
 use super::{EXEC_DEADLINE, SpawnError, Spec, Started, Step, child};
 use crate::signal::AllBlocked;
 
-pub(super) fn spawn(spec: &Spec<'_>) -> Result<Started, SpawnError> {
+pub(super) fn spawn(spec: &Spec<'_>, low: Option<&mut LowNumbers>) -> Result<Started, SpawnError> {
     let mut prepared = Prepared::new(spec);
+    let lent = low.and_then(|low| low.lend(spec, &mut prepared));
     #[cfg(target_arch = "x86_64")]
     if spec.fast && spec.identity.is_none() {
-        return spawn_fast(spec, &mut prepared);
+        return spawn_fast(spec, &mut prepared, lent);
     }
-    spawn_forked(spec, &mut prepared)
+    spawn_forked(spec, &mut prepared, lent)
 }
 
-fn spawn_forked(spec: &Spec<'_>, prepared: &mut Prepared) -> Result<Started, SpawnError> {
-    let (reader, writer) = error_pipe(prepared.base).map_err(at(Step::Pipe))?;
-    prepared.report = writer.as_raw_fd();
+fn spawn_forked(
+    spec: &Spec<'_>,
+    prepared: &mut Prepared,
+    mut lent: Option<Lent<'_>>,
+) -> Result<Started, SpawnError> {
+    let base = if lent.is_some() { 0 } else { prepared.base };
+    let (reader, writer) = error_pipe(base).map_err(at(Step::Pipe))?;
+    prepared.report = match &mut lent {
+        Some(lent) => {
+            lent.put(writer.as_fd()).ok_or(SpawnError { step: Step::Pipe, errno: libc::EMFILE })?
+        }
+        None => writer.as_raw_fd(),
+    };
+    let writer = lent.is_none().then_some(writer);
     let mut pidfd: libc::c_int = -1;
-    let args = clone_args(spec, &mut pidfd, 0);
+    let args = clone_args(spec, &mut pidfd, files(lent.as_ref()));
     let blocked = AllBlocked::new();
     // SAFETY: fork semantics: without CLONE_VM the child has a copy of this memory and stack, and `child::run` never
     // returns into it. `args` is a clone_args with valid pointers, its size is given.
@@ -36,7 +49,7 @@ fn spawn_forked(spec: &Spec<'_>, prepared: &mut Prepared) -> Result<Started, Spa
     drop(blocked);
     drop(writer);
     let started = started(pid, pidfd, &error)?;
-    match await_exec(&reader, &started) {
+    match await_exec(&reader, &started, lent) {
         None => Ok(started),
         Some(error) => {
             bury(&started, error.step);
@@ -46,12 +59,19 @@ fn spawn_forked(spec: &Spec<'_>, prepared: &mut Prepared) -> Result<Started, Spa
 }
 
 #[cfg(target_arch = "x86_64")]
-fn spawn_fast(spec: &Spec<'_>, prepared: &mut Prepared) -> Result<Started, SpawnError> {
+fn spawn_fast(
+    spec: &Spec<'_>,
+    prepared: &mut Prepared,
+    lent: Option<Lent<'_>>,
+) -> Result<Started, SpawnError> {
     let mut pidfd: libc::c_int = -1;
-    let mut args = clone_args(spec, &mut pidfd, libc::CLONE_VM | libc::CLONE_VFORK);
+    let shared = libc::CLONE_VM | libc::CLONE_VFORK | files(lent.as_ref());
+    let mut args = clone_args(spec, &mut pidfd, shared);
     let blocked = AllBlocked::new();
     let pid = super::vfork::clone3(&mut args, prepared);
     drop(blocked);
+    // The child has left the table by now: by its own copy, or by its end.
+    drop(lent);
     let error = io::Error::from_raw_os_error(i32::try_from(-pid).unwrap_or(libc::EINVAL));
     let started = started(pid, pidfd, &error)?;
     match report(prepared.failure) {
@@ -61,6 +81,10 @@ fn spawn_fast(spec: &Spec<'_>, prepared: &mut Prepared) -> Result<Started, Spawn
             Err(error)
         }
     }
+}
+
+fn files(lent: Option<&Lent<'_>>) -> libc::c_int {
+    if lent.is_some() { libc::CLONE_FILES } else { 0 }
 }
 
 fn clone_args(spec: &Spec<'_>, pidfd: &mut libc::c_int, more: libc::c_int) -> libc::clone_args {
@@ -102,17 +126,22 @@ fn error_pipe(base: i32) -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((reader, moved))
 }
 
-/// Waits until exec closes the pipe (`None`), the child reports, or the deadline is over.
-fn await_exec(reader: &OwnedFd, child: &Started) -> Option<SpawnError> {
+/// Waits until exec closes the pipe (`None`), the child reports, or the deadline is over. What it was lent is free as
+/// soon as it says that its table is its own; until then nothing is opened or closed here.
+fn await_exec(reader: &OwnedFd, child: &Started, mut lent: Option<Lent<'_>>) -> Option<SpawnError> {
     let deadline = Instant::now() + EXEC_DEADLINE;
     let mut word = [0u8; 8];
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let timeout = Timespec::try_from(left).unwrap_or_default();
-        let mut wait = [PollFd::new(reader, PollFlags::IN)];
+        // Its end as well: while the write end is lent, a child that is killed does not end the pipe.
+        let mut wait =
+            [PollFd::new(reader, PollFlags::IN), PollFd::new(&child.pidfd, PollFlags::IN)];
         match poll(&mut wait, Some(&timeout)) {
             Ok(0) => break,
+            Ok(_) if wait[0].revents().is_empty() => return None,
             Ok(_) => match rustix::io::read(reader.as_fd(), &mut word) {
+                Ok(8) if u64::from_ne_bytes(word) == child::UNSHARED => lent = None,
                 Ok(8) => return report(u64::from_ne_bytes(word)),
                 Err(Errno::INTR) => {}
                 // The end of the pipe: exec closed it, or the child was killed on its way and is reaped like any other.
@@ -124,6 +153,7 @@ fn await_exec(reader: &OwnedFd, child: &Started) -> Option<SpawnError> {
     }
     // The result doesn't matter: a child that is gone needs no signal.
     let _ = crate::pidfd::send_signal(&child.pidfd, libc::SIGKILL);
+    drop(lent);
     Some(SpawnError { step: Step::Deadline, errno: libc::ETIMEDOUT })
 }
 

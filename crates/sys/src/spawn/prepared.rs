@@ -35,6 +35,8 @@ pub(super) struct Prepared {
     pub(super) keep: Vec<i32>,
     /// First number above every target.
     pub(super) base: i32,
+    /// The table of descriptors is the parent's: nothing in it may be changed before the child has its own.
+    pub(super) shared: bool,
     pub(super) setsid: bool,
     pub(super) terminal: Option<i32>,
     pub(super) umask: libc::mode_t,
@@ -77,6 +79,7 @@ impl Prepared {
             fds,
             keep: spec.keep.iter().map(AsRawFd::as_raw_fd).collect(),
             base,
+            shared: false,
             setsid: matches!(spec.session, Session::New),
             terminal: match spec.session {
                 Session::Foreground(terminal) => Some(terminal.as_raw_fd()),

@@ -127,6 +127,33 @@ pub(crate) fn hygiene() {
     bench.shut_down(daemon);
 }
 
+/// Beside many descriptors, by the low numbers and (with more than those) by a copy of all: the child has what its plan says.
+pub(crate) fn crowded() {
+    const HELD: u32 = 200;
+    let mut bench = Bench::new(&[]);
+    let mut daemon = bench.daemon();
+    for n in 0..HELD {
+        let (held, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        daemon.send_with(&Request::Hold { name: format!("held{n}") }, vec![held.into()]);
+    }
+    let last = format!("held{}", HELD - 1);
+    daemon.until(|event| matches!(event, Event::Held { name, .. } if *name == last));
+    for (id, inherited) in [(1, 3), (2, 40)] {
+        let given = (0..inherited).map(|n| (format!("held{}", HELD - 1 - n), 3 + n)).collect();
+        let plan = Plan { inherit: given, ..hostile("report", &["report"]) };
+        let (_, mut fds) = daemon.spawn(id, &plan);
+        assert_eq!(daemon.exit_of(id).end, End::Exited { code: 0 });
+        daemon.send(&Request::Release { name: format!("stdout:{id}") });
+        let mut said = String::new();
+        std::fs::File::from(fds.pop().unwrap()).read_to_string(&mut said).unwrap();
+        let numbers = said.lines().filter_map(|line| line.strip_prefix("fd "));
+        let numbers: Vec<u32> =
+            numbers.map(|rest| rest.split(' ').next().unwrap().parse().unwrap()).collect();
+        assert_eq!(numbers, (0..3 + inherited).collect::<Vec<u32>>(), "{said}");
+    }
+    bench.shut_down(daemon);
+}
+
 pub(crate) fn capture() {
     let mut bench = Bench::new(&[]);
     let mut daemon = bench.daemon();
