@@ -66,6 +66,7 @@ impl Default for Desired {
             pools: BTreeMap::new(),
             schedules: BTreeMap::new(),
             groups: BTreeMap::new(),
+            policies: BTreeMap::new(),
             supervision: crate::config::Supervision::default(),
         };
         Self {

@@ -18,6 +18,8 @@ mod interpolate;
 mod limits;
 mod listen;
 mod model;
+mod policy;
+mod policy_keys;
 mod probes;
 mod program;
 mod raw;

@@ -38,6 +38,9 @@ pub struct Config {
     /// By name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub groups: BTreeMap<String, Group>,
+    /// By name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub policies: BTreeMap<String, ganger_policy::Policy>,
     /// What holds for all services and workers together.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub supervision: Supervision,

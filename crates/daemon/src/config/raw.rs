@@ -3,6 +3,7 @@
 use super::limits::{LaneWeights, QueueLimits};
 use super::listen;
 use super::model::{Kill, Protocol};
+use super::policy_keys::RawPolicy;
 use super::probes::{RawLive, RawPings, RawReady};
 use super::reload::RawReload;
 use super::restart::Restart;
@@ -29,6 +30,8 @@ section! {
         group: Named<Group>,
         /// Tasks pushed at set times.
         schedule: Named<RawSchedule>,
+        /// Who may run which program with which arguments: what is not allowed is denied.
+        policy: Named<RawPolicy>,
         /// The daemon's own listener.
         server: Server,
         /// What holds for all services and workers together.

@@ -59,6 +59,7 @@ pub(super) fn resolve(
         pools: BTreeMap::new(),
         schedules: BTreeMap::new(),
         groups: BTreeMap::new(),
+        policies: super::policy::resolve(file.policy.get(), walk),
         supervision: file
             .supervision
             .get()
@@ -122,7 +123,7 @@ fn supervision(keys: &raw::Supervision, walk: &mut Walk<'_>) -> Supervision {
 }
 
 /// Names become folder names, log prefixes and `NAME#SLOT`.
-fn check_name(name: &At<String>, walk: &mut Walk<'_>) {
+pub(super) fn check_name(name: &At<String>, walk: &mut Walk<'_>) {
     let text = &name.value;
     if text == OWN_NAME {
         walk.error(name.span.clone(), "`ganger` is the name of ganger's own log")

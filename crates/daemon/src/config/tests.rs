@@ -6,6 +6,7 @@ use std::path::Path;
 use super::*;
 
 mod listen;
+mod policy;
 
 struct Folder {
     dir: tempfile::TempDir,

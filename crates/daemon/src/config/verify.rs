@@ -42,6 +42,7 @@ pub(crate) fn verify(config: &Config) -> Vec<String> {
             .into_iter()
             .map(|fault| format!("group `{}`: {}", fault.group, fault.why)),
     );
+    wrong.extend(super::policy::verify(&config.policies));
     wrong.extend(super::listen::verify(config));
     let named =
         config.services.iter().filter_map(|(name, s)| Some((name, s.instance_var.as_ref()?)));

@@ -111,6 +111,26 @@ const FOREIGN: &[(&str, &str)] = &[
     ("concurrency_key", "limits.key"),
     ("weights", "lanes"),
     ("kinds", "kind"),
+    // Of policies.
+    ("enum", "one_of"),
+    ("values", "one_of"),
+    ("choices", "one_of"),
+    ("range", "int"),
+    ("pattern", "regex"),
+    ("match", "regex"),
+    ("root", "beneath"),
+    ("max_length", "max"),
+    ("arguments", "args"),
+    ("positionals", "args"),
+    ("operands", "args"),
+    ("flags", "options"),
+    ("principals", "who"),
+    ("users", "who"),
+    ("checksum", "sha256"),
+    ("digest", "sha256"),
+    ("executable", "program"),
+    ("binary", "program"),
+    ("command", "program"),
     ("per_kind", "kind"),
 ];
 
@@ -119,7 +139,6 @@ const LATER: &[&str] = &[
     "http",
     "watch",
     "scale_on",
-    "policy",
     "alert",
     "pipeline",
     "store",
@@ -138,12 +157,14 @@ const LATER: &[&str] = &[
 ];
 
 /// Sections by other names.
-const SECTIONS: [(&str, &str); 12] = [
+const SECTIONS: [(&str, &str); 14] = [
     ("groups", "group"),
     ("schedules", "schedule"),
     ("cron", "schedule"),
     ("timer", "schedule"),
     ("services", "service"),
+    ("policies", "policy"),
+    ("command", "policy"),
     ("program", "service"),
     ("process", "service"),
     ("processes", "service"),

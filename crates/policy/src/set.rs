@@ -1,0 +1,318 @@
+//! All policies of a machine, compiled, with an index by program.
+//!
+//! ```text
+//! plain data ─ check ─ compile ─ examples ─ Policies ─ pin (looks at the programs) ─ ready to decide
+//!                └──── every fault, by its key ────┘
+//! ```
+
+use std::collections::{BTreeMap, HashMap};
+
+use regex::Regex;
+use serde::Serialize;
+
+use crate::argv::{Compiled, Matched};
+use crate::check::check;
+use crate::environment::Environment;
+use crate::identity::{Identify, Pins, Untrusted, pin};
+use crate::input::{Principal, Request};
+use crate::model::{Cwd, Deny, Policy};
+use crate::path::file_name;
+
+/// Something that is wrong with a policy, so that none is loaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[error("policy `{policy}`: {message}")]
+pub struct Fault {
+    /// Its name.
+    pub policy: String,
+    /// Where: keys and positions with dots between them, like `allow.0.args.1`. The whole of an option's or variable's name is
+    /// one part, whatever it is made of; it is always the last.
+    pub key: String,
+    /// What is wrong, and what to do.
+    pub message: String,
+}
+
+/// All policies. Nothing changes in it but which files its programs are.
+#[derive(Debug, Clone)]
+pub struct Policies {
+    /// By name, in order.
+    pub(crate) all: Vec<Loaded>,
+    by_name: HashMap<String, usize>,
+    by_program: HashMap<String, Vec<usize>>,
+    by_file_name: HashMap<String, Vec<usize>>,
+}
+
+/// A policy, ready to decide.
+#[derive(Debug, Clone)]
+pub(crate) struct Loaded {
+    pub(crate) name: String,
+    pub(crate) policy: Policy,
+    /// By id, in order.
+    rules: Vec<Compiled>,
+    /// Positions in `rules`, by the first word of their subcommand.
+    by_word: HashMap<String, Vec<usize>>,
+    /// Those without subcommand.
+    wordless: Vec<usize>,
+    pub(crate) denies: Vec<Denial>,
+    pub(crate) env: Environment,
+    /// `None`: its program has not been looked at.
+    pub(crate) pins: Option<Result<Pins, Untrusted>>,
+}
+
+/// A deny rule, ready to decide.
+#[derive(Debug, Clone)]
+pub(crate) struct Denial {
+    pub(crate) id: String,
+    pub(crate) deny: Deny,
+    pattern: Option<Regex>,
+}
+
+impl Policies {
+    /// Compiles policies and holds them against their examples.
+    ///
+    /// # Errors
+    /// Everything that is wrong, in the order of the policies' names.
+    pub fn new(policies: BTreeMap<String, Policy>) -> Result<Self, Vec<Fault>> {
+        let mut all = Vec::with_capacity(policies.len());
+        let mut faults = Vec::new();
+        for (name, policy) in policies {
+            match Loaded::new(name.clone(), policy) {
+                Ok(loaded) => all.push(loaded),
+                Err(wrong) => faults.extend(wrong.into_iter().map(|(key, message)| Fault {
+                    policy: name.clone(),
+                    key,
+                    message,
+                })),
+            }
+        }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let mut set = Self {
+            all,
+            by_name: HashMap::new(),
+            by_program: HashMap::new(),
+            by_file_name: HashMap::new(),
+        };
+        for (at, loaded) in set.all.iter().enumerate() {
+            set.by_name.insert(loaded.name.clone(), at);
+            let program = &loaded.policy.program;
+            set.by_program.entry(program.clone()).or_default().push(at);
+            set.by_file_name.entry(file_name(program).to_owned()).or_default().push(at);
+        }
+        Ok(set)
+    }
+
+    /// Looks at every program and pins it. What can't be trusted denies everything, by this reason.
+    pub fn pin(&mut self, identify: &impl Identify) {
+        for loaded in &mut self.all {
+            loaded.pins = Some(pin(&loaded.policy, identify));
+        }
+    }
+
+    /// Policies whose program can't be trusted, and why. Empty before [`Policies::pin`].
+    pub fn untrusted(&self) -> impl Iterator<Item = (&str, &Untrusted)> {
+        self.all.iter().filter_map(|loaded| match &loaded.pins {
+            Some(Err(why)) => Some((loaded.name.as_str(), why)),
+            _ => None,
+        })
+    }
+
+    /// Names and policies, in the order of names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Policy)> {
+        self.all.iter().map(|loaded| (loaded.name.as_str(), &loaded.policy))
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// There is none, so that everything is denied.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    pub(crate) fn named(&self, name: &str) -> Option<&Loaded> {
+        self.by_name.get(name).map(|at| &self.all[*at])
+    }
+
+    pub(crate) fn of_program(&self, path: &str) -> impl Iterator<Item = &Loaded> {
+        self.by_program.get(path).into_iter().flatten().map(|at| &self.all[*at])
+    }
+
+    pub(crate) fn of_file_name(&self, name: &str) -> impl Iterator<Item = &Loaded> {
+        self.by_file_name.get(name).into_iter().flatten().map(|at| &self.all[*at])
+    }
+}
+
+impl Loaded {
+    fn new(name: String, policy: Policy) -> Result<Self, Vec<(String, String)>> {
+        let mut wrong = check(&policy);
+        let mut rules = Vec::with_capacity(policy.allow.len());
+        for (at, rule) in policy.allow.iter().enumerate() {
+            let id = if rule.id.is_empty() { name.clone() } else { format!("{name}/{}", rule.id) };
+            match Compiled::new(id, rule) {
+                Ok(rule) => rules.push(rule),
+                Err((key, why)) => wrong.push((format!("allow.{at}.{key}"), why)),
+            }
+        }
+        rules.sort_by(|a, b| a.id.cmp(&b.id));
+        let mut denies = Vec::with_capacity(policy.deny.len());
+        for (at, deny) in policy.deny.iter().enumerate() {
+            match deny.pattern.as_deref().map(crate::value::anywhere).transpose() {
+                Ok(pattern) => {
+                    denies.push(Denial {
+                        id: format!("{name}/{}", deny.id),
+                        deny: deny.clone(),
+                        pattern,
+                    });
+                }
+                Err(why) => wrong.push((format!("deny.{at}.pattern"), why)),
+            }
+        }
+        denies.sort_by(|a, b| a.id.cmp(&b.id));
+        let env = Environment::new(&policy.env);
+        let (Ok(env), true) = (&env, wrong.is_empty()) else {
+            wrong.extend(env.err().into_iter().flatten());
+            return Err(wrong);
+        };
+        let mut by_word: HashMap<String, Vec<usize>> = HashMap::new();
+        let mut wordless = Vec::new();
+        for (at, rule) in rules.iter().enumerate() {
+            match rule.rule.subcommand.first() {
+                Some(word) => by_word.entry(word.clone()).or_default().push(at),
+                None => wordless.push(at),
+            }
+        }
+        let loaded =
+            Self { name, rules, by_word, wordless, denies, env: env.clone(), pins: None, policy };
+        let wrong = loaded.examples();
+        if wrong.is_empty() { Ok(loaded) } else { Err(wrong) }
+    }
+
+    /// True for whom it is.
+    pub(crate) fn is_for(&self, who: &Principal) -> bool {
+        let named = &self.policy.who;
+        if named.uids.is_empty() && named.gids.is_empty() && named.tokens.is_empty() {
+            return who.owner;
+        }
+        who.uid.is_some_and(|uid| named.uids.contains(&uid))
+            || who.gids.iter().any(|gid| named.gids.contains(gid))
+            || who.token.as_ref().is_some_and(|token| named.tokens.contains(token))
+    }
+
+    /// Rules that could agree with arguments, in the order of their ids; all of them if none could, for the sake of the reason.
+    pub(crate) fn rules_for(&self, args: &[&str]) -> Vec<&Compiled> {
+        let worded = args.first().and_then(|word| self.by_word.get(*word));
+        let mut found: Vec<usize> =
+            worded.into_iter().flatten().chain(&self.wordless).copied().collect();
+        if found.is_empty() {
+            return self.rules.first().into_iter().collect();
+        }
+        found.sort_unstable();
+        found.into_iter().map(|at| &self.rules[at]).collect()
+    }
+
+    /// Where relative paths of examples start.
+    fn base(&self) -> &str {
+        let (Cwd::Fixed(folder) | Cwd::Beneath(folder)) = &self.policy.cwd;
+        folder
+    }
+
+    fn examples(&self) -> Vec<(String, String)> {
+        let mut wrong = Vec::new();
+        for (wanted, list) in
+            [(true, &self.policy.examples.allow), (false, &self.policy.examples.deny)]
+        {
+            let word = if wanted { "allow" } else { "deny" };
+            for (at, args) in list.iter().enumerate() {
+                if let Some(why) = self.example(wanted, args) {
+                    wrong.push((format!("examples.{word}.{at}"), why));
+                }
+            }
+        }
+        wrong
+    }
+
+    /// Why an example is decided otherwise than it says.
+    fn example(&self, wanted: bool, args: &[String]) -> Option<String> {
+        let texts: Vec<&str> = args.iter().map(String::as_str).collect();
+        let request = Request::policy(&self.name, &texts);
+        let verdict = match request.checked() {
+            Err(denied) => Err(denied.reason),
+            Ok(args) => self.arguments(&args, self.base()).map(str::to_owned),
+        };
+        match (wanted, verdict) {
+            (true, Err(why)) => Some(format!("this example must be allowed, but is denied: {why}")),
+            (false, Ok(rule)) => {
+                Some(format!("this example must be denied, but rule `{rule}` allows it"))
+            }
+            _ => None,
+        }
+    }
+
+    /// The rule of this policy alone that allows arguments.
+    fn arguments(&self, args: &[&str], base: &str) -> Result<&str, String> {
+        let mut reason = None;
+        let mut found = None;
+        for rule in self.rules_for(args) {
+            match rule.read(args, base) {
+                Ok(matched) => {
+                    if let Some(deny) =
+                        self.denies.iter().find(|deny| deny.is_hit(rule, &matched, args))
+                    {
+                        return Err(format!("rule `{}` denies it", deny.id));
+                    }
+                    found = found.or(Some(rule.id.as_str()));
+                }
+                Err(refused) if found.is_none() => {
+                    let denied = crate::told::told(&refused, rule, &self.policy.program, args);
+                    reason = Some(denied.reason);
+                }
+                Err(_) => {}
+            }
+        }
+        found.ok_or_else(|| reason.unwrap_or_else(|| "it has no rule that allows anything".into()))
+    }
+}
+
+impl Denial {
+    /// True when it denies arguments that a rule has read.
+    pub(crate) fn is_hit(&self, rule: &Compiled, matched: &Matched<'_>, args: &[&str]) -> bool {
+        let words = || {
+            let operands = matched.operands.iter().map(crate::value::Value::text);
+            rule.rule.subcommand.iter().cloned().chain(operands)
+        };
+        let option = |given: &&str| self.deny.options.iter().any(|name| name == given);
+        let values = || matched.options.iter().filter_map(|given| given.value.as_ref());
+        let texts = || values().map(|(_, value)| value.text()).chain(words());
+        self.begins(words())
+            && (self.deny.options.is_empty()
+                || matched.options.iter().map(|given| given.name).any(|name| option(&name)))
+            && self.is_found(texts().chain(args.iter().map(|arg| (*arg).to_owned())))
+    }
+
+    /// True when it would deny arguments as they are written, which no rule has read.
+    pub(crate) fn is_hit_by_text(&self, args: &[&str]) -> bool {
+        let words = args.iter().filter(|arg| !arg.starts_with('-')).map(|arg| (*arg).to_owned());
+        let given = |name: &String| {
+            let with_value = |arg: &&str| {
+                arg.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('='))
+            };
+            args.iter().any(|arg| arg == name || with_value(arg))
+        };
+        self.begins(words)
+            && (self.deny.options.is_empty() || self.deny.options.iter().any(given))
+            && self.is_found(args.iter().map(|arg| (*arg).to_owned()))
+    }
+
+    fn begins(&self, mut words: impl Iterator<Item = String>) -> bool {
+        self.deny.subcommand.iter().all(|word| words.next().as_ref() == Some(word))
+    }
+
+    fn is_found(&self, mut texts: impl Iterator<Item = String>) -> bool {
+        self.pattern.as_ref().is_none_or(|pattern| texts.any(|text| pattern.is_match(&text)))
+    }
+}
