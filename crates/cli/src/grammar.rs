@@ -72,7 +72,7 @@ struct Cli {
 }
 
 /// Verbs by what one wants; a test checks that each stands in exactly one line of it.
-const GROUPS: [(&str, &[&str]); 5] = [
+const GROUPS: [(&str, &[&str]); 6] = [
     (
         "Start",
         &[
@@ -91,6 +91,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
         "Daily",
         &["ps", "status", "logs", "events", "start", "stop", "restart", "reload", "scale", "wait"],
     ),
+    ("Talk", &["call", "publish", "subscribe"]),
     ("Tasks", &["push", "why", "task", "queue", "dead", "schedule"]),
     ("One-off", &["run", "bench"]),
     ("About", &["config", "store", "version"]),
@@ -226,6 +227,9 @@ mod tests {
             "events",
             "push",
             "why",
+            "call",
+            "publish",
+            "subscribe",
             "validate",
             "doctor",
             "version",

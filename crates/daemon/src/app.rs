@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ganger_api::{ApiError, Connections, Degraded, ErrorKind, Instance, Timestamp};
+use ganger_ipc::broker::Exchange;
 use ganger_keeper::wire::Upgrade;
 use ganger_logs::LogReader;
 use ganger_pool::{Schedules, Tasks};
@@ -48,6 +49,7 @@ pub(crate) struct Full {
     pub(crate) supervision: Services,
     pub(crate) listeners: Listeners,
     pub(crate) primaries: Primaries,
+    pub(crate) exchange: Exchange,
     pub(crate) services: watch::Receiver<Arc<Snapshot>>,
     pub(crate) workers: watch::Receiver<Arc<Snapshot>>,
     pub(crate) left: Left,

@@ -26,10 +26,11 @@
 //! **Session**: `$ack` counts results from the start of the session. After `$sync` the count starts at 0 again, and the entries of
 //! `done` are its first results. Both sides may put several messages into one line as a JSON array once the worker said `"batch":true`.
 //!
-//! Node's own protocols (`fork`, `cluster`) are in [`node`].
+//! Node's own protocols (`fork`, `cluster`) are in [`node`]; processes talk with each other through [`broker`].
 //!
 //! Raw mode ([`raw`]) is for scripts that know nothing of this: the bare payload goes out, the next message is the result.
 
+pub mod broker;
 pub mod channel;
 pub mod envelope;
 pub mod lines;

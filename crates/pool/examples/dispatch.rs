@@ -59,6 +59,7 @@ async fn run(durability: Durability, kind: &str, count: usize, prefetch: u32) {
         told,
         listeners: Default::default(),
         primaries: Default::default(),
+        exchange: Default::default(),
         permits: ganger_supervise::Permits::default(),
         execs: ganger_supervise::Execs::default(),
         run_dir: dir.path().into(),

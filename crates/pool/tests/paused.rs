@@ -57,6 +57,7 @@ impl Scene {
             told: tell,
             listeners: Default::default(),
             primaries: Default::default(),
+            exchange: Default::default(),
             permits: ganger_supervise::Permits::default(),
             execs: ganger_supervise::Execs::default(),
             run_dir: dir.path().into(),

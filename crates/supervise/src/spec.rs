@@ -66,6 +66,8 @@ pub struct InstanceSpec {
     /// Node's HTTP servers in it finish their connections between the stop signal and their end, by a script that is loaded
     /// before the program.
     pub node_drain: bool,
+    /// A service that speaks with others over its channel, which its plan has.
+    pub speaks: bool,
 }
 
 /// A program that uses Node's `cluster` module.
@@ -96,6 +98,7 @@ impl InstanceSpec {
             listen: None,
             node_cluster: None,
             node_drain: false,
+            speaks: false,
         }
     }
 
@@ -140,11 +143,11 @@ impl InstanceSpec {
         self.live.as_ref().filter(|live| live.by == LiveBy::Watchdog).map(|live| live.every)
     }
 
-    /// A service whose own channel is read here.
+    /// A service whose own channel is the exchange's, which tells of it.
     pub(crate) fn has_own_channel(&self) -> bool {
         let by = |ready: &Option<Ready>| ready.as_ref().is_some_and(|r| r.by == ReadyBy::Channel);
-        let here = self.plan.kind == InstanceKind::Service && self.handover().is_none();
-        here && (by(&self.ready) || by(&self.startup))
+        let used = self.speaks || by(&self.ready) || by(&self.startup);
+        self.plan.kind == InstanceKind::Service && self.handover().is_none() && used
     }
 }
 

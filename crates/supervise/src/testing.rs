@@ -25,7 +25,7 @@ pub(crate) struct Rig {
     pub(crate) told: mpsc::Receiver<Told>,
     pub(crate) notices: mpsc::Receiver<Notice>,
     pub(crate) dir: TempDir,
-    _router: JoinHandle<()>,
+    _tasks: [JoinHandle<()>; 2],
 }
 
 impl Rig {
@@ -35,17 +35,21 @@ impl Rig {
         let started = Processes::start(link, Inherited::nothing(), 1);
         let dir = tempfile::tempdir().unwrap();
         let (tell, told) = mpsc::channel(256);
+        let (exchange, owner) = ganger_ipc::broker::start(1);
+        let exchanging = tokio::spawn(owner);
         let around = Surroundings {
             processes: started.processes,
             told: tell,
             run_dir: dir.path().to_owned(),
             primaries: Default::default(),
             listeners: Default::default(),
+            exchange,
             permits: crate::permit::Permits::default(),
             execs: crate::Execs::default(),
             logs: LogReader::new(dir.path().join("logs")),
         };
-        Self { keeper, around, told, notices: started.notices, dir, _router: started.task }
+        let _tasks = [started.task, exchanging];
+        Self { keeper, around, told, notices: started.notices, dir, _tasks }
     }
 
     /// The next event of a kind, others skipped.

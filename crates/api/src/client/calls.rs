@@ -9,11 +9,12 @@ use super::connection::{Call, fresh_key, parse};
 use super::sse::Sse;
 use super::{Client, Connection};
 use crate::{
-    ApiError, Applied, ApplyRequest, DeadDone, DeadEdit, DeadPage, DeadQuery, DeadRequest,
-    ErrorKind, EventLine, Instances, LogLine, NDJSON, NewTask, NextFires, NextQuery, OnError,
-    PriorityRequest, PushQuery, Pushed, Queue, Queues, RunAnswer, ScaleRequest, Schedule,
-    Schedules, Service, Status, Task, TaskExport, TaskLogQuery, TaskPage, TaskQuery, TaskWord,
-    UpgradeReport, UpgradeRequest, UpgradeStarted, VerbAnswer, WaitRequest, Waited, Why,
+    ApiError, Applied, ApplyRequest, CallAnswer, CallRequest, DeadDone, DeadEdit, DeadPage,
+    DeadQuery, DeadRequest, ErrorKind, EventLine, Instances, LogLine, NDJSON, NewTask, NextFires,
+    NextQuery, OnError, PriorityRequest, PublishRequest, PushQuery, Pushed, Queue, Queues, Reached,
+    RunAnswer, ScaleRequest, Schedule, Schedules, Service, Status, SubscribeQuery, Task,
+    TaskExport, TaskLogQuery, TaskPage, TaskQuery, TaskWord, TopicLine, UpgradeReport,
+    UpgradeRequest, UpgradeStarted, VerbAnswer, WaitRequest, Waited, Why,
 };
 use ganger_core::{Priority, TaskId};
 
@@ -318,6 +319,21 @@ impl Client {
         query: &TaskLogQuery,
     ) -> Result<Sse<TaskWord>, ApiError> {
         self.sse(format!("/tasks/{id}/log{}", query_text(query)?)).await
+    }
+
+    /// `POST /call`. The verb timeout must be longer than the request's.
+    pub async fn call_service(&self, request: &CallRequest) -> Result<CallAnswer, ApiError> {
+        self.verb("/call".into(), request, false).await
+    }
+
+    /// `POST /publish`.
+    pub async fn publish(&self, request: &PublishRequest) -> Result<Reached, ApiError> {
+        self.verb("/publish".into(), request, false).await
+    }
+
+    /// `GET /subscribe` as a stream without an end.
+    pub async fn subscribe(&self, query: &SubscribeQuery) -> Result<Sse<TopicLine>, ApiError> {
+        self.sse(format!("/subscribe{}", query_text(query)?)).await
     }
 
     async fn sse<T: DeserializeOwned>(&self, path: String) -> Result<Sse<T>, ApiError> {

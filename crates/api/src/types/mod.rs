@@ -5,6 +5,7 @@ mod basic;
 mod control;
 mod dead;
 mod instances;
+mod ipc;
 mod push;
 mod queues;
 mod retry;
@@ -28,6 +29,7 @@ pub use instances::{
     Connections, Group, GroupMember, Instance, Instances, Listener, Probe, ScaleRequest, Service,
     VerbAnswer,
 };
+pub use ipc::{CallAnswer, CallRequest, PublishRequest, Reached, SubscribeQuery, TopicLine};
 pub use push::{OnError, PushQuery, Pushed, RefusedTask};
 pub use queues::{Queue, QueueCounts, Queues};
 pub use retry::TaskRetry;

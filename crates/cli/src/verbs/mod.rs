@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use crate::error::CliError;
 use crate::ui::Ui;
 
+mod call;
 mod config;
 mod control;
 mod daemon;
@@ -27,6 +28,7 @@ mod status;
 mod store;
 mod task;
 mod task_log;
+mod topic;
 mod up;
 mod upgrade;
 mod validate;
@@ -81,6 +83,12 @@ pub(crate) enum Verb {
     Wait(wait::Args),
     /// Say why a task does not run, who holds it up and until when
     Why(why::Args),
+    /// Ask a service over its channel and print the answer
+    Call(call::Args),
+    /// Tell all who subscribed to a topic
+    Publish(topic::Publish),
+    /// Show what is published
+    Subscribe(topic::Subscribe),
     /// Push tasks on a queue
     Push(Box<push::Args>),
     /// List, show, retry, cancel tasks, or wait for them
@@ -145,6 +153,9 @@ pub(crate) fn run(verb: Verb, ui: &Ui) -> Result<ExitCode, CliError> {
         Verb::Scale(args) => scale::run(&args, ui),
         Verb::Wait(args) => wait::run(&args, ui),
         Verb::Why(args) => why::run(&args, ui),
+        Verb::Call(args) => call::run(&args, ui),
+        Verb::Publish(args) => topic::publish(&args, ui),
+        Verb::Subscribe(args) => topic::subscribe(&args, ui),
         Verb::Push(args) => push::run(&args, ui),
         Verb::Task(args) => task::run(&args, ui),
         Verb::Queue(args) => queue::run(&args, ui),

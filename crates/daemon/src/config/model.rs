@@ -129,6 +129,9 @@ pub struct Service {
     /// Larger is restarted first where restarts are short.
     #[serde(default, skip_serializing_if = "is_normal")]
     pub priority: Priority,
+    /// Its program talks with other services over its channel.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub channel: bool,
 }
 
 /// `[queue.NAME]`.

@@ -302,6 +302,9 @@ program_section! {
         port: u16,
         /// The variable that tells an instance its number, from 0: "NODE_APP_INSTANCE" for programs written for PM2.
         instance_var: String,
+        /// Its program talks with other services over its channel, `GANGER_CHANNEL_FD`: requests, topics, descriptors.
+        /// Default: false, but `ready = { channel = true }` opens one too.
+        channel: bool,
     }
 }
 

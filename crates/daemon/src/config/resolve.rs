@@ -213,6 +213,11 @@ fn resolve_service(
     let live = probes::live(service.live.0.as_ref(), &program, walk);
     let (listen, listen_mode, on_demand) = super::listen::resolve(&name.value, service, walk);
     let node_cluster = service.node_cluster.or(false);
+    let channel = service.channel.or(false);
+    if channel && (node_cluster || listen_mode == ListenMode::Pass) {
+        let why = "its channel carries its connections: `channel = true` does not go with `node_cluster` or `listen_mode = \"pass\"` yet";
+        walk.error(service.channel.span().unwrap_or_default(), why);
+    }
     Service {
         program,
         replicas: in_range(&service.replicas, 1, 0, REPLICAS_MAX, walk),
@@ -229,6 +234,7 @@ fn resolve_service(
         reload: super::reload::reload(&service.reload, walk),
         node_drain: service.node_drain.or(false),
         priority: service.priority.get().map_or(Priority::NORMAL, |priority| priority.0),
+        channel,
     }
 }
 

@@ -78,6 +78,7 @@ const FOREIGN: &[(&str, &str)] = &[
     ("cmd", "exec"),
     ("sd_notify", "notify"),
     ("ping", "channel"),
+    ("ipc", "channel"),
     ("interval", "every"),
     ("period", "every"),
     ("period_seconds", "every"),

@@ -33,7 +33,9 @@ pub(crate) fn service_spec(
     let ready = service.ready.as_ref().map(|said| probes::ready(said, &service.program, &plan));
     let startup = service.startup.as_ref().map(|said| probes::ready(said, &service.program, &plan));
     let live = service.live.as_ref().map(|said| probes::live(said, &service.program, &plan));
-    if [&ready, &startup].iter().any(|r| r.as_ref().is_some_and(|r| r.by == ReadyBy::Channel)) {
+    if service.channel
+        || [&ready, &startup].iter().any(|r| r.as_ref().is_some_and(|r| r.by == ReadyBy::Channel))
+    {
         plan.channel = Some(ChannelPlan::default());
     }
     let listen = listening(name, service)?;
@@ -61,6 +63,7 @@ pub(crate) fn service_spec(
             listen,
             node_cluster,
             node_drain: service.node_drain,
+            speaks: service.channel,
             ..instance_spec(plan, &service.program, ready)
         },
         port: service.port,
@@ -149,5 +152,6 @@ pub(crate) fn instance_spec(plan: Plan, program: &Program, ready: Option<Ready>)
         listen: None,
         node_cluster: None,
         node_drain: false,
+        speaks: false,
     }
 }

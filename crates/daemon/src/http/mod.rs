@@ -10,6 +10,7 @@ mod error;
 mod events;
 mod extract;
 mod instances;
+mod ipc;
 mod logs;
 mod metrics;
 mod ndjson;
@@ -85,6 +86,9 @@ pub(crate) fn routes(app: App) -> Router {
         .route("/down", post(apply::down))
         .route("/upgrade", get(upgrade::last).post(upgrade::start))
         .route("/wait", post(wait::wait))
+        .route("/call", post(ipc::call))
+        .route("/publish", post(ipc::publish))
+        .route("/subscribe", get(ipc::subscribe))
         .route("/metrics", get(metrics::metrics))
         .fallback(nowhere)
         .method_not_allowed_fallback(wrong_method)

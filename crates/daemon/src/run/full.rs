@@ -79,11 +79,14 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
     tasks.spawn(budget);
     let (execs, runner) = ganger_supervise::checks::exec::start(processes.clone(), checks);
     tasks.spawn(runner);
+    let (exchange, switching) = ganger_ipc::broker::start(u64::from(writer.epoch()));
+    tasks.spawn(switching);
     let around = Surroundings {
         processes: processes.clone(),
         told: events.told(),
         listeners: Default::default(),
         primaries: Default::default(),
+        exchange: exchange.clone(),
         permits,
         execs,
         run_dir: state_dir.join("run"),
@@ -151,6 +154,7 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
         supervision,
         listeners,
         primaries,
+        exchange,
         services,
         workers,
         left: Left { survivors, stuck },

@@ -58,11 +58,20 @@ pub enum HandleType {
     DgramNative,
     /// A TCP socket that is bound and does not listen (Node 26).
     Bound,
+    /// Sealed memory: ours, not Node's ([`crate::broker`]).
+    Memfd,
 }
 
 impl HandleType {
-    const ALL: [Self; 6] =
-        [Self::Server, Self::Socket, Self::Native, Self::Dgram, Self::DgramNative, Self::Bound];
+    const ALL: [Self; 7] = [
+        Self::Server,
+        Self::Socket,
+        Self::Native,
+        Self::Dgram,
+        Self::DgramNative,
+        Self::Bound,
+        Self::Memfd,
+    ];
 
     /// Node's name of it.
     #[must_use]
@@ -74,6 +83,7 @@ impl HandleType {
             Self::Dgram => "dgram.Socket",
             Self::DgramNative => "dgram.Native",
             Self::Bound => "net.BoundSocket",
+            Self::Memfd => "ganger.memfd",
         }
     }
 

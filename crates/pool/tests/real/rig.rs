@@ -142,6 +142,7 @@ impl Rig {
                 told: tell,
                 listeners: Default::default(),
                 primaries: Default::default(),
+                exchange: Default::default(),
                 permits: ganger_supervise::Permits::default(),
                 execs: ganger_supervise::Execs::default(),
                 run_dir,

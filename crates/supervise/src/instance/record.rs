@@ -100,8 +100,14 @@ pub(super) fn ready_event(id: &InstanceId) -> Told {
 }
 
 /// `instance.notify_refused`: something it or a stranger said by sd_notify does not count.
-pub(super) fn refused_event(id: &InstanceId, why: String) -> Told {
-    Told { event: event("instance.notify_refused", id, why), ack: None, resume: None }
+pub(super) const NOTIFY_REFUSED: &str = "instance.notify_refused";
+
+/// `instance.channel_refused`: something it said on its channel does not count.
+pub(super) const CHANNEL_REFUSED: &str = "instance.channel_refused";
+
+/// Either of them.
+pub(super) fn refused_event(id: &InstanceId, kind: &'static str, why: String) -> Told {
+    Told { event: event(kind, id, why), ack: None, resume: None }
 }
 
 /// How a child ended, as a person would say it.

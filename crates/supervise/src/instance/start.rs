@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ganger_core::InstanceId;
+use ganger_ipc::broker::Exchange;
 use ganger_logs::read::LogReader;
 use ganger_process::{Child, Processes};
 use tokio::sync::mpsc;
@@ -40,6 +41,8 @@ pub struct Surroundings {
     pub listeners: Listeners,
     /// Who hands connections to instances; the owner of services has its own.
     pub primaries: Primaries,
+    /// Who has services' channels.
+    pub exchange: Exchange,
     /// For readiness by log line and for last lines of stderr.
     pub logs: LogReader,
 }

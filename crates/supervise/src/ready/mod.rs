@@ -11,7 +11,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use ganger_ipc::channel::ChannelReader;
+use ganger_ipc::broker::{LineHandle, LineSign};
 use ganger_keeper::wire::Plan;
 use ganger_logs::read::LogReader;
 use tokio::sync::watch;
@@ -24,9 +24,6 @@ use crate::checks::{Answer, Asker, Check, tcp_address};
 use crate::live::{Live, Round};
 use crate::pass::Heard;
 use crate::spec::ReadyBy;
-
-/// Longest line on a service's channel. `"ready"` is seven bytes; what is longer is somebody else's protocol.
-pub(crate) const LINE_MAX: usize = 64 << 10;
 
 /// First wait between two questions; doubles up to [`LONGEST`]. The kernel has no event for "somebody listens now" that
 /// needs no privileges, so this is asked again and again, for the readiness timeout at most.
@@ -60,6 +57,8 @@ pub(crate) enum Sign {
     Heard(Heard),
     /// `"ready"` on its own channel.
     ChannelReady,
+    /// What it said on its own channel was refused, and why.
+    ChannelRefused(String),
     /// Its own channel can't be read, and why.
     ChannelBroke(String),
     /// Of its liveness.
@@ -71,7 +70,7 @@ pub(crate) enum Sign {
 pub(crate) struct Watch {
     pub(crate) stage: Option<Probe>,
     pub(crate) notify: Option<notify::Listener>,
-    pub(crate) channel: Option<Box<ChannelReader>>,
+    pub(crate) channel: Option<Box<LineHandle>>,
     /// What the primary of its service hears of it.
     pub(crate) heard: Option<watch::Receiver<Heard>>,
     pub(crate) live: Option<Live>,
@@ -97,14 +96,12 @@ impl Watch {
         tokio::select! {
             said = async { notify.as_mut().expect("the branch asks for one").next().await },
                 if notify.is_some() => Sign::Said(said),
-            ready = async { channel_ready(channel.as_mut().expect("the branch asks for one")).await },
-                if channel.is_some() => match ready {
-                    Ok(true) => Sign::ChannelReady,
-                    Ok(false) => {
-                        *channel = None;
-                        std::future::pending().await
-                    }
-                    Err(why) => {
+            // Its end says nothing: the exit, if it is one, is told by the keeper.
+            Some(sign) = async { channel.as_mut().expect("the branch asks for one").next().await },
+                if channel.is_some() => match sign {
+                    LineSign::Ready => Sign::ChannelReady,
+                    LineSign::Refused(why) => Sign::ChannelRefused(why),
+                    LineSign::Broke(why) => {
                         *channel = None;
                         Sign::ChannelBroke(why)
                     }
@@ -123,6 +120,7 @@ impl Watch {
                 if stage.is_some() => Sign::Found(found),
             round = async { live.as_mut().expect("the branch asks for one").next().await },
                 if live.is_some() => Sign::Round(round),
+            else => std::future::pending().await,
         }
     }
 }
@@ -207,27 +205,4 @@ impl Probe {
         *self = Self::Over;
         found
     }
-}
-
-/// True at `"ready"`, false at the end of the channel: the exit, if it is one, is told by the keeper.
-async fn channel_ready(reader: &mut ChannelReader) -> Result<bool, String> {
-    loop {
-        loop {
-            match reader.next_line() {
-                Ok(Some(line)) if is_ready(line) => return Ok(true),
-                Ok(Some(_)) => {}
-                Ok(None) => break,
-                Err(error) => return Err(format!("on its channel: {error}")),
-            }
-        }
-        match reader.fill().await {
-            Ok(0) | Err(_) => return Ok(false),
-            Ok(_) => {}
-        }
-    }
-}
-
-/// `process.send('ready')` as Node writes it.
-fn is_ready(line: &[u8]) -> bool {
-    line.trim_ascii() == br#""ready""#
 }

@@ -46,6 +46,7 @@ async fn serve(keeper: std::os::fd::OwnedFd, inherited: Inherited) {
         told: tell,
         listeners: Default::default(),
         primaries: Default::default(),
+        exchange: Default::default(),
         permits: ganger_supervise::Permits::default(),
         execs: ganger_supervise::Execs::default(),
         run_dir: dir.join("run"),

@@ -1,14 +1,14 @@
 //! Starting a process: its plan, its notify socket, its channel.
 
 use ganger_core::InstanceId;
-use ganger_ipc::channel::from_socket;
+use ganger_ipc::broker::Opening;
 use ganger_keeper::wire::Plan;
 use ganger_process::{Child, Ends, KeeperGone, SpawnError};
 
 use super::Task;
 use crate::instance::blob::fingerprint;
 use crate::instance::handle::InstanceNotice;
-use crate::ready::{LINE_MAX, NotifySocket};
+use crate::ready::NotifySocket;
 
 impl Task {
     pub(super) async fn spawn(&mut self) -> Result<(), KeeperGone> {
@@ -86,7 +86,7 @@ impl Task {
         }
     }
 
-    /// Tells the holder of the process and hands it the ends; a service's own channel is read here.
+    /// Tells the holder of the process and hands it the ends; a service's own channel goes to the exchange.
     pub(super) async fn take_ends(&mut self, child: &mut Child, adopted: bool) {
         let mut ends = std::mem::take(&mut child.ends);
         self.begin_watch();
@@ -94,8 +94,11 @@ impl Task {
         if self.spec.has_own_channel()
             && let Some(channel) = ends.channel.take()
         {
-            match from_socket(channel, LINE_MAX) {
-                Ok((reader, _writer)) => self.watch.channel = Some(Box::new(reader)),
+            let instance = self.spec.id().clone();
+            let (pid, fd, speaks) = (child.pid(), channel, self.spec.speaks);
+            let opening = Opening { instance, pid, fd, speaks, adopted };
+            match Box::pin(self.around.exchange.open(opening)).await {
+                Ok(line) => self.watch.channel = Some(Box::new(line)),
                 Err(error) => self.said.broke(format!("its channel can't be read: {error}")),
             }
         }

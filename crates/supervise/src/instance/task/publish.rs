@@ -19,6 +19,9 @@ impl Task {
         let spec = &self.spec;
         let mut new = view(spec.id(), spec.plan.kind, &self.machine, self.child.as_ref(), now);
         new.signs = SignsReader::of(self.board.as_ref());
+        if let Some(line) = &self.watch.channel {
+            line.show(new.ready);
+        }
         let old = self.shown.take();
         let same = old.as_ref().is_some_and(|old| is_same(old, &new));
         let new = if same { old.clone().unwrap_or_else(|| Arc::new(new)) } else { Arc::new(new) };

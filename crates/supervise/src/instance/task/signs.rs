@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::Task;
 use crate::checks::{Answer, Bad, Check};
 use crate::instance::outbox::Item;
-use crate::instance::record::{refused_event, wall_ms};
+use crate::instance::record::{CHANNEL_REFUSED, NOTIFY_REFUSED, refused_event, wall_ms};
 use crate::instance::state::{Event, Stage};
 use crate::live::{Live, Round};
 use crate::pass::Heard;
@@ -89,6 +89,10 @@ impl Task {
                 self.said.channel = true;
                 self.on_said_ready(&ReadyBy::Channel).await
             }
+            Sign::ChannelRefused(why) => {
+                self.refuse(CHANNEL_REFUSED, why);
+                Ok(())
+            }
             Sign::ChannelBroke(why) => {
                 self.said.broke(why.clone());
                 match self.stage_by() {
@@ -98,11 +102,11 @@ impl Task {
             }
             Sign::Said(Said::Message(message)) => self.on_message(message).await,
             Sign::Said(Said::WithoutMain(message, why)) => {
-                self.refuse(why);
+                self.refuse(NOTIFY_REFUSED, why);
                 self.on_message(message).await
             }
             Sign::Said(Said::Refused(why)) => {
-                self.refuse(why);
+                self.refuse(NOTIFY_REFUSED, why);
                 Ok(())
             }
             Sign::Round(Round::Answered { answer, in_row, verdict }) => {
@@ -188,9 +192,9 @@ impl Task {
         Ok(())
     }
 
-    fn refuse(&mut self, why: String) {
+    fn refuse(&mut self, kind: &'static str, why: String) {
         if let Some(why) = self.refusals.tell(why, Instant::now()) {
-            let told = refused_event(self.spec.id(), why);
+            let told = refused_event(self.spec.id(), kind, why);
             self.outbox.tell(Item::Now(Box::new(told)));
         }
     }
@@ -216,7 +220,10 @@ impl Task {
 
     /// The process has ended.
     pub(super) fn end_watch(&mut self) {
-        self.watch = crate::ready::Watch::default();
+        let watch = std::mem::take(&mut self.watch);
+        if let Some(line) = watch.channel {
+            line.over();
+        }
     }
 
     /// Looks for what the machine's stage waits for.

@@ -1,0 +1,171 @@
+//! Payloads beside their message: memory that nobody can change any more (memfd_create(2) with seals), passed as a descriptor.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use rustix::fs::{FileType, MemfdFlags, OFlags, SealFlags};
+
+use super::types::BODY_MAX;
+
+/// What must not happen to it while somebody has it mapped.
+const SEALS: SealFlags =
+    SealFlags::WRITE.union(SealFlags::SHRINK).union(SealFlags::GROW).union(SealFlags::SEAL);
+
+/// Why a body is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// It could be changed while somebody reads it.
+    #[error("the body's descriptor is no memfd with the seals write, shrink and grow")]
+    NotSealed,
+    /// Its length is not what was said.
+    #[error("the body has {is} bytes, the message says {said}")]
+    OtherSize {
+        /// What it has.
+        is: u64,
+        /// What the message says.
+        said: u64,
+    },
+    /// More than one process should hand to another at a time.
+    #[error("the body has {is} bytes, the most is {BODY_MAX}")]
+    TooLarge {
+        /// What it has.
+        is: u64,
+    },
+    /// A descriptor of the sender that is no file.
+    #[error("the sender's descriptor {fd} is no file")]
+    NoFile {
+        /// Which.
+        fd: u32,
+    },
+    /// A system call failed.
+    #[error("the body: {step}: {source}")]
+    Io {
+        /// What was tried.
+        step: &'static str,
+        /// The error.
+        source: io::Error,
+    },
+}
+
+fn failed<E: Into<io::Error>>(step: &'static str) -> impl FnOnce(E) -> BodyError {
+    move |source| BodyError::Io { step, source: source.into() }
+}
+
+/// Checks what came with a message.
+///
+/// # Errors
+/// It is not sealed, or not as long as was said.
+pub(super) fn check(fd: impl AsFd, said: u64) -> Result<(), BodyError> {
+    let seals = rustix::fs::fcntl_get_seals(&fd).map_err(|_| BodyError::NotSealed)?;
+    let needed = SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW;
+    if !seals.contains(needed) {
+        return Err(BodyError::NotSealed);
+    }
+    let stat = rustix::fs::fstat(&fd).map_err(failed("fstat"))?;
+    sized(u64::try_from(stat.st_size).unwrap_or(0), said)
+}
+
+const fn sized(is: u64, said: u64) -> Result<(), BodyError> {
+    if is > BODY_MAX {
+        return Err(BodyError::TooLarge { is });
+    }
+    if is != said { Err(BodyError::OtherSize { is, said }) } else { Ok(()) }
+}
+
+/// A sealed memfd of these bytes.
+///
+/// # Errors
+/// A system call failed.
+pub fn seal(bytes: &[u8]) -> Result<OwnedFd, BodyError> {
+    let mut file = create()?;
+    file.write_all(bytes).map_err(failed("write"))?;
+    sealed(file)
+}
+
+fn create() -> Result<File, BodyError> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let fd = rustix::fs::memfd_create("ganger-body", flags).map_err(failed("memfd_create"))?;
+    Ok(File::from(fd))
+}
+
+fn sealed(file: File) -> Result<OwnedFd, BodyError> {
+    rustix::fs::fcntl_add_seals(&file, SEALS).map_err(failed("seal"))?;
+    Ok(file.into())
+}
+
+/// Copies the file that is descriptor `fd` of process `pid` into memory of our own: its owner may still write to it. Blocks.
+///
+/// # Errors
+/// It can't be opened (another user's process), is no file, or not as long as was said.
+pub(super) fn copy_of(pid: u32, fd: u32, said: u64) -> Result<OwnedFd, BodyError> {
+    let path = format!("/proc/{pid}/fd/{fd}");
+    // A pipe or a device must not hold us up.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let meta = std::fs::metadata(&path).map_err(failed("open the sender's descriptor"))?;
+    if !meta.is_file() {
+        return Err(BodyError::NoFile { fd });
+    }
+    sized(meta.len(), said)?;
+    let from = rustix::fs::open(Path::new(&path), flags, rustix::fs::Mode::empty())
+        .map_err(failed("open the sender's descriptor"))?;
+    let stat = rustix::fs::fstat(&from).map_err(failed("fstat"))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(BodyError::NoFile { fd });
+    }
+    let mut into = create()?;
+    let is = io::copy(&mut File::from(from).take(said), &mut into).map_err(failed("copy"))?;
+    sized(is, said)?;
+    sealed(into)
+}
+
+/// All of a sealed body.
+///
+/// # Errors
+/// A system call failed.
+pub(super) fn read(fd: &OwnedFd, size: u64) -> Result<Vec<u8>, BodyError> {
+    let file = File::from(fd.try_clone().map_err(failed("dup"))?);
+    let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
+    // By place: all who have this descriptor share one position.
+    file.read_exact_at(&mut bytes, 0).map_err(failed("read"))?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Seek as _;
+    use std::os::fd::AsRawFd as _;
+
+    use super::*;
+
+    #[test]
+    fn only_what_nobody_can_change_is_taken() {
+        let good = seal(b"hello").unwrap();
+        check(&good, 5).unwrap();
+        assert!(matches!(check(&good, 4), Err(BodyError::OtherSize { is: 5, said: 4 })));
+        assert_eq!(read(&good, 5).unwrap(), b"hello");
+        assert_eq!(read(&good, 5).unwrap(), b"hello", "whatever was read before");
+        let mut open = create().unwrap();
+        open.write_all(b"hello").unwrap();
+        assert!(matches!(check(&open, 5), Err(BodyError::NotSealed)));
+        assert!(matches!(check(File::open("/dev/null").unwrap(), 0), Err(BodyError::NotSealed)));
+    }
+
+    #[test]
+    fn a_file_of_another_process_is_copied() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"0123456789").unwrap();
+        let (pid, fd) = (std::process::id(), u32::try_from(file.as_raw_fd()).unwrap());
+        let copy = copy_of(pid, fd, 10).unwrap();
+        file.rewind().unwrap();
+        file.write_all(b"x").unwrap();
+        check(&copy, 10).unwrap();
+        assert_eq!(read(&copy, 10).unwrap(), b"0123456789");
+        assert!(matches!(copy_of(pid, fd, 11), Err(BodyError::OtherSize { .. })));
+        let (reader, _writer) = std::io::pipe().unwrap();
+        let fd = u32::try_from(reader.as_raw_fd()).unwrap();
+        assert!(matches!(copy_of(pid, fd, 0), Err(BodyError::NoFile { .. })));
+    }
+}

@@ -1,0 +1,167 @@
+//! One peer: what it asked, what it was given, what waits for it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use ganger_core::InstanceId;
+
+use super::types::{Code, Limits, Published, ToPeer};
+
+#[derive(Debug)]
+pub(super) struct Peer<D> {
+    pub(super) name: Option<InstanceId>,
+    /// As others see it.
+    pub(super) shown: Arc<str>,
+    pub(super) ready: bool,
+    pub(super) speaks: bool,
+    /// Its open requests, by its own ids.
+    pub(super) asked: BTreeMap<Box<str>, u64>,
+    /// Requests it has not answered.
+    pub(super) given: BTreeSet<u64>,
+    /// When it was given the last one, in requests.
+    pub(super) turn: u64,
+    /// Requests, answers and what else must come.
+    waiting: VecDeque<ToPeer<D>>,
+    waiting_bytes: usize,
+    pub(super) subs: BTreeMap<Box<str>, Sub<D>>,
+    /// The subscription whose turn was last.
+    served: Option<Box<str>>,
+    way: usize,
+    way_bytes: usize,
+}
+
+/// A subscription.
+#[derive(Debug)]
+pub(super) struct Sub<D> {
+    window: Option<u32>,
+    /// Sent and not taken.
+    under_way: u32,
+    queue: VecDeque<Arc<Published<D>>>,
+    bytes: usize,
+    missed: u64,
+}
+
+impl<D> Sub<D> {
+    pub(super) const fn new(window: Option<u32>) -> Self {
+        Self { window, under_way: 0, queue: VecDeque::new(), bytes: 0, missed: 0 }
+    }
+
+    pub(super) fn set_window(&mut self, window: Option<u32>) {
+        (self.window, self.under_way) = (window, 0);
+    }
+
+    pub(super) fn took(&mut self, n: u32) {
+        self.under_way = self.under_way.saturating_sub(n);
+    }
+
+    /// Adds a message; says how many old ones were dropped for it.
+    pub(super) fn add(&mut self, published: &Arc<Published<D>>, limits: &Limits) -> u64 {
+        self.bytes += published.cargo.weight();
+        self.queue.push_back(Arc::clone(published));
+        let mut dropped = 0;
+        while self.queue.len() > limits.queue
+            || (self.bytes > limits.queue_bytes && self.queue.len() > 1)
+        {
+            let Some(old) = self.queue.pop_front() else { break };
+            self.bytes -= old.cargo.weight();
+            dropped += 1;
+        }
+        self.missed += dropped;
+        dropped
+    }
+
+    fn is_due(&self) -> bool {
+        let open = self.window.is_none_or(|window| self.under_way < window);
+        open && !self.queue.is_empty()
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+}
+
+impl<D> Peer<D> {
+    pub(super) fn new(name: Option<InstanceId>, speaks: bool) -> Self {
+        let shown = name.as_ref().map_or_else(|| "api".to_owned(), ToString::to_string);
+        Self {
+            name,
+            shown: shown.into(),
+            ready: false,
+            speaks,
+            asked: BTreeMap::new(),
+            given: BTreeSet::new(),
+            turn: 0,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            subs: BTreeMap::new(),
+            served: None,
+            way: 0,
+            way_bytes: 0,
+        }
+    }
+
+    /// May so much more wait for it?
+    pub(super) const fn has_room(&self, weight: usize, limits: &Limits) -> bool {
+        self.waiting_bytes + weight <= limits.waiting_bytes
+    }
+
+    pub(super) fn push(&mut self, message: ToPeer<D>) {
+        self.waiting_bytes += message.weight();
+        self.waiting.push_back(message);
+    }
+
+    /// Takes a request back: from what waits, or by a word.
+    pub(super) fn call_off(&mut self, number: u64, why: Code) {
+        self.given.remove(&number);
+        let is_it = |message: &ToPeer<D>| matches!(message, ToPeer::Request { number: n, .. } if *n == number);
+        match self.waiting.iter().position(is_it).and_then(|at| self.waiting.remove(at)) {
+            Some(message) => self.waiting_bytes -= message.weight(),
+            None => self.push(ToPeer::Cancel { number, why }),
+        }
+    }
+
+    pub(super) fn went(&mut self, messages: usize, bytes: usize) {
+        self.way = self.way.saturating_sub(messages);
+        self.way_bytes = self.way_bytes.saturating_sub(bytes);
+    }
+
+    /// What may go to it now.
+    pub(super) fn next(&mut self, limits: &Limits) -> Option<ToPeer<D>> {
+        if self.way >= limits.way || (self.way > 0 && self.way_bytes >= limits.way_bytes) {
+            return None;
+        }
+        let message = match self.waiting.pop_front() {
+            Some(message) => {
+                self.waiting_bytes -= message.weight();
+                message
+            }
+            None => self.next_of_subs()?,
+        };
+        self.way += 1;
+        self.way_bytes += message.weight();
+        Some(message)
+    }
+
+    /// Subscriptions take turns, so that one with much to tell does not keep the others from theirs.
+    fn next_of_subs(&mut self) -> Option<ToPeer<D>> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let due = |(topic, sub): (&Box<str>, &Sub<D>)| sub.is_due().then(|| topic.clone());
+        let after = match &self.served {
+            Some(last) => self.subs.range::<str, _>((Excluded(&**last), Unbounded)).find_map(due),
+            None => None,
+        };
+        let topic = after.or_else(|| self.subs.iter().find_map(due))?;
+        let sub = self.subs.get_mut(&topic)?;
+        if sub.missed > 0 {
+            let missed = std::mem::take(&mut sub.missed);
+            return Some(ToPeer::Gap { topic, missed });
+        }
+        let published = sub.queue.pop_front()?;
+        sub.bytes -= published.cargo.weight();
+        sub.under_way += u32::from(sub.window.is_some());
+        let pattern = topic.ends_with('*').then(|| topic.clone());
+        self.served = Some(topic);
+        Some(ToPeer::Message { published, pattern })
+    }
+}
