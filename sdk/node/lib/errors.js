@@ -35,6 +35,16 @@ class ChannelError extends Error {
   }
 }
 
+/** A request without a result: `code` says why ('error': the other side's own error, in `remote`). */
+class RequestError extends Error {
+  constructor(code, message, remote) {
+    super(message);
+    this.name = 'RequestError';
+    this.code = code;
+    if (remote !== undefined) this.remote = remote;
+  }
+}
+
 /** What is told of something thrown, whatever it is. */
 function describe(thrown) {
   if (!(thrown instanceof Error)) {
@@ -55,4 +65,4 @@ function describe(thrown) {
   return error;
 }
 
-module.exports = { Cancelled, ChannelError, NonRetryableError, RetryAfterError, describe };
+module.exports = { Cancelled, ChannelError, NonRetryableError, RequestError, RetryAfterError, describe };

@@ -9,12 +9,27 @@
     worker.run()
 """
 
-from ._errors import Cancelled, ChannelError, NonRetryableError, RetryAfterError
+from ._channel import Channel, Message, Reply, Request, channel
+from ._errors import Cancelled, ChannelError, NonRetryableError, RequestError, RetryAfterError
 from ._task import Task
 from ._worker import Worker
 
 __version__ = "0.1.0"
-__all__ = ["Cancelled", "ChannelError", "NonRetryableError", "RetryAfterError", "Task", "Worker", "worker"]
+__all__ = [
+    "Cancelled",
+    "Channel",
+    "ChannelError",
+    "Message",
+    "NonRetryableError",
+    "Reply",
+    "Request",
+    "RequestError",
+    "RetryAfterError",
+    "Task",
+    "Worker",
+    "channel",
+    "worker",
+]
 
 worker = Worker()
 """The worker of this process. Make another `Worker` only in tests."""

@@ -30,6 +30,16 @@ class ChannelError(Exception):
     """This process can't talk to ganger; the message says why and what to do."""
 
 
+class RequestError(Exception):
+    """A request without a result. ``code`` says why: ``error`` (the other side's own, in ``remote``), ``nobody``, ``busy``, ``too_large``,
+    ``deadline``, ``cancelled`` or ``gone``."""
+
+    def __init__(self, code: str, message: str, remote: Any = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.remote = remote
+
+
 def describe(raised: BaseException) -> dict[str, Any]:
     """The error as it goes to ganger."""
     error: dict[str, Any] = {

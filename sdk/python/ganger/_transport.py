@@ -6,7 +6,7 @@ import os
 import socket
 import stat
 import sys
-from typing import Callable, Mapping, MutableMapping, Optional
+from typing import Callable, Iterator, List, Mapping, MutableMapping, Optional
 
 from ._errors import ChannelError
 
@@ -106,3 +106,18 @@ def over_stdio() -> Transport:
             pass
 
     return Transport(lambda: os.read(source, RECEIVE), send, answers_after_end=True)
+
+
+def lines_of(receive: Callable[[], bytes]) -> Iterator[bytes]:
+    """Whole lines, however they come; a long one is put together once."""
+    parts: List[bytes] = []
+    while True:
+        chunk = receive()
+        if not chunk:
+            return
+        first, *rest = chunk.split(b"\n")
+        parts.append(first)
+        if rest:
+            yield b"".join(parts)
+            yield from rest[:-1]
+            parts = [rest[-1]]

@@ -15,12 +15,12 @@ import json
 import os
 import threading
 import traceback
-from typing import Any, Callable, Dict, Iterator, List, Optional, TypeVar
+from typing import Any, Callable, Dict, List, Optional, TypeVar
 
 from ._errors import Cancelled, NonRetryableError
 from ._ledger import Ledger, encode, error_of, result_of
 from ._task import Task
-from ._transport import open_transport
+from ._transport import lines_of, open_transport
 
 Handler = Callable[[Any, Task], Any]
 H = TypeVar("H", bound=Handler)
@@ -134,7 +134,7 @@ class _Loop:
 def _listen(ledger: Ledger) -> None:
     """Reads what ganger says until it is gone."""
     try:
-        for line in _lines(ledger.transport.receive):
+        for line in lines_of(ledger.transport.receive):
             if line.strip():
                 _hear(ledger, json.loads(line))
     except Exception:
@@ -148,20 +148,6 @@ def _listen(ledger: Ledger) -> None:
     timer = threading.Timer(CLOSE_GRACE_S, os._exit, (0,))
     timer.daemon = True
     timer.start()
-
-
-def _lines(receive: Callable[[], bytes]) -> Iterator[bytes]:
-    parts: List[bytes] = []
-    while True:
-        chunk = receive()
-        if not chunk:
-            return
-        first, *rest = chunk.split(b"\n")
-        parts.append(first)
-        if rest:
-            yield b"".join(parts)
-            yield from rest[:-1]
-            parts = [rest[-1]]
 
 
 def _hear(ledger: Ledger, said: Any) -> None:
