@@ -214,7 +214,7 @@ fn resolve_service(
     let (listen, listen_mode, on_demand) = super::listen::resolve(&name.value, service, walk);
     let node_cluster = service.node_cluster.or(false);
     let channel = service.channel.or(false);
-    if channel && (node_cluster || listen_mode == ListenMode::Pass) {
+    if channel && (node_cluster || listen_mode == ganger_supervise::listeners::ListenMode::Pass) {
         let why = "its channel carries its connections: `channel = true` does not go with `node_cluster` or `listen_mode = \"pass\"` yet";
         walk.error(service.channel.span().unwrap_or_default(), why);
     }
