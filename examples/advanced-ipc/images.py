@@ -1,7 +1,10 @@
 import hashlib
 import os
+import sys
 
-from ganger import channel
+sys.path.insert(0, os.environ["SDK"] + "/python")
+
+from ganger import channel  # noqa: E402
 
 ch = channel()
 

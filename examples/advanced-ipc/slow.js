@@ -1,6 +1,6 @@
 'use strict';
 const { setTimeout: sleep } = require('node:timers/promises');
-const { channel } = require('node/index.js');
+const { channel } = require(`${process.env.SDK}/node`);
 
 const ch = channel();
 let heard = 0;

@@ -1,7 +1,7 @@
 'use strict';
 const { createHash, randomBytes } = require('node:crypto');
 const net = require('node:net');
-const { channel } = require('node/index.js');
+const { channel } = require(`${process.env.SDK}/node`);
 
 const ch = channel();
 

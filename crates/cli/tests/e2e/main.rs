@@ -14,6 +14,7 @@ macro_rules! needs_python {
     };
 }
 
+mod channel;
 mod crashes;
 mod daemon;
 mod dead;

@@ -114,7 +114,7 @@ pub(crate) async fn subscribe(
         sse::write(&mut out, None, &line?);
         Some(Bytes::from(out))
     });
-    Ok(sse::answer(chunks, permit))
+    Ok(sse::answer(chunks, Some(app.closing()), permit))
 }
 
 fn line<D>(message: ToPeer<D>) -> Option<TopicLine> {
