@@ -23,21 +23,18 @@ const SIGKILL: i32 = 9;
 
 impl Keeper {
     pub(crate) fn start_due_helpers(&mut self, now: Instant) {
-        if self.leaving.is_final() {
-            return;
-        }
-        if self.logger.is_due(now) {
+        if self.leaving.wants_logger() && self.logger.is_due(now) {
             self.start_logger(now);
         }
-        if self.daemon.is_due(now) {
+        if !self.leaving.is_final() && self.daemon.is_due(now) {
             self.start_daemon(now);
         }
     }
 
     pub(crate) fn helpers_due(&self) -> impl Iterator<Item = Instant> + use<> {
-        let live = !self.leaving.is_final();
-        let due = [self.logger.due(), self.daemon.due()];
-        due.into_iter().flatten().filter(move |_| live)
+        let logger = self.logger.due().filter(|_| self.leaving.wants_logger());
+        let daemon = self.daemon.due().filter(|_| !self.leaving.is_final());
+        logger.into_iter().chain(daemon)
     }
 
     /// What daemons say themselves is the log `ganger`, unless the caller's stderr is wanted.
@@ -168,6 +165,8 @@ impl Keeper {
                 self.drop_daemon("it reads nothing");
                 self.ping.abort(now);
             } else if let Err(error) = connection.flush(&self.poller) {
+                // It hung up; what it asked for before that is still to be done.
+                while matches!(self.take_requests(), Ok(Progress::More)) {}
                 self.drop_daemon(&error.to_string());
             }
         }

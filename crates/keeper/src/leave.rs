@@ -40,6 +40,11 @@ impl Leaving {
         !matches!(self, Self::No | Self::Asked(_))
     }
 
+    /// Somebody may still speak, or has and was not heard yet: a logger that ends is followed by another.
+    pub(crate) const fn wants_logger(&self) -> bool {
+        !matches!(self, Self::Logs(_) | Self::Logger(_) | Self::Done)
+    }
+
     pub(crate) const fn due(&self) -> Option<Instant> {
         match self {
             Self::No | Self::Asked(_) | Self::Done => None,
@@ -129,7 +134,12 @@ impl Keeper {
                 Leaving::Trees(_) if over || self.all_ended() => {
                     self.leaving = Leaving::Daemon(now + STEP)
                 }
-                Leaving::Daemon(_) if self.daemon.running().is_none() => self.start_retiring(now),
+                Leaving::Daemon(_)
+                    if self.daemon.running().is_none()
+                        && (over || self.logger.connection().is_some()) =>
+                {
+                    self.start_retiring(now);
+                }
                 Leaving::Daemon(_) if over => {
                     self.kill_daemon();
                     self.leaving = Leaving::Daemon(now + STEP);

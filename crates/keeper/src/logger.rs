@@ -177,7 +177,7 @@ impl Keeper {
     }
 
     pub(crate) fn on_logger_ended(&mut self, end: End, now: Instant) {
-        if self.leaving.is_final() {
+        if !self.leaving.wants_logger() {
             self.logger.disconnect(&self.poller, now);
             self.logger.phase = Phase::Down(None);
             return;

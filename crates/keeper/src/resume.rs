@@ -103,7 +103,9 @@ impl Keeper {
         if self.leaving != Leaving::No {
             return Err("everything is being brought down".into());
         }
-        if self.upgrading.trial.is_some() || matches!(self.upgrading.stage, Stage::Asked(_)) {
+        if self.upgrading.trial.as_ref().is_some_and(Trial::is_open)
+            || matches!(self.upgrading.stage, Stage::Asked(_))
+        {
             return Err("another upgrade is under way".into());
         }
         if matches!(self.upgrading.stage, Stage::Checking(_)) {

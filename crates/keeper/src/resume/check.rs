@@ -122,6 +122,9 @@ fn open(path: &str) -> Result<OwnedFd, String> {
         let uid = stat.st_uid;
         return Err(format!("{path} belongs to user {uid}; it has to be root's or user {own}'s"));
     }
+    if mode.intersects(Mode::SUID | Mode::SGID) {
+        return Err(format!("{path} would run as another user (chmod ug-s)"));
+    }
     if mode.contains(Mode::WOTH) {
         return Err(format!("{path} can be written by everybody; chmod o-w"));
     }
@@ -182,6 +185,8 @@ mod tests {
         let mode = |mode| fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
         mode(0o644);
         assert!(why(path).contains("not executable"));
+        mode(0o4755);
+        assert!(why(path).contains("another user"));
         mode(0o757);
         assert!(why(path).contains("by everybody"));
         mode(0o755);

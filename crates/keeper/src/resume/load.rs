@@ -116,6 +116,10 @@ fn resumed(image: Image, options: KeeperOptions) -> Result<Keeper, KeeperError> 
         let version = image.log_wire;
         keeper.end_logger(&format!("it speaks version {version}, I {LOG_WIRE_VERSION}"));
     }
+    if keeper.logger.running().is_some_and(|running| running.socket.is_none()) {
+        // On its way out, and whoever watched over that is no more.
+        keeper.end_logger("the next one is due");
+    }
     if keeper.daemon.running().is_some_and(|running| running.socket.is_none()) {
         keeper.ping.expect_end(now);
     }

@@ -64,6 +64,11 @@ enum Stage {
 }
 
 impl Trial {
+    /// The daemon is between two programs.
+    pub(super) const fn is_open(&self) -> bool {
+        matches!(self.stage, Stage::OldEnds | Stage::NewStarts)
+    }
+
     pub(super) fn begin(previous: OwnedFd, now: Instant) -> Self {
         Self { stage: Stage::OldEnds, until: now + OLD_ENDS_WITHIN, previous, why: None }
     }

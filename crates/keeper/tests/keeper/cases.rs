@@ -34,5 +34,6 @@ pub(crate) const ALL: &[Case] = &[
     ("a_second_keeper_is_refused", holding::locked),
     ("an_upgraded_keeper_loses_and_doubles_nothing", upgrading::twenty_times),
     ("a_binary_that_can_not_go_on_changes_nothing", upgrading::refused),
+    ("a_sigterm_in_the_middle_of_an_upgrade_is_heard", upgrading::asked_to_end),
     ("a_daemon_that_fails_after_an_upgrade_is_followed_by_the_old_one", upgrading::rolled_back),
 ];
