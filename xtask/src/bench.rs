@@ -3,10 +3,12 @@
 //! Every round runs each peer and each of ganger's figures once, one after the other, so that a noisy minute hits all
 //! of them; medians over the rounds are compared. Peers whose interpreter or package is missing are left out by name.
 
+mod accept;
 mod peers;
 mod reload;
 mod services;
 
+pub(crate) use accept::accept;
 pub(crate) use peers::peers;
 pub(crate) use reload::{Wish as ReloadWish, reload, serve};
 pub(crate) use services::services;

@@ -18,6 +18,7 @@ mod sh;
 mod tally;
 mod test;
 mod torture;
+mod web;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -76,7 +77,7 @@ enum Verb {
     Torture {
         /// What to kill [default: all in turn].
         target: Option<torture::Target>,
-        /// How many kills [default: 20; of `queue` 1,000, and a quarter as many power cuts].
+        /// How many kills [default: 20; of `cluster` 50 in each mode; of `queue` 1,000, and a quarter as many power cuts].
         #[arg(long)]
         kills: Option<u32>,
         /// Instead of a number of kills: how long.
@@ -96,7 +97,8 @@ enum Verb {
     Bench {
         /// `peers`: durable queues end to end, beside BullMQ, Celery and graphile-worker; `services`: what a crash
         /// costs, beside supervisord and PM2, and a thousand crash loops; `reload`: requests that fail while web servers
-        /// are replaced, beside PM2; `spawn`: a start beside many open descriptors. Peers are installed where needed.
+        /// are replaced, beside PM2; `spawn`: a start beside many open descriptors; `accept`: connections a second through
+        /// Node's own cluster primary and ganger's modes. Peers are installed where needed.
         /// Without it: dispatch beside Node's and Python's process pools, and ganger's own figures.
         what: Option<Which>,
         /// Rounds; medians over them are compared.
@@ -123,6 +125,7 @@ enum Which {
     Services,
     Reload,
     Spawn,
+    Accept,
 }
 
 fn main() -> ExitCode {
@@ -136,7 +139,8 @@ fn main() -> ExitCode {
         Verb::Torture { target, kills, seconds, tasks, seed, debug } => {
             let queue = target == Some(torture::Target::Queue);
             let queue_kills = kills.unwrap_or(if queue { 1_000 } else { 50 });
-            let kills = kills.unwrap_or(20);
+            let cluster = target == Some(torture::Target::Cluster);
+            let kills = kills.unwrap_or(if cluster { 50 } else { 20 });
             let release = !debug;
             let wish = torture::Wish { target, kills, seconds, tasks, seed, queue_kills, release };
             torture::torture(&wish)
@@ -147,6 +151,9 @@ fn main() -> ExitCode {
         }
         Verb::Bench { what: Some(Which::Services), rounds, .. } => {
             return played(bench::services(rounds));
+        }
+        Verb::Bench { what: Some(Which::Accept), rounds, .. } => {
+            return played(bench::accept(rounds));
         }
         Verb::Bench { what: Some(Which::Reload), reload, .. } => {
             return played(bench::reload(&reload));

@@ -89,7 +89,9 @@ impl Killer<'_> {
                 let _ = send_kill(&two[1]);
                 two.iter().try_for_each(gone)?;
             }
-            Target::Tree | Target::Queue => bail!("{target:?} is a scenario of its own"),
+            Target::Tree | Target::Queue | Target::Cluster => {
+                bail!("{target:?} is a scenario of its own")
+            }
         }
         // While nobody thinks: the exit must be told by whoever comes next.
         let mortal_code = (target == Target::Daemon).then(|| self.random.u8(2..=99));
@@ -123,7 +125,7 @@ impl Killer<'_> {
                     Target::Keeper => keeper,
                     Target::Logger => logger,
                     Target::Both => daemon && keeper,
-                    Target::Tree | Target::Queue => true,
+                    Target::Tree | Target::Queue | Target::Cluster => true,
                 }
             });
             if back {

@@ -7,12 +7,14 @@
 //! ledger  workers append start and end of every attempt, with pid and CLOCK_MONOTONIC, through O_APPEND
 //! oracle  after all that: pids kept, logs without gap or double, every acknowledged task done once and right
 //! queue   another scenario: the crash oracle of the durable queue, with a build of its own (see `queue`)
+//! cluster another scenario: the daemon is killed under connections (see `cluster`)
 //! tree    a process tree that ignores SIGTERM, leaves its session and re-forks all the time is ended whole
 //! ```
 //!
 //! The scenario's parts are modules of their own so that later scenarios can be put together from them.
 
 mod cast;
+mod cluster;
 mod gang;
 mod http;
 mod killer;
@@ -47,6 +49,8 @@ pub(crate) enum Target {
     Both,
     /// The queue's crash oracle: daemon, keeper and workers, at random and at places inside the daemon, and power cuts.
     Queue,
+    /// The daemon, under connections in each mode that they can come to instances.
+    Cluster,
     /// Nothing of ours: a hostile process tree is ended by `stop`, `down` and `run`.
     Tree,
 }
@@ -91,7 +95,7 @@ pub(crate) fn torture(wish: &Wish) -> Result<Tally> {
         Some(Target::Keeper) => &[Target::Keeper],
         Some(Target::Logger) => &[Target::Logger],
         Some(Target::Both) => &[Target::Both],
-        Some(Target::Tree | Target::Queue) => &[],
+        Some(Target::Tree | Target::Queue | Target::Cluster) => &[],
     };
     if !killed.is_empty() {
         gang::run(&binary, wish, killed, &mut verdict)?;
@@ -99,6 +103,9 @@ pub(crate) fn torture(wish: &Wish) -> Result<Tally> {
     if wish.target.is_none() {
         let both = Wish { kills: 1, tasks: 300, ..wish.clone() };
         gang::run(&binary, &both, &[Target::Both], &mut verdict)?;
+    }
+    if wish.target == Some(Target::Cluster) {
+        cluster::run(&binary, wish.kills, wish.seed, &mut verdict)?;
     }
     if matches!(wish.target, None | Some(Target::Tree)) {
         tree::run(&binary, &mut verdict)?;

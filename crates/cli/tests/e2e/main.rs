@@ -23,6 +23,7 @@ mod failures;
 mod full_disk;
 mod imports;
 mod listeners;
+mod pass;
 mod probes;
 mod reload;
 mod run;

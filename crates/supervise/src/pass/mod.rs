@@ -20,6 +20,8 @@
 mod hub;
 mod owner;
 mod tell;
+#[cfg(test)]
+mod tests;
 mod wish;
 
 use std::collections::BTreeMap;

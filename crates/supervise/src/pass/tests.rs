@@ -1,0 +1,169 @@
+//! The owner of a service's connections: workers at the other ends of real channels, clients at real ports.
+
+use std::os::unix::net::UnixStream as StdStream;
+use std::time::Duration;
+
+use ganger_ipc::node::{Event, HandleType, NodeChannel};
+use ganger_testkit::Act;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpStream, UnixStream};
+
+use super::*;
+use crate::listeners::{ListenMode, Socket, Wanted};
+use crate::testing::Rig;
+
+/// Longer than any machine needs: it only turns a hang into a failure.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+async fn in_time<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, what).await.expect("something should have happened")
+}
+
+/// A service that listens on one port, mode `pass`.
+struct Web {
+    rig: Rig,
+    listening: Arc<Listening>,
+    primaries: Primaries,
+    port: u16,
+}
+
+impl Web {
+    async fn start() -> Self {
+        let rig = Rig::new(|_, _| Act::runs());
+        let (listeners, task, _knocks) =
+            Listeners::start(rig.around.processes.clone(), &mut BTreeMap::new());
+        tokio::spawn(task);
+        let address = "tcp://127.0.0.1:0".parse().unwrap();
+        let sockets = vec![Socket { address, name: "front".into(), mode: 0, owner: None }];
+        let listening = Arc::new(Listening { sockets, mode: ListenMode::Pass });
+        let (service, wanted) = ("web".to_owned(), Arc::clone(&listening));
+        let wanted = Wanted { service, listening: wanted, slots: 2, claims: false };
+        assert!(listeners.open(vec![wanted]).await.is_empty());
+        let port = listeners.look("web").await[0].address.place().unwrap().port;
+        let (primaries, hub) =
+            Primaries::start(listeners, rig.around.told.clone(), BTreeMap::new());
+        tokio::spawn(hub);
+        Self { rig, listening, primaries, port }
+    }
+
+    /// A worker in a slot, with the slot's number as its pid; gives its end of the channel.
+    async fn join(&self, slot: u32) -> StdStream {
+        let (ours, theirs) = StdStream::pair().unwrap();
+        let join = Join {
+            slot,
+            pid: slot,
+            channel: ours.into(),
+            note: WorkerNote { id: self.primaries.number("web").await, keys: None },
+            adopted: false,
+            listening: Some(Arc::clone(&self.listening)),
+            heard: watch::Sender::default(),
+        };
+        self.primaries.join("web", Handover::Sockets, join).await;
+        theirs
+    }
+
+    async fn client(&self) -> TcpStream {
+        in_time(TcpStream::connect(("127.0.0.1", self.port))).await.unwrap()
+    }
+
+    async fn counts(&self) -> Vec<(u32, u64)> {
+        let looked = self.primaries.look(Some("web")).await;
+        looked["web"].iter().map(|one| (one.slot, one.taken)).collect()
+    }
+}
+
+/// The next connection that a worker gets, acknowledged, with the message that came with it.
+async fn connection(worker: &mut NodeChannel) -> (String, TcpStream) {
+    match in_time(worker.next()).await.unwrap() {
+        Some(Ok(Event::Message { body, handle: Some(handle), .. })) => {
+            assert_eq!(handle.is, HandleType::Socket);
+            let fd = Arc::into_inner(handle.fd).expect("nobody else has it");
+            let stream = TcpStream::from_std(fd.into()).unwrap();
+            (String::from_utf8(body).unwrap(), stream)
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What is written here arrives there.
+async fn are_one(client: &mut TcpStream, served: &mut TcpStream) {
+    served.write_all(b"x").await.unwrap();
+    let mut byte = [0];
+    in_time(tokio::io::AsyncReadExt::read_exact(client, &mut byte)).await.unwrap();
+    assert_eq!(&byte, b"x");
+}
+
+#[tokio::test]
+async fn connections_go_round_and_those_of_a_dead_worker_to_another() {
+    let web = Web::start().await;
+    let mut first = NodeChannel::from_socket(web.join(1).await.into()).unwrap();
+    let second = web.join(2).await;
+    second.set_nonblocking(true).unwrap();
+    let second = UnixStream::from_std(second).unwrap();
+    let mut early = web.client().await;
+    web.primaries.steer("web", vec![1, 2]).await;
+    let (said, mut served) = connection(&mut first).await;
+    assert!(said.starts_with(r#"{"$connection":{"listener":"front","n":"#), "{said}");
+    are_one(&mut early, &mut served).await;
+
+    // The other's turn: it gets one, says nothing, and dies.
+    let mut late = web.client().await;
+    in_time(second.readable()).await.unwrap();
+    assert_eq!(web.counts().await, [(1, 1), (2, 0)]);
+    drop(second);
+    web.primaries.left("web", Handover::Sockets, 2).await;
+    let (_, mut served) = connection(&mut first).await;
+    are_one(&mut late, &mut served).await;
+
+    // Who is not ready gets none: they wait.
+    web.primaries.steer("web", vec![]).await;
+    let mut waits = web.client().await;
+    let mut third = NodeChannel::from_socket(web.join(3).await.into()).unwrap();
+    web.primaries.steer("web", vec![3]).await;
+    let (_, mut served) = connection(&mut third).await;
+    are_one(&mut waits, &mut served).await;
+}
+
+#[tokio::test]
+async fn nonsense_on_a_channel_is_told_once_and_costs_nobody_a_connection() {
+    let mut web = Web::start().await;
+    let mut first = web.join(1).await;
+    let mut second = NodeChannel::from_socket(web.join(2).await.into()).unwrap();
+    web.primaries.steer("web", vec![1, 2]).await;
+    std::io::Write::write_all(&mut first, b"}{\n\"fine\"\nno\n").unwrap();
+    let told = in_time(web.rig.told.recv()).await.unwrap().event;
+    assert_eq!((&*told.kind, told.slot), ("instance.channel_refused", Some(1)));
+    assert!(told.reason.contains("}{"), "{}", told.reason);
+    // A handle that nobody asked for is closed, and acknowledged: else its sender would say nothing more.
+    let nobody = StdStream::pair().unwrap().0;
+    let handle = ganger_ipc::node::HandleOut::new(HandleType::Server, Arc::new(nobody.into()));
+    let ticket = second.send_handle(b"{}", handle).unwrap();
+    web.primaries.steer("web", vec![2]).await;
+    let mut client = web.client().await;
+    let (mut acknowledged, mut served) = (false, None);
+    while !acknowledged || served.is_none() {
+        match in_time(second.next()).await.unwrap() {
+            Some(Ok(Event::Delivered(number))) => acknowledged = number == ticket,
+            Some(Ok(Event::Message { handle: Some(handle), .. })) => {
+                let fd = Arc::into_inner(handle.fd).expect("nobody else has it");
+                served = Some(TcpStream::from_std(fd.into()).unwrap());
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    are_one(&mut client, &mut served.unwrap()).await;
+    let told = in_time(web.rig.told.recv()).await.unwrap().event;
+    assert_eq!((&*told.kind, told.slot), ("instance.channel_refused", Some(2)));
+    assert!(told.reason.contains("nobody asked for"), "{}", told.reason);
+    assert!(web.rig.told.try_recv().is_err(), "the second line of nonsense is only counted");
+}
+
+#[tokio::test]
+async fn numbers_go_on_where_a_former_daemon_was() {
+    let (listeners, told) = (Listeners::default(), mpsc::channel(1).0);
+    let (primaries, hub) = Primaries::start(listeners, told, [("web".to_owned(), 7)].into());
+    tokio::spawn(hub);
+    assert_eq!(primaries.number("web").await, 8);
+    assert_eq!(primaries.number("web").await, 9);
+    assert_eq!(primaries.number("other").await, 1);
+}

@@ -1,0 +1,188 @@
+//! `cargo xtask bench accept`: connections a second through Node's own cluster primary and through ganger in each of its modes.
+//!
+//! The same program of Node workers answers each request, on a connection of its own, with its pid. Load, primary and workers have the same
+//! cores. Rounds take turns, medians are compared. The machine's own limit is the load beside a server that only accepts and answers.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::{median, new_table, right_align};
+use crate::ganger::Ganger;
+use crate::web::{self, Load, Mode, Seen};
+use crate::{build, sh};
+
+const WORKERS: u32 = 2;
+const CLIENTS: u32 = 32;
+/// Of each way in each round.
+const TIME: Duration = Duration::from_secs(4);
+/// Before it: code gets hot, tables get large.
+const WARM_UP: Duration = Duration::from_secs(1);
+/// Connections a second beside Node's primary, and the busiest worker beside the mean.
+const AIM: (f64, f64) = (1.3, 1.1);
+const NODE: &str = "Node's primary";
+
+/// Figures of all rounds.
+#[derive(Debug, Default)]
+struct Row {
+    rate: Vec<f64>,
+    p50: Vec<f64>,
+    p99: Vec<f64>,
+    spread: Vec<f64>,
+    failed: usize,
+}
+
+/// Runs all rounds and prints the table.
+pub(crate) fn accept(rounds: u32) -> Result<()> {
+    let binary = build::ganger(true)?;
+    let folder =
+        tempfile::Builder::new().prefix("accept-").tempdir_in(build::cache_dir("bench")?)?;
+    web::program(folder.path())?;
+    let mut rows: BTreeMap<&str, Row> = BTreeMap::new();
+    for round in 1..=rounds {
+        println!("round {round} of {rounds}");
+        rows.entry("").or_default().add(&bare()?);
+        rows.entry(NODE).or_default().add(&node(folder.path())?);
+        for mode in Mode::ALL {
+            let seen = ganger(&binary, folder.path(), mode)?;
+            rows.entry(mode.name()).or_default().add(&seen);
+        }
+    }
+    print(&rows);
+    let mut version = Command::new("node");
+    println!(
+        "{WORKERS} workers, {CLIENTS} clients, a connection for each request; node {}, {}",
+        sh::capture(version.arg("--version"))?.trim(),
+        sh::capture(Command::new(binary).arg("--version"))?.trim(),
+    );
+    Ok(())
+}
+
+fn measure(address: SocketAddr) -> Seen {
+    let run = |time: Duration| {
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(time);
+                over.store(true, Ordering::Relaxed);
+            });
+            Load { address, clients: CLIENTS, rate: None }.until(&over)
+        })
+    };
+    run(WARM_UP);
+    run(TIME)
+}
+
+/// What load and kernel alone can do.
+fn bare() -> Result<Seen> {
+    let listener = TcpListener::bind("127.0.0.1:0").context("there is no free port")?;
+    let address = listener.local_addr()?;
+    std::thread::spawn(move || {
+        let mut request = [0; 256];
+        while let Ok((mut stream, _)) = listener.accept() {
+            // A client that has gone is its own affair; the last connection ends this.
+            let Ok(n) = stream.read(&mut request) else { continue };
+            if n == 0 {
+                break;
+            }
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n1");
+        }
+    });
+    let seen = measure(address);
+    // Says nothing: that is its end.
+    drop(std::net::TcpStream::connect(address));
+    Ok(seen)
+}
+
+/// Ended when dropped.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // Workers of a cluster end with their primary.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+fn node(folder: &Path) -> Result<Seen> {
+    let address = web::free_port()?;
+    let mut command = Command::new("node");
+    command.arg("server.js").current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null());
+    command.env("PORT", address.port().to_string()).env("WORKERS", WORKERS.to_string());
+    let _primary = Ended(command.spawn().context("could not start node")?);
+    web::answers(address)?;
+    // The others may still be on their way.
+    std::thread::sleep(WARM_UP);
+    Ok(measure(address))
+}
+
+fn ganger(binary: &Path, folder: &Path, mode: Mode) -> Result<Seen> {
+    let address = web::free_port()?;
+    let text = format!("version = 1\n{}", mode.section(WORKERS, address));
+    std::fs::write(folder.join("ganger.toml"), text)?;
+    let ganger = Ganger::new(binary.to_path_buf(), folder.to_path_buf());
+    let seen = web::up(&ganger, address).map(|()| measure(address));
+    ganger.down()?;
+    seen
+}
+
+impl Row {
+    fn add(&mut self, seen: &Seen) {
+        self.rate.push(seen.rate());
+        self.p50.push(seen.at(0.5));
+        self.p99.push(seen.at(0.99));
+        self.spread.push(seen.max_over_mean(WORKERS));
+        self.failed += seen.failed.len();
+    }
+}
+
+fn print(rows: &BTreeMap<&str, Row>) {
+    let columns = [
+        "who accepts",
+        "connections/s",
+        "p50, ms",
+        "p99, ms",
+        "max/mean",
+        "failed",
+        "beside Node's",
+        "aim",
+    ];
+    let mut table = new_table(&columns);
+    let node = rows.get(NODE).map_or(f64::NAN, |row| median(&row.rate));
+    let node_p99 = rows.get(NODE).map_or(f64::NAN, |row| median(&row.p99));
+    let order = [("", "the machine: one thread, no workers"), (NODE, NODE)];
+    let modes = Mode::ALL.map(|mode| (mode.name(), mode.name()));
+    for (key, name) in order.into_iter().chain(modes) {
+        let Some(row) = rows.get(key) else { continue };
+        let (ratio, spread) = (median(&row.rate) / node, median(&row.spread));
+        let met = ratio >= AIM.0 && spread <= AIM.1 && median(&row.p99) <= node_p99;
+        let aim = match key == Mode::Pass.name() {
+            true => format!(
+                "{}x, p99 no worse, max/mean {}{}",
+                AIM.0,
+                AIM.1,
+                if met { "" } else { "  missed" }
+            ),
+            false => String::new(),
+        };
+        table.add_row([
+            name.to_owned(),
+            format!("{:.0}", median(&row.rate)),
+            format!("{:.2}", median(&row.p50)),
+            format!("{:.2}", median(&row.p99)),
+            if key.is_empty() { "-".to_owned() } else { format!("{spread:.3}") },
+            row.failed.to_string(),
+            format!("{ratio:.2}x"),
+            aim,
+        ]);
+    }
+    right_align(&mut table, 1..7);
+    println!("\n{table}\n");
+}
