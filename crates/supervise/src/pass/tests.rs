@@ -66,9 +66,10 @@ impl Web {
         in_time(TcpStream::connect(("127.0.0.1", self.port))).await.unwrap()
     }
 
+    /// Connections given to each slot.
     async fn counts(&self) -> Vec<(u32, u64)> {
         let looked = self.primaries.look(Some("web")).await;
-        looked["web"].iter().map(|one| (one.slot, one.taken)).collect()
+        looked["web"].iter().map(|one| (one.slot, one.taken + one.in_flight)).collect()
     }
 }
 
@@ -79,6 +80,7 @@ async fn connection(worker: &mut NodeChannel) -> (String, TcpStream) {
             assert_eq!(handle.is, HandleType::Socket);
             let fd = Arc::into_inner(handle.fd).expect("nobody else has it");
             let stream = TcpStream::from_std(fd.into()).unwrap();
+            worker.flush().unwrap();
             (String::from_utf8(body).unwrap(), stream)
         }
         other => panic!("{other:?}"),
@@ -109,7 +111,7 @@ async fn connections_go_round_and_those_of_a_dead_worker_to_another() {
     // The other's turn: it gets one, says nothing, and dies.
     let mut late = web.client().await;
     in_time(second.readable()).await.unwrap();
-    assert_eq!(web.counts().await, [(1, 1), (2, 0)]);
+    assert_eq!(web.counts().await, [(1, 1), (2, 1)]);
     drop(second);
     web.primaries.left("web", Handover::Sockets, 2).await;
     let (_, mut served) = connection(&mut first).await;
@@ -122,6 +124,7 @@ async fn connections_go_round_and_those_of_a_dead_worker_to_another() {
     web.primaries.steer("web", vec![3]).await;
     let (_, mut served) = connection(&mut third).await;
     are_one(&mut waits, &mut served).await;
+    assert_eq!(web.counts().await, [(1, 2), (3, 1)]);
 }
 
 #[tokio::test]
