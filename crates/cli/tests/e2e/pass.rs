@@ -49,7 +49,7 @@ fn under_load(address: &str, work: impl FnOnce()) -> (u32, u32) {
 }
 
 fn kill_daemon(it: &TempDaemon) {
-    let daemon = Process::open(it.pid_of("daemon")).unwrap();
+    let daemon = Process::open(it.pid_of("daemon")).expect("the daemon is there");
     daemon.kill();
     assert!(daemon.ended_within(SOON));
 }
@@ -59,7 +59,8 @@ fn kill_daemon(it: &TempDaemon) {
 fn survives_and_reloads(it: &TempDaemon) {
     let at = address(it, "web", 0);
     let pids = [1, 2].map(|slot| it.pid("web", slot));
-    let both = || (0..10).map(|_| ask(&at).unwrap()).collect::<std::collections::BTreeSet<_>>();
+    let both =
+        || (0..10).map(|_| ask(&at).expect("an answer")).collect::<std::collections::BTreeSet<_>>();
     assert_eq!(both(), pids.into(), "they take turns");
     let (answered, failed) = under_load(&at, || {
         kill_daemon(it);
@@ -72,7 +73,7 @@ fn survives_and_reloads(it: &TempDaemon) {
     assert!(new.iter().all(|pid| !pids.contains(pid)));
     assert_eq!(both(), new.into());
     let ps = it.ganger(&["ps", "web", "--json"]).with_code(0).json();
-    let taken = |at: usize| ps["instances"][at]["connections"]["taken"].as_u64().unwrap();
+    let taken = |at: usize| ps["instances"][at]["connections"]["taken"].as_u64().expect("a count");
     assert!(taken(0) >= 5 && taken(1) >= 5, "{ps}");
 }
 

@@ -106,7 +106,6 @@ impl Default for Exchange {
 
 /// Starts the exchange: a handle, and the owner task, which ends when all handles are dropped. `session` is a number that no former
 /// daemon had.
-#[must_use]
 pub fn start(session: u64) -> (Exchange, impl Future<Output = ()> + Send + use<>) {
     let (asks, inbox) = mpsc::channel(ASKS);
     // The first is the API's own, which publishes.

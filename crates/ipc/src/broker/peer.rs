@@ -144,6 +144,7 @@ impl<D> Peer<D> {
     }
 
     /// Subscriptions take turns, so that one with much to tell does not keep the others from theirs.
+    #[expect(clippy::borrowed_box, reason = "what the map's own iterators give")]
     fn next_of_subs(&mut self) -> Option<ToPeer<D>> {
         use std::ops::Bound::{Excluded, Unbounded};
         let due = |(topic, sub): (&Box<str>, &Sub<D>)| sub.is_due().then(|| topic.clone());

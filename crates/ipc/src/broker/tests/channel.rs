@@ -50,7 +50,11 @@ impl Far {
                 }
             }
             // What was said last is written.
-            std::future::poll_fn(|cx| Poll::Ready(drop(channel.poll_next(cx)))).await;
+            std::future::poll_fn(|cx| {
+                let _event = channel.poll_next(cx);
+                Poll::Ready(())
+            })
+            .await;
         });
         Self { say, heard }
     }
