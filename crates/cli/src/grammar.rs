@@ -72,7 +72,7 @@ struct Cli {
 }
 
 /// Verbs by what one wants; a test checks that each stands in exactly one line of it.
-const GROUPS: [(&str, &[&str]); 6] = [
+const GROUPS: [(&str, &[&str]); 7] = [
     (
         "Start",
         &[
@@ -94,6 +94,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ("Talk", &["call", "publish", "subscribe"]),
     ("Tasks", &["push", "why", "task", "queue", "dead", "schedule"]),
     ("One-off", &["run", "bench"]),
+    ("Safety", &["policy"]),
     ("About", &["config", "store", "version"]),
 ];
 
@@ -247,6 +248,10 @@ mod tests {
             "schedule show",
             "schedule next",
             "config show",
+            "policy list",
+            "policy test",
+            "policy explain",
+            "policy lint",
         ];
         let command = command();
         for verb in read {
@@ -268,6 +273,9 @@ mod tests {
             &["ganger", "wait", "web"],
             &["ganger", "run"],
             &["ganger", "push"],
+            &["ganger", "policy", "test"],
+            &["ganger", "policy", "test", "p", "--uid", "-1"],
+            &["ganger", "policy", "explain"],
             &["ganger", "task", "get", "nonsense"],
         ] {
             let error = command().try_get_matches_from(words).unwrap_err();

@@ -14,7 +14,7 @@ use ganger_policy::{
 
 const RULES: usize = 1_000;
 const BATCHES: usize = 200;
-const BATCH: usize = 200;
+const BATCH: usize = 50;
 /// Something that is there on every machine, and no script.
 const PROGRAMS: [&str; 3] = ["/usr/bin/env", "/bin/true", "/bin/cat"];
 

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -15,6 +15,8 @@ const SHEBANG_MAX: usize = 256;
 const HASHED_MAX: u64 = 4 << 30;
 /// Read at once.
 const BLOCK: usize = 128 << 10;
+/// It may have become a pipe since it was looked at.
+const NO_WAIT: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
 /// The kernel follows at most so many links (MAXSYMLINKS).
 const LINKS_MAX: usize = 40;
 
@@ -30,7 +32,11 @@ impl Identify for Disk {
     fn inspect(&self, path: &str, hash: bool) -> io::Result<Identity> {
         let real = fs::canonicalize(path)?;
         // One descriptor for all that follows: what is looked at is one file, whatever happens to the name.
-        let mut file = File::open(&real)?;
+        // Nothing else is opened: a pipe would wait for its other end, a device would begin to do something.
+        if !fs::metadata(&real)?.is_file() {
+            return Err(io::Error::other("this is not a file"));
+        }
+        let mut file = File::options().read(true).custom_flags(NO_WAIT).open(&real)?;
         let meta = file.metadata()?;
         if !meta.is_file() {
             return Err(io::Error::other("this is not a file"));
@@ -174,6 +180,7 @@ mod tests {
         }
         assert!(Disk.inspect("/nowhere/at/all", false).is_err());
         assert!(Disk.inspect("/", false).is_err());
+        assert!(Disk.inspect("/dev/null", false).is_err());
     }
 
     #[test]

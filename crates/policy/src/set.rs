@@ -15,7 +15,7 @@ use crate::check::check;
 use crate::environment::Environment;
 use crate::identity::{Identify, Pins, Untrusted, pin};
 use crate::input::{Principal, Request};
-use crate::model::{Cwd, Deny, Policy};
+use crate::model::{Cwd, Deny, Kind, Policy, Rule};
 use crate::path::file_name;
 
 /// Something that is wrong with a policy, so that none is loaded.
@@ -30,6 +30,9 @@ pub struct Fault {
     /// What is wrong, and what to do.
     pub message: String,
 }
+
+/// So many rules are simply tried: the reason is then always that of the one that came nearest.
+const TRIED_MAX: usize = 32;
 
 /// All policies. Nothing changes in it but which files its programs are.
 #[derive(Debug, Clone)]
@@ -50,8 +53,10 @@ pub(crate) struct Loaded {
     rules: Vec<Compiled>,
     /// Positions in `rules`, by the first word of their subcommand.
     by_word: HashMap<String, Vec<usize>>,
-    /// Those without subcommand.
-    wordless: Vec<usize>,
+    /// Those without, whose first operand is written down, by what it may be.
+    by_operand: HashMap<String, Vec<usize>>,
+    /// All others.
+    others: Vec<usize>,
     pub(crate) denies: Vec<Denial>,
     pub(crate) env: Environment,
     /// `None`: its program has not been looked at.
@@ -179,15 +184,30 @@ impl Loaded {
             return Err(wrong);
         };
         let mut by_word: HashMap<String, Vec<usize>> = HashMap::new();
-        let mut wordless = Vec::new();
+        let mut by_operand: HashMap<String, Vec<usize>> = HashMap::new();
+        let mut others = Vec::new();
         for (at, rule) in rules.iter().enumerate() {
             match rule.rule.subcommand.first() {
                 Some(word) => by_word.entry(word.clone()).or_default().push(at),
-                None => wordless.push(at),
+                None => match written(&rule.rule) {
+                    Some(texts) => texts.iter().for_each(|text| {
+                        by_operand.entry(text.clone()).or_default().push(at);
+                    }),
+                    None => others.push(at),
+                },
             }
         }
-        let loaded =
-            Self { name, rules, by_word, wordless, denies, env: env.clone(), pins: None, policy };
+        let loaded = Self {
+            name,
+            rules,
+            by_word,
+            by_operand,
+            others,
+            denies,
+            env: env.clone(),
+            pins: None,
+            policy,
+        };
         let wrong = loaded.examples();
         if wrong.is_empty() { Ok(loaded) } else { Err(wrong) }
     }
@@ -203,15 +223,21 @@ impl Loaded {
             || who.token.as_ref().is_some_and(|token| named.tokens.contains(token))
     }
 
-    /// Rules that could agree with arguments, in the order of their ids; all of them if none could, for the sake of the reason.
+    /// Rules that could agree with arguments, in the order of their ids. If none could, some, for the sake of the reason.
     pub(crate) fn rules_for(&self, args: &[&str]) -> Vec<&Compiled> {
-        let worded = args.first().and_then(|word| self.by_word.get(*word));
-        let mut found: Vec<usize> =
-            worded.into_iter().flatten().chain(&self.wordless).copied().collect();
+        if self.rules.len() <= TRIED_MAX {
+            return self.rules.iter().collect();
+        }
+        let by_word = args.first().and_then(|word| self.by_word.get(*word));
+        // Wherever it stands: options and their values may come before the first operand.
+        let by_operand = args.iter().filter_map(|arg| self.by_operand.get(*arg));
+        let some = by_word.into_iter().chain(by_operand).flatten();
+        let mut found: Vec<usize> = some.chain(&self.others).copied().collect();
         if found.is_empty() {
-            return self.rules.first().into_iter().collect();
+            return self.rules.iter().take(TRIED_MAX).collect();
         }
         found.sort_unstable();
+        found.dedup();
         found.into_iter().map(|at| &self.rules[at]).collect()
     }
 
@@ -275,6 +301,16 @@ impl Loaded {
             }
         }
         found.ok_or_else(|| reason.unwrap_or_else(|| "it has no rule that allows anything".into()))
+    }
+}
+
+/// What the first operand must be, if it must be there and its texts are written down.
+fn written(rule: &Rule) -> Option<&[String]> {
+    let first = rule.args.first().filter(|operand| !operand.optional)?;
+    match &first.kind {
+        Kind::Literal(text) => Some(std::slice::from_ref(text)),
+        Kind::Enum(all) => Some(all),
+        _ => None,
     }
 }
 

@@ -16,6 +16,7 @@ mod events;
 mod import;
 mod init;
 mod logs;
+mod policy;
 mod ps;
 mod push;
 mod queue;
@@ -103,6 +104,8 @@ pub(crate) enum Verb {
     Bench(crate::bench::Args),
     /// Run one command under limits, no daemon needed
     Run(run::Args),
+    /// Decide what policies allow, explain why, and name what is doubtful about them
+    Policy(policy::Args),
     /// Show the config as ganger reads it, or its JSON Schema
     Config(config::Args),
     /// Back up, restore, check and shrink the state database
@@ -164,6 +167,7 @@ pub(crate) fn run(verb: Verb, ui: &Ui) -> Result<ExitCode, CliError> {
 
         Verb::Bench(args) => crate::bench::run(&args, ui),
         Verb::Run(args) => run::run(&args, ui),
+        Verb::Policy(args) => policy::run(&args, ui),
         Verb::Config(args) => config::run(&args, ui),
         Verb::Store(args) => store::run(&args, ui),
         Verb::Version(args) => version::run(&args, ui),

@@ -24,6 +24,7 @@ mod full_disk;
 mod imports;
 mod listeners;
 mod pass;
+mod policy;
 mod probes;
 mod reload;
 mod run;

@@ -112,6 +112,18 @@ pub fn load_with(path: &Path, env: &BTreeMap<String, String>) -> Result<Loaded, 
     load_all(path, env, &Choice::default())
 }
 
+/// Reads the text of a `ganger.toml` as if it stood in the folder `dir`, which is absolute; for tests and fuzzers.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn load_text(
+    text: &str,
+    dir: &Path,
+    env: &BTreeMap<String, String>,
+) -> Result<Loaded, ConfigErrors> {
+    resolved(&dir.join(CONFIG_NAMES[0]), text, dir, env, Vec::new(), Vec::new())
+}
+
 fn load_all(
     path: &Path,
     env: &BTreeMap<String, String>,

@@ -161,6 +161,22 @@ proptest! {
     }
 
     #[test]
+    fn an_index_finds_what_trying_every_rule_finds(some in proptest::collection::vec(rules(), 14), args in arguments()) {
+        let mut all: Vec<Rule> = some.concat();
+        let spare = all.clone();
+        all.extend(spare.into_iter().cycle().take(40));
+        all.iter_mut().enumerate().for_each(|(at, rule)| rule.id = format!("r{at:03}"));
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let verdict = |rules: Vec<Rule>| {
+            let policies = load(BTreeMap::from([("p".to_owned(), policy(rules, Vec::new()))]));
+            let decision = policies.decide(&Principal::owner(), &Request::policy("p", &args), &Machine::default());
+            decision.is_allowed().then(|| decision.rule().map(str::to_owned))
+        };
+        let one_by_one = all.chunks(32).find_map(|few| verdict(few.to_vec()));
+        prop_assert_eq!(verdict(all), one_by_one);
+    }
+
+    #[test]
     fn a_deny_rule_only_ever_takes_away(allow in rules(), deny in denies(), args in arguments()) {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let allowed = |deny| {

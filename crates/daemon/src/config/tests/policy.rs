@@ -107,3 +107,37 @@ burst = 5
         .findings("ganger.toml")
     );
 }
+
+/// What cargo-fuzz does with the target `toml`, over changes of a good file: lines left out, doubled, swapped, and bytes of others.
+#[test]
+fn changed_policies_load_or_are_refused() {
+    let lines: Vec<&str> = FULL.lines().collect();
+    let mut random = fastrand::Rng::with_seed(7);
+    let (mut loaded, mut refused) = (0, 0);
+    for _ in 0..150 {
+        let mut text = lines.clone();
+        let at = random.usize(1..text.len());
+        match random.u8(0..3) {
+            0 => drop(text.remove(at)),
+            1 => text.insert(at, lines[random.usize(..lines.len())]),
+            _ => text.swap(1, at),
+        }
+        let mut bytes = text.join("\n").replace("\"--\", ", "").into_bytes();
+        for _ in 0..random.usize(..3) {
+            let at = random.usize(..bytes.len());
+            bytes[at] = *random.choice(b"\"[]{}=,.-09az\\(\n*").unwrap();
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        match load_text(&text, Path::new("/app"), &BTreeMap::new()) {
+            Ok(it) => {
+                loaded += 1;
+                assert_eq!(crate::config::verify(&it.config), [] as [String; 0], "{text}");
+            }
+            Err(errors) => {
+                refused += 1;
+                assert!(!errors.render(false).is_empty());
+            }
+        }
+    }
+    assert!(loaded > 5 && refused > 5, "{loaded} loaded, {refused} refused");
+}
