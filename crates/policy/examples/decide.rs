@@ -47,14 +47,25 @@ fn main() {
         rule.args.insert(0, Operand { kind: word, optional: false, repeat: 1 });
     });
     measure(
-        "1,000 rules of one program to try, allowed",
+        "1,000 first operands of one program, allowed",
         &wordless,
         &Request::policy("p", &["r999", "-n5", "main"]),
     );
     measure(
-        "1,000 rules of one program to try, denied",
+        "1,000 first operands of one program, denied",
         &wordless,
         &Request::policy("p", &["x", "-n5", "main"]),
+    );
+    // No index helps here: every pattern is tried, in the order of ids.
+    let patterns = one_program(program, |at, rule| {
+        let pattern = format!("r{at}[a-z]*");
+        let word = Kind::Regex { pattern, max: 64, lines: false };
+        rule.args.insert(0, Operand { kind: word, optional: false, repeat: 1 });
+    });
+    measure(
+        "1,000 first patterns of one program, allowed",
+        &patterns,
+        &Request::policy("p", &["r999x", "-n5", "main"]),
     );
     let text = br#"{"policy":"p","args":["r999","-n5","main"],"cwd":"/"}"#;
     print("JSON to request", || drop(black_box(request(text))));
