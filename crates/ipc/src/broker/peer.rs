@@ -147,7 +147,9 @@ impl<D> Peer<D> {
     #[expect(clippy::borrowed_box, reason = "what the map's own iterators give")]
     fn next_of_subs(&mut self) -> Option<ToPeer<D>> {
         use std::ops::Bound::{Excluded, Unbounded};
-        let due = |(topic, sub): (&Box<str>, &Sub<D>)| sub.is_due().then(|| topic.clone());
+        fn due<K: Clone, D>((topic, sub): (&K, &Sub<D>)) -> Option<K> {
+            sub.is_due().then(|| topic.clone())
+        }
         let after = match &self.served {
             Some(last) => self.subs.range::<str, _>((Excluded(&**last), Unbounded)).find_map(due),
             None => None,
