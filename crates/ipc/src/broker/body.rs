@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 
 use rustix::fs::{FileType, MemfdFlags, OFlags, SealFlags};
@@ -37,6 +37,12 @@ pub enum BodyError {
     /// A descriptor of the sender that is no file.
     #[error("the sender's descriptor {fd} is no file")]
     NoFile {
+        /// Which.
+        fd: u32,
+    },
+    /// A file that the sender only knows of: the daemon may be able to read what its sender may not.
+    #[error("the sender's descriptor {fd} is no file of its own that has no name any more")]
+    NotItsOwn {
         /// Which.
         fd: u32,
     },
@@ -98,8 +104,11 @@ fn sealed(file: File) -> Result<OwnedFd, BodyError> {
 
 /// Copies the file that is descriptor `fd` of process `pid` into memory of our own: its owner may still write to it. Blocks.
 ///
+/// Opening it again asks for *our* rights, and the sender may hold a file by `O_PATH` that it may not read. So what was opened (not
+/// what the path named a moment before) must belong to the process's user, and have no name: it was made to be lent.
+///
 /// # Errors
-/// It can't be opened (another user's process), is no file, or not as long as was said.
+/// It can't be opened (another user's process), is not the sender's own, is no file, or not as long as was said.
 pub(super) fn copy_of(pid: u32, fd: u32, said: u64) -> Result<OwnedFd, BodyError> {
     let path = format!("/proc/{pid}/fd/{fd}");
     // A pipe or a device must not hold us up.
@@ -114,6 +123,11 @@ pub(super) fn copy_of(pid: u32, fd: u32, said: u64) -> Result<OwnedFd, BodyError
     let stat = rustix::fs::fstat(&from).map_err(failed("fstat"))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(BodyError::NoFile { fd });
+    }
+    let process =
+        std::fs::metadata(format!("/proc/{pid}")).map_err(failed("look at the sender"))?;
+    if stat.st_uid != process.uid() || stat.st_nlink != 0 {
+        return Err(BodyError::NotItsOwn { fd });
     }
     let mut into = create()?;
     let is = io::copy(&mut File::from(from).take(said), &mut into).map_err(failed("copy"))?;
@@ -164,6 +178,20 @@ mod tests {
         check(&copy, 10).unwrap();
         assert_eq!(read(&copy, 10).unwrap(), b"0123456789");
         assert!(matches!(copy_of(pid, fd, 11), Err(BodyError::OtherSize { .. })));
+        let own_fd = |file: &File| u32::try_from(file.as_raw_fd()).unwrap();
+        let refused = |file: &File, size| {
+            matches!(copy_of(pid, own_fd(file), size), Err(BodyError::NotItsOwn { .. }))
+        };
+        let named = tempfile::NamedTempFile::new().unwrap();
+        assert!(refused(named.as_file(), 0), "it has a name: it was not made to be lent");
+        if rustix::process::geteuid().is_root() {
+            let nobody = Some(rustix::fs::Uid::from_raw(65_534));
+            rustix::fs::fchown(&file, nobody, None).unwrap();
+            assert!(
+                refused(&file, 10),
+                "somebody else's, which we could read and its holder maybe not"
+            );
+        }
         let (reader, _writer) = std::io::pipe().unwrap();
         let fd = u32::try_from(reader.as_raw_fd()).unwrap();
         assert!(matches!(copy_of(pid, fd, 0), Err(BodyError::NoFile { .. })));

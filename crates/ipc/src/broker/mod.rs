@@ -7,7 +7,7 @@
 //! ```
 //!
 //! [`Broker`] is pure: who asked whom, what is open, what waits for whom. [`exchange`] owns it, with one task for each channel
-//! ([`line`]), which speaks [`wire`] on Node's framing ([`crate::node`]); `docs/channel.md` has the words for those who write such a process.
+//! (`line.rs`), which speaks [`wire`] on Node's framing ([`crate::node`]); `docs/channel.md` has the words for those who write such a process.
 //!
 //! # One request
 //!

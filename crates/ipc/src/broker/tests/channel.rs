@@ -51,7 +51,7 @@ impl Far {
             }
             // What was said last is written.
             std::future::poll_fn(|cx| {
-                let _event = channel.poll_next(cx);
+                let _heard_too_late = channel.poll_next(cx);
                 Poll::Ready(())
             })
             .await;
