@@ -144,7 +144,6 @@ impl<D> Peer<D> {
     }
 
     /// Subscriptions take turns, so that one with much to tell does not keep the others from theirs.
-    #[expect(clippy::borrowed_box, reason = "what the map's own iterators give")]
     fn next_of_subs(&mut self) -> Option<ToPeer<D>> {
         use std::ops::Bound::{Excluded, Unbounded};
         fn due<K: Clone, D>((topic, sub): (&K, &Sub<D>)) -> Option<K> {
