@@ -45,7 +45,7 @@ pub enum Event {
 /// A line is no record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a record of an audit log: {0}")]
-pub struct EntryError(String);
+pub struct EntryError(pub(crate) String);
 
 #[derive(Deserialize)]
 struct Envelope<'a> {

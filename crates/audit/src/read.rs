@@ -236,8 +236,18 @@ fn each(
     };
     let mut lines = Lines::new(file);
     let mut number = 0;
-    while let Some(Piece::Line(line)) = lines.next().map_err(failed)? {
+    while let Some(piece) = lines.next().map_err(failed)? {
         number += 1;
+        let line = match piece {
+            Piece::Line(line) => line,
+            // Being written, or left by a crash.
+            Piece::Torn(_) => break,
+            Piece::TooLong => {
+                let source = EntryError("more bytes than a line has, without an end".into());
+                let (path, line) = (segment.path.clone(), number);
+                return Ok(take(Err(ReadError::Line { path, line, source })));
+            }
+        };
         let go_on = match filter.take(line) {
             Ok(None) => true,
             Ok(Some(found)) => take(Ok(found)),

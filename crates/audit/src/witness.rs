@@ -66,6 +66,10 @@ pub(crate) fn head_at(path: &Path) -> io::Result<HeadFound> {
     };
     let mut sector = Vec::with_capacity(HEAD_BYTES);
     file.take(HEAD_BYTES as u64 + 1).read_to_end(&mut sector)?;
+    // Made, and nothing put into it yet: a crash in the very beginning.
+    if sector.is_empty() {
+        return Ok(HeadFound::Missing);
+    }
     let whole = sector.len() == HEAD_BYTES && sector.last() == Some(&b'\n');
     let text = sector[..sector.len().saturating_sub(1)].trim_ascii_end();
     let padded = sector[text.len()..].iter().rev().skip(1).all(|byte| *byte == b' ');

@@ -71,7 +71,7 @@ impl Keeper {
     fn try_start_daemon(&mut self, own: &LogTarget) -> std::io::Result<helper::Running> {
         let mut keep = Vec::new();
         let table = snapshot::table(self, &mut keep);
-        let memfd = snapshot::sealed("ganger-table", &crate::wire::encode(&table))?;
+        let memfd = ganger_sys::memfd::sealed("ganger-table", &crate::wire::encode(&table))?;
         keep.push(memfd.as_fd());
         let number = std::os::fd::AsRawFd::as_raw_fd(&memfd);
         let key = (own.name.clone(), own.slot, Stream::Stderr);

@@ -1,9 +1,6 @@
 //! The table a daemon is born with.
 
-use std::io::{self, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-
-use rustix::fs::{MemfdFlags, SealFlags};
 
 use crate::keeper::Keeper;
 use crate::logpipes::name;
@@ -44,15 +41,4 @@ pub(crate) fn table<'a>(keeper: &'a Keeper, fds: &mut Vec<BorrowedFd<'a>>) -> Ta
         survivors: keeper.survivors.clone(),
         upgrade: keeper.upgrading.last.clone(),
     }
-}
-
-/// As a memfd that nobody can change any more.
-pub(crate) fn sealed(name: &str, body: &[u8]) -> io::Result<OwnedFd> {
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let mut file = std::fs::File::from(rustix::fs::memfd_create(name, flags)?);
-    file.write_all(body)?;
-    file.rewind()?;
-    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
-    rustix::fs::fcntl_add_seals(&file, seals)?;
-    Ok(file.into())
 }

@@ -328,8 +328,8 @@ pub(crate) const fn is_free(kind: &Kind) -> bool {
 fn form(forms: &[Form], value: &str, free: bool) -> Option<Form> {
     let fits = |form: &Form| match form {
         Form::Equals => true,
-        // An empty value would make the next argument the value.
-        Form::Joined => !value.is_empty(),
+        // An empty value would make the next argument the value; of one that begins with `=` some programs drop the sign.
+        Form::Joined => !value.is_empty() && !value.starts_with('='),
         Form::Separate => !value.starts_with('-') || (value == "-" && !free),
     };
     forms.iter().copied().find(fits)

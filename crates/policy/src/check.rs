@@ -172,7 +172,8 @@ fn option_alone(name: &str, option: &Opt, rule: &Rule, says: &mut impl FnMut(Str
     }
 }
 
-fn kind_alone(kind: &Kind, says: &mut impl FnMut(String)) {
+/// What is wrong with a kind wherever it stands.
+pub(crate) fn kind_alone(kind: &Kind, says: &mut impl FnMut(String)) {
     match kind {
         Kind::Enum(all) if all.is_empty() => says("there is no text to choose from".into()),
         Kind::Int { min, max } if min > max => {

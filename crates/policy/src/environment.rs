@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use ganger_core::pattern;
 
+use crate::check::kind_alone;
 use crate::decision::{Code, Denied};
 use crate::model::{EnvRules, Kind};
 use crate::told::show;
@@ -261,9 +262,17 @@ impl Environment {
             } else if rules.set.contains_key(name) {
                 wrong.push((key(), format!("{name} is fixed by `env.set`")));
             }
-            if matches!(kind, Some(Kind::Secret { .. })) {
-                let why = "a secret in the environment is seen by every process of the run: pass it on stdin";
-                wrong.push((key(), why.to_owned()));
+            match kind {
+                Some(Kind::Secret { .. }) => {
+                    let why = "a secret in the environment is seen by every process of the run: pass it on stdin";
+                    wrong.push((key(), why.to_owned()));
+                }
+                Some(Kind::Path { .. }) => {
+                    let why = "a path in a variable can't be opened beforehand, so nothing holds it beneath a folder: make it an argument";
+                    wrong.push((key(), why.to_owned()));
+                }
+                Some(kind) => kind_alone(kind, &mut |why| wrong.push((key(), why))),
+                None => {}
             }
             match kind.as_ref().map(Reader::new).transpose() {
                 Ok(reader) => drop(pass.insert(name.clone(), reader)),

@@ -327,7 +327,15 @@ impl Denial {
         self.begins(words())
             && (self.deny.options.is_empty()
                 || matched.options.iter().map(|given| given.name).any(|name| option(&name)))
-            && self.is_found(texts().chain(args.iter().map(|arg| (*arg).to_owned())))
+            && self.pattern.as_ref().is_none_or(|pattern| {
+                // As it is launched too: values are written in one form, however they were given.
+                let launched = rule.write("", matched).0;
+                let launched =
+                    launched.iter().skip(1).map(|arg| String::from_utf8_lossy(arg.bytes()));
+                texts().any(|text| pattern.is_match(&text))
+                    || args.iter().any(|arg| pattern.is_match(arg))
+                    || launched.into_iter().any(|arg| pattern.is_match(&arg))
+            })
     }
 
     /// True when it would deny arguments as they are written, which no rule has read.
@@ -341,14 +349,10 @@ impl Denial {
         };
         self.begins(words)
             && (self.deny.options.is_empty() || self.deny.options.iter().any(given))
-            && self.is_found(args.iter().map(|arg| (*arg).to_owned()))
+            && self.pattern.as_ref().is_none_or(|it| args.iter().any(|arg| it.is_match(arg)))
     }
 
     fn begins(&self, mut words: impl Iterator<Item = String>) -> bool {
         self.deny.subcommand.iter().all(|word| words.next().as_ref() == Some(word))
-    }
-
-    fn is_found(&self, mut texts: impl Iterator<Item = String>) -> bool {
-        self.pattern.as_ref().is_none_or(|pattern| texts.any(|text| pattern.is_match(&text)))
     }
 }

@@ -1,13 +1,12 @@
 //! A dead keeper's successor: everything it held, handed on.
 
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use ganger_keeper::wire::{Held, HeldRow, Table, WIRE_VERSION, encode};
-use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::FdFlags;
 use rustix::pipe::PipeFlags;
 use tokio::net::unix::pipe;
@@ -63,7 +62,7 @@ impl KeeperLost {
         let mut table = self.table();
         let what = Held::Named;
         table.held.push(HeldRow { name: TAKEOVER.into(), fd: sign.as_raw_fd(), what });
-        let memfd = sealed(&encode(&table)).map_err(as_table)?;
+        let memfd = ganger_sys::memfd::sealed("ganger-table", &encode(&table)).map_err(as_table)?;
         let extra = [&memfd, &sign];
         self.set_inheritable(extra, true).map_err(as_table)?;
         let started = Command::new(program)
@@ -122,17 +121,6 @@ impl KeeperLost {
         }
         Ok(())
     }
-}
-
-/// A memfd with this content that nobody can change any more.
-fn sealed(body: &[u8]) -> io::Result<OwnedFd> {
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let mut file = std::fs::File::from(rustix::fs::memfd_create("ganger-table", flags)?);
-    file.write_all(body)?;
-    io::Seek::rewind(&mut file)?;
-    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
-    rustix::fs::fcntl_add_seals(&file, seals)?;
-    Ok(file.into())
 }
 
 impl NewKeeper {

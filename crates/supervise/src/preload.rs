@@ -40,9 +40,7 @@ pub(crate) fn load(plan: &mut Plan, run_dir: &Path, stop: Stop) -> Result<(), Pr
     plan.env.set("NODE_OPTIONS", options.trim_start());
     let time = stop.timeout * SHARE.0 / SHARE.1;
     plan.env.set("GANGER_DRAIN_MS", time.as_millis().to_string());
-    if let Some(signal) = signal_name(stop.signal) {
-        plan.env.set("GANGER_DRAIN_SIGNAL", signal);
-    }
+    plan.env.set("GANGER_DRAIN_SIGNAL", ganger_core::end::signal_name(stop.signal));
     Ok(())
 }
 
@@ -66,21 +64,6 @@ fn put(folder: &Path, path: &Path) -> io::Result<()> {
 /// As Node splits `NODE_OPTIONS`: at spaces outside of double quotes, in which `\` stands before what is meant.
 fn quoted(path: &str) -> String {
     format!("\"{}\"", path.replace('\\', "\\\\").replace('"', "\\\""))
-}
-
-/// As Node calls it. What has no name here can't be asked for in the configuration either.
-fn signal_name(number: i32) -> Option<&'static str> {
-    use rustix::process::Signal;
-    let names = [
-        (Signal::HUP, "SIGHUP"),
-        (Signal::INT, "SIGINT"),
-        (Signal::QUIT, "SIGQUIT"),
-        (Signal::USR1, "SIGUSR1"),
-        (Signal::USR2, "SIGUSR2"),
-        (Signal::TERM, "SIGTERM"),
-        (Signal::WINCH, "SIGWINCH"),
-    ];
-    names.iter().find(|(signal, _)| signal.as_raw() == number).map(|(_, name)| *name)
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! The only crate with unsafe: clone3, pidfds, signalfd, prctl, descriptor passing; and what several crates read
-//! of `/proc`.
+//! of `/proc` or pass as sealed memory.
 //!
 //! Each module wraps one kernel facility in a safe call and knows nothing of services, tasks or policy. What rustix
 //! offers safely is used from there, also by other crates; here stands only what it can't.
@@ -8,6 +8,7 @@ pub mod exec;
 pub mod fd;
 pub mod frame;
 pub mod landlock;
+pub mod memfd;
 pub mod pidfd;
 pub mod proc;
 pub mod reap;

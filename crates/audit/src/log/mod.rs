@@ -38,7 +38,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 pub struct Options {
     /// The log's folder; made with mode 0700.
     pub folder: PathBuf,
-    /// Where copies of checkpoints and of the head go: another file system, best one that only grows.
+    /// Where copies of checkpoints and of the head go: another file system, out of reach of who could write here.
     pub witness: Option<PathBuf>,
     /// A segment that would grow beyond so many bytes ends, and the next begins.
     pub segment_max: u64,
@@ -181,20 +181,21 @@ impl Log {
     /// # Errors
     /// The record is not on disk, or nobody knows ([`AuditError::Slow`]): what it announces must not be done.
     pub async fn append(&self, append: &Append) -> Result<Receipt, AuditError> {
-        self.shared.up()?;
-        let prepared = Prepared::new(append)?;
-        let result = self.within(self.submit(prepared)).await;
+        let result = self.within(self.submit(append)).await;
         if result.is_err() {
             self.shared.failed.fetch_add(1, Ordering::Relaxed);
         }
         result
     }
 
-    async fn submit(&self, prepared: Prepared) -> Result<Receipt, AuditError> {
+    /// The line is made when there is room for it: who waits holds none.
+    async fn submit(&self, append: &Append) -> Result<Receipt, AuditError> {
+        self.shared.up()?;
         let permits = Arc::clone(&self.shared.permits);
         let permit = permits.acquire_owned().await.map_err(|_| AuditError::Closed)?;
         // It may have gone down meanwhile.
         self.shared.up()?;
+        let prepared = Prepared::new(append)?;
         self.ask(|reply| Job::Append(Pending { prepared, reply, permit })).await
     }
 

@@ -50,6 +50,25 @@ fn a_log_goes_on_over_segments_and_openings() {
     assert_eq!(starts, (1..=report.segments).collect::<Vec<_>>());
 }
 
+/// Nothing was acknowledged yet, so nothing is lost, and it is no evidence of anything.
+#[test]
+fn a_log_that_was_left_in_its_very_beginning_opens() {
+    for first in [None, Some("000000000001.jsonl")] {
+        let home = Home::new();
+        std::fs::create_dir_all(home.folder()).unwrap();
+        for name in ["head"].into_iter().chain(first) {
+            std::fs::write(home.folder().join(name), "").unwrap();
+        }
+        runtime().block_on(async {
+            let log = Log::open(home.options()).unwrap();
+            fill(&log, 0..3).await;
+            log.close().await.unwrap();
+        });
+        let report = home.verify();
+        assert_eq!((report.finding.clone(), report.closed), (None, true), "{report:?}");
+    }
+}
+
 #[test]
 fn many_at_once_share_commits() {
     let home = Home::new();

@@ -223,7 +223,7 @@ fn operand(argument: &At<Argument>, walk: &mut Walk<'_>) -> Option<Operand> {
         }
         Argument::Table(table) => {
             let kind = kind(&table.kind(), &argument.span, walk);
-            if kind.is_none() && table.kind().is_absent() {
+            if kind.is_none() && table.kind().written() == 0 {
                 says_nothing(&argument.span, walk);
             }
             Some(Operand {
@@ -254,8 +254,10 @@ fn option(name: &str, value: &At<OptionValue>, walk: &mut Walk<'_>) -> Option<Op
 }
 
 impl KindKeys<'_> {
+    /// Nothing is said at all: also no bound, which would need something to bound.
     fn is_absent(&self) -> bool {
-        self.written() == 0
+        let Self { max, lines, beneath, .. } = self;
+        self.written() == 0 && max.is_absent() && lines.is_absent() && beneath.is_absent()
     }
 
     fn written(&self) -> usize {

@@ -7,6 +7,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use ganger_api::{ApiError, ErrorKind, Instance};
 use ganger_core::{InstanceState, TaskState};
+use ganger_ipc::broker::Counts;
 use ganger_store::{COMMIT_BUCKETS_US, WriterStats};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet};
@@ -62,10 +63,29 @@ pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, Fault> {
         tasks(full, &mut registry).await?;
         schedules(full, &mut registry).await?;
         store(full, &mut registry);
+        exchange(full, &mut registry).await;
     }
     let mut text = String::new();
     encode(&mut text, &registry).map_err(|e| ApiError::from_error(ErrorKind::Failed, &e))?;
     Ok(([(header::CONTENT_TYPE, MEDIA)], text).into_response())
+}
+
+/// What services said to each other.
+async fn exchange(full: &Full, registry: &mut Registry) {
+    // Without it the daemon is on its way out.
+    let Ok(counts) = full.exchange.counts().await else { return };
+    let Counts { answered, failed, delivered, dropped, peers } = counts;
+    count(
+        registry,
+        "channel_requests_answered",
+        "Requests that their responder answered",
+        answered,
+    );
+    let what = "Requests without an answer: refused, out of time, cancelled, gone";
+    count(registry, "channel_requests_failed", what, failed);
+    count(registry, "channel_messages", "Published messages put into subscriptions", delivered);
+    count(registry, "channel_messages_dropped", "Messages dropped for slow subscribers", dropped);
+    number(registry, "channel_peers", "Services' channels and callers of the API", peers);
 }
 
 fn daemon(app: &App, registry: &mut Registry) {

@@ -49,11 +49,8 @@ pub enum DaemonError {
     #[error("can't go on with what is desired: {0}")]
     Resume(#[source] ganger_api::ApiError),
     /// It is the first of its version, and can't do its work.
-    #[error("this version can't open the store, so the one before it is to come back: {why}")]
-    OnTrial {
-        /// Why.
-        why: String,
-    },
+    #[error("this version can't open the store, so the one before it is to come back: {0}")]
+    OnTrial(#[source] ganger_api::ApiError),
     /// Its keeper died, and no new one could be started.
     #[error("the keeper died, and its children could not be handed on: {0}")]
     Revive(#[from] ReviveError),

@@ -103,7 +103,7 @@ fn serve(runtime: &Runtime, base: Base) -> Result<Ended, DaemonError> {
             let ground = Ground::take(base, store.writer.epoch())?;
             full::serve(ground, store).await
         }),
-        Err(error) if on_trial => Err(DaemonError::OnTrial { why: chain(&error) }),
+        Err(error) if on_trial => Err(DaemonError::OnTrial(alone::no_store(&error))),
         Err(error) => {
             tracing::error!(%error, "the store can't be opened; serving the API only");
             let why = alone::no_store(&error);
@@ -111,15 +111,6 @@ fn serve(runtime: &Runtime, base: Base) -> Result<Ended, DaemonError> {
             runtime.block_on(alone::serve(base, why, Some(state_dir)))
         }
     }
-}
-
-/// An error and what caused it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| {
-        let cause = cause.to_string();
-        if text.contains(&cause) { text } else { format!("{text}: {cause}") }
-    })
 }
 
 async fn finish(ended: Ended) -> Result<ExitCode, DaemonError> {

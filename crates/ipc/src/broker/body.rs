@@ -1,18 +1,15 @@
 //! Payloads beside their message: memory that nobody can change any more (memfd_create(2) with seals), passed as a descriptor.
 
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 
-use rustix::fs::{FileType, MemfdFlags, OFlags, SealFlags};
+use ganger_sys::memfd;
+use rustix::fs::{FileType, OFlags, SealFlags};
 
 use super::types::BODY_MAX;
-
-/// What must not happen to it while somebody has it mapped.
-const SEALS: SealFlags =
-    SealFlags::WRITE.union(SealFlags::SHRINK).union(SealFlags::GROW).union(SealFlags::SEAL);
 
 /// Why a body is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -86,20 +83,11 @@ const fn sized(is: u64, said: u64) -> Result<(), BodyError> {
 /// # Errors
 /// A system call failed.
 pub fn seal(bytes: &[u8]) -> Result<OwnedFd, BodyError> {
-    let mut file = create()?;
-    file.write_all(bytes).map_err(failed("write"))?;
-    sealed(file)
+    memfd::sealed("ganger-body", bytes).map_err(failed("memfd"))
 }
 
 fn create() -> Result<File, BodyError> {
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let fd = rustix::fs::memfd_create("ganger-body", flags).map_err(failed("memfd_create"))?;
-    Ok(File::from(fd))
-}
-
-fn sealed(file: File) -> Result<OwnedFd, BodyError> {
-    rustix::fs::fcntl_add_seals(&file, SEALS).map_err(failed("seal"))?;
-    Ok(file.into())
+    memfd::create("ganger-body").map_err(failed("memfd_create"))
 }
 
 /// Copies the file that is descriptor `fd` of process `pid` into memory of our own: its owner may still write to it. Blocks.
@@ -132,7 +120,7 @@ pub(super) fn copy_of(pid: u32, fd: u32, said: u64) -> Result<OwnedFd, BodyError
     let mut into = create()?;
     let is = io::copy(&mut File::from(from).take(said), &mut into).map_err(failed("copy"))?;
     sized(is, said)?;
-    sealed(into)
+    memfd::seal(into).map_err(failed("seal"))
 }
 
 /// All of a sealed body.
@@ -149,7 +137,7 @@ pub(super) fn read(fd: &OwnedFd, size: u64) -> Result<Vec<u8>, BodyError> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Seek as _;
+    use std::io::{Seek as _, Write as _};
     use std::os::fd::AsRawFd as _;
 
     use super::*;

@@ -11,10 +11,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::Broker;
 use super::line::{self, Fd, Line, Shown};
 use super::types::{Answer, Cargo, Counts, Event, Limits, PeerId, Said, ToPeer};
 use super::wire::Bodies;
-use super::{Broker, wire};
 
 /// Words of all peers on their way to the broker; who says more waits, and is not read meanwhile.
 const ASKS: usize = 1_024;
@@ -357,12 +357,4 @@ async fn at(due: Option<Instant>) {
         Some(due) => tokio::time::sleep_until(due).await,
         None => std::future::pending().await,
     }
-}
-
-/// For who has a payload as text.
-///
-/// # Errors
-/// It is no JSON.
-pub fn payload(text: &str) -> Result<Arc<str>, serde_json::Error> {
-    wire::payload(text)
 }

@@ -260,7 +260,7 @@ impl Line {
 
     /// Queues a message in the form that the process takes.
     async fn put(&mut self, message: &ToPeer<Fd>) -> Result<(), String> {
-        match cargo_of(message).and_then(|cargo| cargo.attached.as_ref()) {
+        match message.cargo().and_then(|cargo| cargo.attached.as_ref()) {
             None => self.send(message, None, None),
             Some(Attached::Handle { is, fd, dgram }) => {
                 let dgram = dgram.clone();
@@ -341,16 +341,6 @@ impl Line {
             // It has not acknowledged thousands of messages: it is stuck, and its requests end by their deadlines.
             (Err(error), _) => self.sign(LineSign::Refused(error.to_string())),
         }
-    }
-}
-
-fn cargo_of(message: &ToPeer<Fd>) -> Option<&Cargo<Fd>> {
-    match message {
-        ToPeer::Request { cargo, .. } | ToPeer::Response { answer: Answer::Result(cargo), .. } => {
-            Some(cargo)
-        }
-        ToPeer::Message { published, .. } => Some(&published.cargo),
-        _ => None,
     }
 }
 

@@ -23,6 +23,7 @@ pub(super) struct Peer<D> {
     /// Requests, answers and what else must come.
     waiting: VecDeque<ToPeer<D>>,
     waiting_bytes: usize,
+    waiting_bodies: u64,
     pub(super) subs: BTreeMap<Box<str>, Sub<D>>,
     /// The subscription whose turn was last.
     served: Option<Box<str>>,
@@ -38,12 +39,13 @@ pub(super) struct Sub<D> {
     under_way: u32,
     queue: VecDeque<Arc<Published<D>>>,
     bytes: usize,
+    bodies: u64,
     missed: u64,
 }
 
 impl<D> Sub<D> {
     pub(super) const fn new(window: Option<u32>) -> Self {
-        Self { window, under_way: 0, queue: VecDeque::new(), bytes: 0, missed: 0 }
+        Self { window, under_way: 0, queue: VecDeque::new(), bytes: 0, bodies: 0, missed: 0 }
     }
 
     pub(super) fn set_window(&mut self, window: Option<u32>) {
@@ -57,17 +59,27 @@ impl<D> Sub<D> {
     /// Adds a message; says how many old ones were dropped for it.
     pub(super) fn add(&mut self, published: &Arc<Published<D>>, limits: &Limits) -> u64 {
         self.bytes += published.cargo.weight();
+        self.bodies += published.cargo.body();
         self.queue.push_back(Arc::clone(published));
         let mut dropped = 0;
         while self.queue.len() > limits.queue
-            || (self.bytes > limits.queue_bytes && self.queue.len() > 1)
+            || (self.queue.len() > 1
+                && (self.bytes > limits.queue_bytes || self.bodies > limits.body_bytes))
         {
-            let Some(old) = self.queue.pop_front() else { break };
-            self.bytes -= old.cargo.weight();
+            if self.pop().is_none() {
+                break;
+            }
             dropped += 1;
         }
         self.missed += dropped;
         dropped
+    }
+
+    fn pop(&mut self) -> Option<Arc<Published<D>>> {
+        let published = self.queue.pop_front()?;
+        self.bytes -= published.cargo.weight();
+        self.bodies -= published.cargo.body();
+        Some(published)
     }
 
     fn is_due(&self) -> bool {
@@ -94,6 +106,7 @@ impl<D> Peer<D> {
             turn: 0,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
+            waiting_bodies: 0,
             subs: BTreeMap::new(),
             served: None,
             way: 0,
@@ -101,14 +114,22 @@ impl<D> Peer<D> {
         }
     }
 
-    /// May so much more wait for it?
-    pub(super) const fn has_room(&self, weight: usize, limits: &Limits) -> bool {
+    /// May so much more wait for it, in a message and in its body?
+    pub(super) const fn has_room(&self, weight: usize, body: u64, limits: &Limits) -> bool {
         self.waiting_bytes + weight <= limits.waiting_bytes
+            && self.waiting_bodies + body <= limits.body_bytes
     }
 
     pub(super) fn push(&mut self, message: ToPeer<D>) {
         self.waiting_bytes += message.weight();
+        self.waiting_bodies += message.body();
         self.waiting.push_back(message);
+    }
+
+    /// A message that waits no longer.
+    fn drop_load(&mut self, message: &ToPeer<D>) {
+        self.waiting_bytes -= message.weight();
+        self.waiting_bodies -= message.body();
     }
 
     /// Takes a request back: from what waits, or by a word.
@@ -116,7 +137,7 @@ impl<D> Peer<D> {
         self.given.remove(&number);
         let is_it = |message: &ToPeer<D>| matches!(message, ToPeer::Request { number: n, .. } if *n == number);
         match self.waiting.iter().position(is_it).and_then(|at| self.waiting.remove(at)) {
-            Some(message) => self.waiting_bytes -= message.weight(),
+            Some(message) => self.drop_load(&message),
             None => self.push(ToPeer::Cancel { number, why }),
         }
     }
@@ -133,7 +154,7 @@ impl<D> Peer<D> {
         }
         let message = match self.waiting.pop_front() {
             Some(message) => {
-                self.waiting_bytes -= message.weight();
+                self.drop_load(&message);
                 message
             }
             None => self.next_of_subs()?,
@@ -159,8 +180,7 @@ impl<D> Peer<D> {
             let missed = std::mem::take(&mut sub.missed);
             return Some(ToPeer::Gap { topic, missed });
         }
-        let published = sub.queue.pop_front()?;
-        sub.bytes -= published.cargo.weight();
+        let published = sub.pop()?;
         sub.under_way += u32::from(sub.window.is_some());
         let pattern = topic.ends_with('*').then(|| topic.clone());
         self.served = Some(topic);

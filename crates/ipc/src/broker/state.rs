@@ -206,7 +206,7 @@ impl<D: Clone> Broker<D> {
             let most = self.limits.asked;
             Err((Code::Busy, format!("{most} requests of this process are open; wait for answers")))
         } else {
-            self.responder(to, cargo.weight())
+            self.responder(to, &cargo)
         };
         let responder = match found {
             Ok(responder) => responder,
@@ -231,7 +231,7 @@ impl<D: Clone> Broker<D> {
     }
 
     /// Fewest unanswered requests, then longest without one.
-    fn responder(&self, to: &str, weight: usize) -> Result<PeerId, (Code, String)> {
+    fn responder(&self, to: &str, cargo: &Cargo<D>) -> Result<PeerId, (Code, String)> {
         let (name, slot) = match to.rsplit_once('#') {
             Some((name, slot)) => (name, slot.parse::<u32>().ok()),
             None => (to, None),
@@ -254,8 +254,10 @@ impl<D: Clone> Broker<D> {
             return nobody("none that speaks on its channel is ready");
         }
         let limits = &self.limits;
-        let free = right
-            .filter(|(_, peer)| peer.given.len() < limits.given && peer.has_room(weight, limits));
+        let (weight, body) = (cargo.weight(), cargo.body());
+        let free = right.filter(|(_, peer)| {
+            peer.given.len() < limits.given && peer.has_room(weight, body, limits)
+        });
         let best = free.min_by_key(|(_, peer)| (peer.given.len(), peer.turn));
         let why = || (Code::Busy, format!("`{to}` has as many requests as may wait for it"));
         best.map(|(peer, _)| peer).ok_or_else(why)
@@ -273,7 +275,7 @@ impl<D: Clone> Broker<D> {
         let fits = self
             .peers
             .get(&call.asker)
-            .is_some_and(|asker| asker.has_room(message.weight(), &self.limits));
+            .is_some_and(|asker| asker.has_room(message.weight(), message.body(), &self.limits));
         if fits {
             self.tell(call.asker, message);
         } else {

@@ -13,6 +13,9 @@ pub type PeerId = u64;
 /// The largest payload that travels beside its message, in bytes: what one process should hand to another at a time; more belongs in a file.
 pub const BODY_MAX: u64 = 1 << 30;
 
+/// What names, ids and the books about a message count for, in bytes.
+const ENVELOPE: usize = 256;
+
 /// What is bounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -26,6 +29,8 @@ pub struct Limits {
     pub given: usize,
     /// Bytes of requests and answers that wait for one peer.
     pub waiting_bytes: usize,
+    /// Bytes of bodies that wait for one peer, and for one subscription: one of the largest, or more small ones.
+    pub body_bytes: u64,
     /// Messages that wait for one subscription.
     pub queue: usize,
     /// Bytes that wait for one subscription.
@@ -46,6 +51,7 @@ impl Default for Limits {
             asked: 1_024,
             given: 1_024,
             waiting_bytes: 64 << 20,
+            body_bytes: BODY_MAX,
             queue: 1_024,
             queue_bytes: 16 << 20,
             topics: 256,
@@ -107,9 +113,16 @@ impl<D> Cargo<D> {
     /// What it counts for where bytes are bounded: what it takes in the daemon's memory and on a socket.
     #[must_use]
     pub fn weight(&self) -> usize {
-        /// Names, ids and the books about them.
-        const ENVELOPE: usize = 256;
         self.payload.as_ref().map_or(0, |text| text.len()) + ENVELOPE
+    }
+
+    /// Bytes of its body: memory too, but that of whoever made it, and shared by all who are given it.
+    #[must_use]
+    pub fn body(&self) -> u64 {
+        match self.attached {
+            Some(Attached::Body { size, .. }) => size,
+            _ => 0,
+        }
     }
 }
 
@@ -287,16 +300,26 @@ pub enum ToPeer<D> {
 }
 
 impl<D> ToPeer<D> {
-    pub(super) fn weight(&self) -> usize {
+    /// What it carries.
+    pub(super) fn cargo(&self) -> Option<&Cargo<D>> {
         match self {
-            Self::Request { cargo, .. } => cargo.weight(),
-            Self::Response { answer: Answer::Result(cargo), .. } => cargo.weight(),
-            Self::Response { answer: Answer::Error(text), .. } => text.len() + 256,
-            Self::Message { published, .. } => published.cargo.weight(),
-            Self::Response { .. }
-            | Self::Cancel { .. }
-            | Self::Gap { .. }
-            | Self::Refused { .. } => 256,
+            Self::Request { cargo, .. } | Self::Response { answer: Answer::Result(cargo), .. } => {
+                Some(cargo)
+            }
+            Self::Message { published, .. } => Some(&published.cargo),
+            _ => None,
+        }
+    }
+
+    pub(super) fn body(&self) -> u64 {
+        self.cargo().map_or(0, Cargo::body)
+    }
+
+    pub(super) fn weight(&self) -> usize {
+        match (self.cargo(), self) {
+            (Some(cargo), _) => cargo.weight(),
+            (None, Self::Response { answer: Answer::Error(text), .. }) => text.len() + ENVELOPE,
+            (None, _) => ENVELOPE,
         }
     }
 }

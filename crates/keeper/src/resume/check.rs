@@ -12,7 +12,6 @@ use rustix::fs::{FileType, Mode, OFlags};
 
 use super::{Candidate, Stage};
 use crate::keeper::{Keeper, say};
-use crate::snapshot;
 use crate::stdio;
 use crate::wire::{Event, Offer, UpgradeNews, WIRE_VERSION, decode};
 
@@ -39,9 +38,9 @@ impl Keeper {
     pub(super) fn start_check(&self, path: String, now: Instant) -> Result<Checking, String> {
         let told = |error: &io::Error| format!("{path}: {error}");
         let binary = open(&path)?;
-        let state = self
-            .image(&binary, None)
-            .and_then(|(image, _)| snapshot::sealed("ganger-state", &super::image::encode(&image)));
+        let state = self.image(&binary, None).and_then(|(image, _)| {
+            ganger_sys::memfd::sealed("ganger-state", &super::image::encode(&image))
+        });
         let state = state.map_err(|error| format!("my state can't be written: {error}"))?;
         let said = stdio::capture(SAID).map_err(|error| told(&error))?;
         // The child's own descriptors begin as a copy of these, so the number names the same file there.

@@ -69,7 +69,7 @@ impl Keeper {
             failed: None,
         };
         let (image, mut keep) = self.image(&previous, Some(upgrade))?;
-        let state = snapshot::sealed("ganger-state", &encode(&image))?;
+        let state = ganger_sys::memfd::sealed("ganger-state", &encode(&image))?;
         keep.push(state.as_fd());
         let mut argv = self.own_command.argv.clone();
         argv.extend(["--state-dir".into(), self.dir.to_string_lossy().into_owned()]);

@@ -37,7 +37,8 @@ fn operands() -> impl Strategy<Value = Vec<Operand>> {
 fn option() -> impl Strategy<Value = (String, Opt)> {
     let name = prop_oneof!["-[a-c]", "--[a-c]{1,2}", "-[a-c]{2,3}"];
     let forms =
-        proptest::sample::subsequence(vec![Form::Equals, Form::Separate, Form::Joined], 1..3);
+        proptest::sample::subsequence(vec![Form::Equals, Form::Separate, Form::Joined], 1..3)
+            .prop_shuffle();
     (name, proptest::option::of(kind()), forms, 1..3u32).prop_map(
         |(name, value, mut forms, repeat)| {
             if name.len() != 2 {

@@ -222,12 +222,14 @@ fn deny_rules_win_over_every_policy_of_the_program() {
         json!({ "regex": { "pattern": "[a-z.]+", "max": 32 }, "repeat": 3, "optional": true });
     let git = |deny: Value| {
         json!({ "program": "/usr/bin/git", "deny": deny, "allow": [{ "args": [word], "options": {
-            "-f": {}, "--force": {}, "-m": { "value": { "regex": { "pattern": "[a-z -]+", "max": 64 } }, "forms": ["equals", "joined"] } }, "clusters": true }] })
+            "-f": {}, "-q": {}, "--force": {}, "--depth": { "value": { "int": { "min": 1, "max": 9 } }, "forms": ["equals", "separate"] }, "-m": { "value": { "regex": { "pattern": "[a-z -]+", "max": 64 } }, "forms": ["equals", "joined"] } }, "clusters": true }] })
     };
     let open = git(json!([]));
     let closed = git(json!([
         { "id": "no-force", "options": ["-f", "--force"], "subcommand": ["push"], "reason": "history stays" },
         { "id": "no-prod", "pattern": "prod" },
+        { "id": "no-five", "pattern": "^--depth=5$" },
+        { "id": "no-quiet-force", "pattern": "^-q$", "options": ["-f"], "subcommand": ["pull"] },
     ]));
     let alone = one(&open);
     let both = super::many(&json!({ "a": open, "z": closed }), &super::Machine::default());
@@ -237,6 +239,10 @@ fn deny_rules_win_over_every_policy_of_the_program() {
         (&["push", "origin", "-mf"], None),
         (&["push", "-m=--force"], None),
         (&["fetch", "-f"], None),
+        // However it is spelled: what is launched counts.
+        (&["fetch", "--depth=5"], Some("z/no-five")),
+        (&["fetch", "--depth", "5"], Some("z/no-five")),
+        (&["pull", "-qf"], Some("z/no-quiet-force")),
         (&["push", "my.prod.x"], Some("z/no-prod")),
         (&["push", "-mx prod y"], Some("z/no-prod")),
     ] {

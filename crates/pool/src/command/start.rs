@@ -1,13 +1,12 @@
 //! Making the plan of one task's process, and the note that tells a next daemon whose it is.
 
-use std::io::{Seek as _, Write as _};
 use std::os::fd::OwnedFd;
 
 use ganger_core::{TaskId, Token};
 use ganger_keeper::wire::Plan;
 use ganger_process::Child;
 use ganger_queue::Attempt;
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use ganger_sys::memfd::sealed;
 use serde::{Deserialize, Serialize};
 
 use crate::template::{FillError, Subject, Template};
@@ -59,33 +58,5 @@ pub(crate) fn plan(
     }
     let note = Note { task: attempt.id, token: attempt.token };
     plan.blob = serde_json::to_string(&note).expect("ids and tokens are JSON");
-    Ok((plan, sealed(&attempt.payload).map_err(StartError::Stdin)?))
-}
-
-/// A file in memory with this content that nobody can change any more, to be read from its start.
-fn sealed(content: &[u8]) -> std::io::Result<OwnedFd> {
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let mut file = std::fs::File::from(memfd_create("ganger-payload", flags)?);
-    file.write_all(content)?;
-    file.rewind()?;
-    let seals = SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
-    fcntl_add_seals(&file, seals)?;
-    Ok(file.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Read as _;
-
-    use super::*;
-
-    #[test]
-    fn a_payload_is_read_from_its_start_and_can_not_be_changed() {
-        let mut file = std::fs::File::from(sealed(b"{\"a\":1}").unwrap());
-        let mut text = String::new();
-        file.read_to_string(&mut text).unwrap();
-        assert_eq!(text, "{\"a\":1}");
-        assert!(file.write_all(b"x").is_err());
-        assert!(file.set_len(0).is_err());
-    }
+    Ok((plan, sealed("ganger-payload", &attempt.payload).map_err(StartError::Stdin)?))
 }

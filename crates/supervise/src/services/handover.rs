@@ -3,7 +3,6 @@
 use super::owner::Owner;
 use super::service::Service;
 use crate::pass::Served;
-use crate::view::InstanceView;
 
 impl Service {
     /// Processes that can be used.
@@ -15,11 +14,7 @@ impl Service {
 }
 
 impl Owner {
-    /// An instance of such a service says where it is.
-    pub(super) async fn look_at_handover(&mut self, view: &InstanceView) {
-        self.steer_handover(&view.id.name).await;
-    }
-
+    /// Has new connections go to the instances that are ready and not held back.
     pub(super) async fn steer_handover(&self, name: &str) {
         let service = self.services.get(name);
         if let Some(service) = service.filter(|one| one.spec.instance.handover().is_some()) {

@@ -270,7 +270,7 @@ impl Owner {
         self.on_failures(&id, view.crashes, view.breaker == BreakerState::Open);
         self.publisher.set(Arc::clone(&view));
         self.look_at_listening(&view).await;
-        self.look_at_handover(&view).await;
+        self.steer_handover(&id.name).await;
         self.look_at_reload(&view, before.as_deref()).await;
         let names: Vec<String> = self.dependents.on(&id.name).cloned().collect();
         for name in names {

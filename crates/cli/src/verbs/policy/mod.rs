@@ -32,7 +32,7 @@ enum PolicyVerb {
     Test(Test),
     /// Say which policy and rule decide a command, and what would be launched [exit: 0 allowed, 6 denied]
     Explain(Explain),
-    /// Name what is doubtful: dangerous options, wide patterns and folders, untrusted programs [exit: 0 nothing, 3 findings]
+    /// Name what is doubtful: dangerous options, wide patterns and folders, untrusted programs [exit: 3 for warnings and errors]
     Lint(Json),
 }
 

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use ganger_core::InstanceId;
 use proptest::prelude::*;
 
-use crate::broker::{Answer, Broker, Cargo, Code, Event, Limits, PeerId, Said, ToPeer};
+use crate::broker::{
+    Answer, Attached, BodyIs, Broker, Cargo, Code, Event, Limits, PeerId, Said, ToPeer,
+};
 
 const LIMITS: Limits = Limits {
     way: 3,
@@ -14,6 +16,7 @@ const LIMITS: Limits = Limits {
     asked: 4,
     given: 4,
     waiting_bytes: 4_096,
+    body_bytes: 4_096,
     queue: 4,
     queue_bytes: 2_048,
     topics: 3,
@@ -355,7 +358,11 @@ proptest! {
 
 /// Two ready instances of a service, and an asker.
 fn three() -> (Broker<u32>, Instant) {
-    let (mut broker, now) = (Broker::default(), Instant::now());
+    three_with(Limits::default())
+}
+
+fn three_with(limits: Limits) -> (Broker<u32>, Instant) {
+    let (mut broker, now) = (Broker::new(limits), Instant::now());
     for peer in 1..=3 {
         let name = if peer == 1 { "web" } else { "images" };
         let name = Some(InstanceId::new(name, u32::try_from(peer).unwrap()));
@@ -428,4 +435,28 @@ fn a_next_daemon_answers_for_what_it_does_not_know() {
     );
     assert_eq!(broker.take_out().len(), 1, "the other one is still answered");
     assert_eq!((broker.counts().answered, broker.counts().failed), (1, 0));
+}
+
+/// A peer that does not read: what is lent to it is somebody's memory, however short the messages are.
+#[test]
+fn bodies_that_wait_are_bounded() {
+    let (mut broker, now) = three_with(Limits { way: 1, ..LIMITS });
+    let of = |size| Cargo {
+        payload: None,
+        attached: Some(Attached::Body { fd: 0, size, is: BodyIs::Payload }),
+    };
+    let said = Said::Subscribe { topic: "t".into(), window: None };
+    broker.step(Event::Said { peer: 2, said }, now);
+    // One is on its way and one waits: two would be more than may wait, so the older goes.
+    for _ in 0..3 {
+        broker.publish(1, "t".into(), of(3_000));
+    }
+    assert_eq!((broker.queued(2, "t"), broker.counts().dropped), (Some(1), 1));
+    let ended = ["1", "2", "3", "4"].map(|id| {
+        let (id, to, kind) = (id.into(), "images#3".to_owned(), "k".into());
+        let said = Said::Request { id, to, kind, timeout: None, cargo: of(2_000) };
+        broker.step(Event::Said { peer: 1, said }, now);
+        code(&broker.take_out())
+    });
+    assert_eq!(ended, [None, None, None, Some(Code::Busy)]);
 }
