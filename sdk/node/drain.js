@@ -108,7 +108,8 @@ function begin(closes) {
   }
   if (draining) return;
   draining = true;
-  deadline = setTimeout(finish, DEADLINE_MS);
+  // Connections keep the process alive by themselves; without any there is nothing to wait for.
+  deadline = setTimeout(finish, DEADLINE_MS).unref();
 }
 
 function prepare(server, open) {

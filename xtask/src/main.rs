@@ -75,7 +75,7 @@ enum Verb {
     },
     /// Kill daemon, keeper and logger at random while a gang works, then check that nothing was lost.
     Torture {
-        /// What to kill [default: all in turn].
+        /// What to kill [default: all but `cluster`, in turn].
         target: Option<torture::Target>,
         /// How many kills [default: 20; of `cluster` 50 in each mode; of `queue` 1,000, and a quarter as many power cuts].
         #[arg(long)]

@@ -37,8 +37,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Who accepts connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// ganger, which deals them to an unmodified `cluster` program.
-    Pass,
+    /// ganger, as the primary of an unmodified `cluster` program.
+    Cluster,
     /// All workers, from one socket.
     Inherit,
     /// Each worker, from its own.
@@ -46,11 +46,11 @@ pub(crate) enum Mode {
 }
 
 impl Mode {
-    pub(crate) const ALL: [Self; 3] = [Self::Pass, Self::Inherit, Self::Reuseport];
+    pub(crate) const ALL: [Self; 3] = [Self::Cluster, Self::Inherit, Self::Reuseport];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
-            Self::Pass => "pass",
+            Self::Cluster => "node_cluster",
             Self::Inherit => "inherit",
             Self::Reuseport => "reuseport",
         }
@@ -59,7 +59,9 @@ impl Mode {
     /// The section of the service.
     pub(crate) fn section(self, workers: u32, address: SocketAddr) -> String {
         let how = match self {
-            Self::Pass => format!("node_cluster = true\nenv = {{ PORT = \"{}\" }}", address.port()),
+            Self::Cluster => {
+                format!("node_cluster = true\nenv = {{ PORT = \"{}\" }}", address.port())
+            }
             Self::Inherit | Self::Reuseport => format!(
                 "listen = \"tcp://{address}\"\nlisten_mode = \"{}\"\nready = {{ log = \"serving\" }}",
                 self.name()

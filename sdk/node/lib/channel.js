@@ -138,6 +138,11 @@ class Channel {
     if (this.lent.delete(fd)) fs.closeSync(fd);
   }
 
+  /** A body that nobody wants any more: ganger may let go of it. */
+  #unused({ body }) {
+    if (body?.path !== undefined) this.#send({ $g: 'opened', fd: Number(body.path.slice(body.path.lastIndexOf('/') + 1)) });
+  }
+
   /** What a message carries. */
   #cargo(message, name) {
     const { body } = message;
@@ -148,7 +153,7 @@ class Channel {
     } catch (why) {
       throw new ChannelError(`can't open the body of a message (does this process run as another user than ganger?): ${why.message}`);
     } finally {
-      this.#send({ $g: 'opened', fd: Number(body.path.slice(body.path.lastIndexOf('/') + 1)) });
+      this.#unused(message);
     }
     return body.is === 'payload' ? { payload: JSON.parse(bytes.toString()) } : { payload: message[name], body: bytes };
   }
@@ -159,7 +164,10 @@ class Channel {
     let answer;
     try {
       const handler = this.handlers.get(message.kind) ?? this.handlers.get('*');
-      if (handler === undefined) throw new Error(`there is no handler for kind "${message.kind}"`);
+      if (handler === undefined) {
+        this.#unused(message);
+        throw new Error(`there is no handler for kind "${message.kind}"`);
+      }
       const { payload, body } = this.#cargo(message, 'payload');
       const { from, kind, timeout_ms: timeout } = message;
       const result = await handler(payload, { from, kind, timeout, signal: abort.signal, handle, body });
@@ -187,6 +195,7 @@ class Channel {
   }
 
   #answered(message) {
+    if (!this.waiting.has(message.id)) return this.#unused(message);
     this.#settle(message.id, ({ resolve, reject }) => {
       if (message.error !== undefined) {
         reject(new RequestError(message.code ?? 'error', message.error?.message ?? JSON.stringify(message.error), message.error));
@@ -203,7 +212,7 @@ class Channel {
 
   #message(message) {
     const subscription = this.subscriptions.get(message.pattern ?? message.topic);
-    if (subscription === undefined) return;
+    if (subscription === undefined) return this.#unused(message);
     subscription.queue.push(message);
     if (!subscription.busy) this.#serve(subscription);
   }
@@ -236,8 +245,8 @@ class Channel {
     const lent = [...this.lent];
     setTimeout(() => lent.forEach((fd) => this.#copied(fd)), GRACE_MS).unref();
     this.#send({ $hello: { sdk: 'node', version, bodies: 'path' } });
-    for (const { topic, window, queue } of this.subscriptions.values()) {
-      this.#send({ $g: 'subscribe', topic, window: Math.max(1, window - queue.length) });
+    for (const { topic, window } of this.subscriptions.values()) {
+      this.#send({ $g: 'subscribe', topic, window });
     }
     this.#send({ $g: 'open', ids: [...this.waiting.keys()] });
     for (const { onGap } of this.subscriptions.values()) onGap?.(undefined);

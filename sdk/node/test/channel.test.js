@@ -79,6 +79,26 @@ test('topics are heard in order, taken, and gaps are told', async (t) => {
   assert.deepEqual(await ganger.next(), { $g: 'publish', topic: 'gap', payload: 5 });
 });
 
+test('a next daemon is told the whole window, whatever waits here', async (t) => {
+  const ganger = await started(t);
+  await ganger.ask('hold', true);
+  for (const n of [1, 2, 3, 4]) ganger.send({ $g: 'message', topic: 't.a', pattern: 't.*', from: 'x#1', payload: n });
+  ganger.send({ $sync: { n: 8 } });
+  assert.ok((await ganger.next()).$hello);
+  assert.deepEqual(await ganger.next(), { $g: 'subscribe', topic: 't.*', window: 4 });
+});
+
+test('a body that nobody wants is given back', async (t) => {
+  const ganger = await started(t);
+  const body = { path: '/proc/1/fd/9', size: 1, is: 'payload' };
+  ganger.send({ $g: 'message', topic: 'elsewhere', from: 'x#1', body });
+  assert.deepEqual(await ganger.next(), { $g: 'opened', fd: 9 });
+  ganger.send({ $g: 'response', id: 77, body });
+  assert.deepEqual(await ganger.next(), { $g: 'opened', fd: 9 });
+  assert.deepEqual(await ganger.ask('other', undefined, { body }), { $g: 'opened', fd: 9 });
+  assert.match((await ganger.next()).error.message, /no handler/);
+});
+
 test('bodies are opened by path, and lent as files without a name', async (t) => {
   const ganger = await started(t);
   const file = path.join(fs.mkdtempSync(path.join(os.tmpdir(), 'ganger-')), 'body');

@@ -149,6 +149,16 @@ test('a worker of a cluster that is disconnected drains, and leaves its channel 
   assert.deepEqual(await program.exit, [0, null]);
 });
 
+test('a worker of a cluster that nobody talks to leaves at once', async () => {
+  cluster.setupPrimary({ exec: served, args: [], silent: true });
+  const worker = cluster.fork(env({ GANGER_DRAIN_MS: '600000' }));
+  const program = new Program(worker.process);
+  await program.line();
+  worker.disconnect();
+  assert.equal(await program.line(), 'draining');
+  assert.deepEqual(await program.exit, [0, null]);
+});
+
 test('programs that serve nothing, and threads, are as they were', async () => {
   const run = async (source) => {
     const program = new Program(spawn(process.execPath, ['-e', source], { env: env(), stdio: ['ignore', 'pipe', 'inherit'] }));

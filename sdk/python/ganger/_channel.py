@@ -32,7 +32,7 @@ WINDOW = 32
 GRACE_S = 15.0
 """Ganger answers at the deadline; this much later we stop waiting for a daemon that is away."""
 THREADS = 8
-"""Requests that are answered at once, unless `run` is told otherwise."""
+"""Requests that are answered at once."""
 
 _ANCILLARY = socket.CMSG_SPACE(253 * 4)
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode

@@ -162,8 +162,9 @@ fn print(rows: &BTreeMap<&str, Row>) {
     for (key, name) in order.into_iter().chain(modes) {
         let Some(row) = rows.get(key) else { continue };
         let (ratio, spread) = (median(&row.rate) / node, median(&row.spread));
-        let met = ratio >= AIM.0 && spread <= AIM.1 && median(&row.p99) <= node_p99;
-        let aim = match key == Mode::Pass.name() {
+        let met =
+            row.failed == 0 && ratio >= AIM.0 && spread <= AIM.1 && median(&row.p99) <= node_p99;
+        let aim = match key == Mode::Cluster.name() {
             true => format!(
                 "{}x, p99 no worse, max/mean {}{}",
                 AIM.0,

@@ -17,6 +17,7 @@ pub(super) enum Ask {
     Number { service: String, reply: oneshot::Sender<u32> },
     Order { service: String, handover: Handover, order: Order },
     Steer { service: String, pids: Vec<u32> },
+    Quit { service: String, reply: oneshot::Sender<()> },
     Keep(Vec<Served>),
     Look { service: Option<String>, reply: oneshot::Sender<BTreeMap<String, Vec<Connections>>> },
 }
@@ -79,6 +80,12 @@ impl Hub {
                     if *of == service {
                         let _broken = owner.send(Order::Steer(pids.clone())).await;
                     }
+                }
+            }
+            Ask::Quit { service, reply } => {
+                // Without an owner nobody accepts: dropping the reply answers too.
+                if let Some(owner) = self.owners.get(&(service, Handover::Sockets)) {
+                    let _broken = owner.send(Order::Quit(reply)).await;
                 }
             }
             Ask::Keep(served) => self.keep(served).await,

@@ -139,6 +139,13 @@ impl Primaries {
         self.tell(Ask::Steer { service: service.to_owned(), pids }).await;
     }
 
+    /// Nothing more is accepted from what a service listens on now: it is about to be somebody else's, for whom its sockets
+    /// block. Answered when that is so.
+    pub(crate) async fn quit(&self, service: &str) {
+        let service = service.to_owned();
+        let _none = self.ask(|reply| Ask::Quit { service, reply }).await;
+    }
+
     /// These services are there, with what they listen on now; owners of others end.
     pub(crate) async fn keep(&self, served: Vec<Served>) {
         self.tell(Ask::Keep(served)).await;

@@ -33,6 +33,8 @@ pub(super) enum Order {
     Steer(Vec<u32>),
     /// What the service listens on now, of [`Handover::Sockets`].
     Listen(Option<Arc<Listening>>),
+    /// Accept nothing more until the next `Listen`.
+    Quit(oneshot::Sender<()>),
     Look(oneshot::Sender<Vec<Connections>>),
 }
 
@@ -125,6 +127,11 @@ impl Owner {
                 self.look_for_abandoned();
             }
             Order::Listen(listening) => self.listen(listening).await,
+            Order::Quit(reply) => {
+                self.close_doors();
+                self.listening = None;
+                let _unheard = reply.send(());
+            }
             Order::Look(reply) => {
                 let taken: BTreeMap<WorkerId, u64> = self.primary.taken().collect();
                 let of = |(id, worker): (&WorkerId, &Worker)| Connections {
@@ -168,14 +175,18 @@ impl Owner {
         if same && self.primary.keys().count() == listening.sockets.len() {
             return;
         }
-        let old: Vec<String> = self.primary.keys().map(str::to_owned).collect();
-        old.iter().for_each(|key| self.primary.close(key));
+        self.close_doors();
         for (key, socket) in self.listeners.lend(&self.service, Arc::clone(&listening)).await {
             self.reopen(&key, socket);
             let ids: Vec<WorkerId> = self.workers.keys().copied().collect();
             ids.into_iter().for_each(|id| self.primary.let_in(id, &key));
         }
         self.listening = Some(listening);
+    }
+
+    fn close_doors(&mut self) {
+        let keys: Vec<String> = self.primary.keys().map(str::to_owned).collect();
+        keys.iter().for_each(|key| self.primary.close(key));
     }
 
     fn reopen(&mut self, key: &str, socket: OwnedFd) {

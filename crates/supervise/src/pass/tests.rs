@@ -95,6 +95,27 @@ async fn are_one(client: &mut TcpStream, served: &mut TcpStream) {
     assert_eq!(&byte, b"x");
 }
 
+/// Its sockets block for whoever gets them next: an owner that still took from them would hang.
+#[tokio::test]
+async fn who_quits_takes_nothing_more_until_it_listens_again() {
+    let web = Web::start().await;
+    let mut worker = NodeChannel::from_socket(web.join(1).await.into()).unwrap();
+    web.primaries.steer("web", vec![1]).await;
+    let mut client = web.client().await;
+    let (_, mut served) = connection(&mut worker).await;
+    are_one(&mut client, &mut served).await;
+    in_time(web.primaries.quit("web")).await;
+    let mut late = web.client().await;
+    assert_eq!(in_time(web.counts()).await, [(1, 1)], "it answers, and has taken nothing");
+    let service = "web".to_owned();
+    let listening = Some(Arc::clone(&web.listening));
+    let again = Served { service, handover: Handover::Sockets, listening };
+    web.primaries.keep(vec![again]).await;
+    let (_, mut served) = connection(&mut worker).await;
+    are_one(&mut late, &mut served).await;
+    in_time(web.primaries.quit("nobody")).await;
+}
+
 #[tokio::test]
 async fn connections_go_round_and_those_of_a_dead_worker_to_another() {
     let web = Web::start().await;

@@ -2,7 +2,8 @@
 
 use super::owner::Owner;
 use super::service::Service;
-use crate::pass::Served;
+use crate::pass::{Handover, Served};
+use crate::spec::ServiceSpec;
 
 impl Service {
     /// Processes that can be used.
@@ -19,6 +20,18 @@ impl Owner {
         let service = self.services.get(name);
         if let Some(service) = service.filter(|one| one.spec.instance.handover().is_some()) {
             self.around.primaries.steer(name, service.serving_pids()).await;
+        }
+    }
+
+    /// Services whose connections are accepted here until now and by themselves from then on: here no more, before their sockets
+    /// are made ready for them.
+    pub(super) async fn quit_handovers(&self, specs: &[ServiceSpec]) {
+        for spec in specs {
+            let passed = |spec: &ServiceSpec| spec.instance.handover() == Some(Handover::Sockets);
+            let now = self.services.get(&spec.name).is_some_and(|now| passed(&now.spec));
+            if now && !passed(spec) {
+                self.around.primaries.quit(&spec.name).await;
+            }
         }
     }
 

@@ -39,6 +39,7 @@ impl Owner {
         if wanted.is_empty() {
             return vec![];
         }
+        self.quit_handovers(specs).await;
         let faults = self.around.listeners.open(wanted).await.into_iter();
         let told = |(service, error): (String, ListenError)| {
             tracing::warn!(service, %error, "a listener can't be opened");
@@ -68,6 +69,7 @@ impl Owner {
         if wanted.is_empty() {
             return Ok(());
         }
+        self.quit_handovers(specs).await;
         match self.around.listeners.open(wanted).await.into_iter().next() {
             None => Ok(()),
             Some((name, error)) => {

@@ -33,7 +33,7 @@ pub(in crate::config::import) const APP: Table = Table {
             "exec_mode",
             Changed(
                 "replicas",
-                "\"cluster\": ganger is not the cluster's primary, so instances do not share a port by themselves; give each its own (`port`), or take a socket of ganger's (`listen`, `listen_mode`)",
+                "\"cluster\": with `node_cluster = true` ganger is the primary and instances share their port; without it give each its own (`port`), or take a socket of ganger's (`listen`, `listen_mode`)",
             ),
         ),
         Key::new("instance_var", Same("instance_var")),
