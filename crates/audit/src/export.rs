@@ -42,6 +42,13 @@ impl CsvRow {
         ])
     }
 
+    /// What stands in a column; empty where there is no such column.
+    #[must_use]
+    pub fn cell(&self, column: &str) -> &str {
+        let at = Self::COLUMNS.iter().position(|name| *name == column);
+        at.map_or("", |at| &self.0[at])
+    }
+
     /// The header's line.
     #[must_use]
     pub fn header() -> String {

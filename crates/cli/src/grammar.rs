@@ -94,7 +94,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
     ("Talk", &["call", "publish", "subscribe"]),
     ("Tasks", &["push", "why", "task", "queue", "dead", "schedule"]),
     ("One-off", &["run", "bench"]),
-    ("Safety", &["policy"]),
+    ("Safety", &["policy", "audit"]),
     ("About", &["config", "store", "version"]),
 ];
 
@@ -252,6 +252,9 @@ mod tests {
             "policy test",
             "policy explain",
             "policy lint",
+            "audit verify",
+            "audit search",
+            "audit tail",
         ];
         let command = command();
         for verb in read {

@@ -157,12 +157,15 @@ fn put(image: &Image, folder: &Path) {
     for (name, bytes) in image {
         let path = folder.join(name);
         if std::fs::read(&path).ok().as_ref() != Some(bytes) {
+            // A file that is cut and written again is synced by some file systems when it is closed; a new one is not.
+            let _ = std::fs::remove_file(&path);
             std::fs::write(&path, bytes).unwrap();
         }
     }
-    let key = folder.join("audit.key");
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-    std::fs::set_permissions(key, mode).unwrap();
+    if image.contains_key("audit.key") {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(folder.join("audit.key"), mode).unwrap();
+    }
 }
 
 /// Names of the segments, in order.

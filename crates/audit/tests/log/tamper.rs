@@ -69,9 +69,7 @@ fn every_single_tamper_is_found() {
 
 fn check(home: &Home, log: &Image, witness: &Image) -> Report {
     put(log, &home.folder());
-    for (name, bytes) in witness {
-        std::fs::write(home.witness().join(name), bytes).unwrap();
-    }
+    put(witness, &home.witness());
     home.verify()
 }
 

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use crate::error::CliError;
 use crate::ui::Ui;
 
+mod audit;
 mod call;
 mod config;
 mod control;
@@ -110,6 +111,8 @@ pub(crate) enum Verb {
     Config(config::Args),
     /// Back up, restore, check and shrink the state database
     Store(store::Args),
+    /// Verify, search, follow and export the audit log of commands; needs no daemon
+    Audit(Box<audit::Args>),
     /// Show the version
     Version(version::Args),
 }
@@ -170,6 +173,7 @@ pub(crate) fn run(verb: Verb, ui: &Ui) -> Result<ExitCode, CliError> {
         Verb::Policy(args) => policy::run(&args, ui),
         Verb::Config(args) => config::run(&args, ui),
         Verb::Store(args) => store::run(&args, ui),
+        Verb::Audit(args) => audit::run(&args, ui),
         Verb::Version(args) => version::run(&args, ui),
     }
 }
