@@ -113,7 +113,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<ExitCode, CliError> {
 
 fn no_log(message: String) -> CliError {
     CliError::new(Kind::NotFound, message)
-        .help("a log begins with the first command that a policy judges; `--log DIR` names another folder")
+        .help("the executor that writes it is still to come; `--log DIR` names a folder elsewhere")
 }
 
 impl From<ReadError> for CliError {
