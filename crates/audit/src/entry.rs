@@ -92,6 +92,7 @@ impl Entry {
                 Record::Outcome(_) => "outcome",
                 Record::Denied(_) => "denied",
                 Record::Incident(_) => "incident",
+                Record::IncidentState(_) => "incident_state",
             },
             Event::Own(own) => match own {
                 Own::Segment(_) => "segment",
@@ -113,7 +114,7 @@ impl Entry {
             Record::Outcome(outcome) => Some(&outcome.policy),
             Record::Denied(denied) => Some(&denied.policy),
             Record::Incident(incident) => incident.policy.as_deref(),
-            Record::Started(_) | Record::Stopped(_) => None,
+            Record::Started(_) | Record::Stopped(_) | Record::IncidentState(_) => None,
         }
     }
 

@@ -97,6 +97,11 @@ impl Entry {
                 Record::Outcome(outcome) => outcome.sentence(),
                 Record::Denied(denied) => format!("{}: {}", denied.reason, denied.message),
                 Record::Incident(i) => format!("{} {}: {}", i.rule, i.id, i.message),
+                Record::IncidentState(changed) => {
+                    let note = changed.note.as_ref().map(|note| format!(": {note}"));
+                    let state = changed.state.as_str();
+                    format!("{} is {state}{}", changed.id, note.unwrap_or_default())
+                }
             },
             Event::Own(own) => own.sentence(),
             Event::Other { .. } => "of a newer ganger".to_owned(),

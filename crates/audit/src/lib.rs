@@ -46,9 +46,9 @@ pub use keys::{PublicKey, PublicKeyError, SecretDigests};
 pub use log::{Log, LogStats, Options, Receipt, Retention};
 pub use read::{Filter, Found, ReadError, Reader};
 pub use record::{
-    Append, Breach, Degraded, Denied, Ending, Incident, Intent, Limits, Outcome, Own, PolicyLoaded,
-    Principal, Program, Record, Recovered, Retired, RunId, SegmentStart, Severity, Started,
-    Stopped, Usage, Why,
+    Append, Breach, Degraded, Denied, Ending, Handling, Incident, IncidentState, Intent, Limits,
+    Outcome, Own, PolicyLoaded, Principal, Program, Record, Recovered, Retired, RunId,
+    SegmentStart, Severity, Started, Stopped, Usage, Why,
 };
 pub use seal::Seal;
 pub use text::{Arg, Text};

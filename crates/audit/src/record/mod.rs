@@ -9,7 +9,10 @@ mod runs;
 
 pub use common::{Principal, Program, RunId, Severity};
 pub use own::{Own, Recovered, Retired, SegmentStart, Why};
-pub use runs::{Breach, Degraded, Denied, Ending, Incident, Intent, Limits, Outcome, Usage};
+pub use runs::{
+    Breach, Degraded, Denied, Ending, Handling, Incident, IncidentState, Intent, Limits, Outcome,
+    Usage,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -33,12 +36,22 @@ pub enum Record {
     Denied(Box<Denied>),
     /// Something that a person should look at.
     Incident(Box<Incident>),
+    /// Somebody dealt with an incident.
+    IncidentState(Box<IncidentState>),
 }
 
 impl Record {
     /// Names of all, as in `event`.
-    pub const EVENTS: [&str; 7] =
-        ["denied", "incident", "intent", "outcome", "policy_loaded", "started", "stopped"];
+    pub const EVENTS: [&str; 8] = [
+        "denied",
+        "incident",
+        "incident_state",
+        "intent",
+        "outcome",
+        "policy_loaded",
+        "started",
+        "stopped",
+    ];
 }
 
 /// What [`Log::append`](crate::Log::append) takes: a record with the envelope that all records have.

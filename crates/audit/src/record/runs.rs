@@ -217,6 +217,12 @@ pub struct Denied {
     /// Marks, as in [`Intent::flags`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<String>,
+    /// The line of the policy that would allow it, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow: Option<String>,
+    /// What the argument at fault can be made to do, where that is known (`command`, `write`, …).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub danger: Option<String>,
 }
 
 /// Something a person should look at.
@@ -247,6 +253,42 @@ pub struct Incident {
     /// What was done about it: `killed`, `locked_out`, …
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
+}
+
+/// Somebody looked at an incident, closed it or opened it again. Who stands in the envelope.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IncidentState {
+    /// The incident's id.
+    pub id: String,
+    /// What it is from here on.
+    pub state: Handling,
+    /// What there is to say about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// What people did about an incident.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Handling {
+    /// Nobody looked at it.
+    Open,
+    /// Somebody knows of it: more of the same is counted, and told only if it gets worse.
+    Ack,
+    /// It is dealt with: more of the same is a new incident.
+    Closed,
+}
+
+impl Handling {
+    /// As it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Ack => "ack",
+            Self::Closed => "closed",
+        }
+    }
 }
 
 impl Outcome {

@@ -120,6 +120,8 @@ fn record() -> impl Strategy<Value = Record> {
     let denied = denied.prop_map(|([policy, reason, message], program, argv, at)| Denied {
         rule: at.map(|_| reason.clone()),
         flags: vec![message.clone()],
+        allow: at.map(|_| message.clone()),
+        danger: None,
         policy,
         reason,
         message,
@@ -148,6 +150,9 @@ fn record() -> impl Strategy<Value = Record> {
         denied.prop_map(|denied| Record::Denied(Box::new(denied))),
         incident.prop_map(|incident| Record::Incident(Box::new(incident))),
         any::<String>().prop_map(|reason| Record::Stopped(Stopped { reason })),
+        (any::<String>(), any::<Option<String>>()).prop_map(|(id, note)| {
+            Record::IncidentState(Box::new(IncidentState { id, state: Handling::Ack, note }))
+        }),
     ]
 }
 

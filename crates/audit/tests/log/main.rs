@@ -124,6 +124,8 @@ fn denied(n: u64) -> Denied {
         argv: vec!["git".into(), "--upload-pack=sh".into()],
         at: Some(1),
         flags: Vec::new(),
+        allow: Some("{ name = \"--upload-pack\" } in the options of this rule".into()),
+        danger: None,
     }
 }
 
