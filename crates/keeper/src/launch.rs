@@ -7,7 +7,7 @@ use std::path::Path;
 
 use ganger_core::{SpawnId, StateId};
 use ganger_sandbox::cgroup::{Driver, Tree};
-use ganger_sandbox::{Layers, Report};
+use ganger_sandbox::{Layers, Report, Sandbox};
 use ganger_sys::spawn::{LowNumbers, Session, Spec, Started};
 
 use crate::stdio::Stdio;
@@ -62,6 +62,13 @@ pub(crate) fn check(plan: &Plan) -> Result<(), Failure> {
     if plan.blob.len() > MAX_BLOB {
         let size = plan.blob.len();
         return Err(Failure::plan(format!("blob of {size} bytes; the most is {MAX_BLOB}")));
+    }
+    if let Some(sandbox) = &plan.profile.sandbox
+        && **sandbox != Sandbox::default()
+    {
+        let name = sandbox.profile.as_str();
+        let detail = format!("profile {name} asks for layers that are not in this version");
+        return Err(Failure { step: "sandbox", errno: 0, detail });
     }
     let mut numbers: Vec<u32> = plan.inherit.iter().map(|(_, number)| *number).collect();
     numbers.extend(plan.channel.as_ref().and_then(|channel| channel.fd));

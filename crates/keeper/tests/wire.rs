@@ -32,7 +32,14 @@ fn plan() -> Plan {
         stderr: Output::Capture { cap_bytes: 4096 },
         channel: Some(ChannelPlan { fd: Some(4) }),
         inherit: vec![("listen:3000".into(), 3)],
-        profile: Profile { limits, identity, no_new_privs: true, umask: Some(0o77), need },
+        profile: Profile {
+            limits,
+            identity,
+            no_new_privs: true,
+            umask: Some(0o77),
+            need,
+            sandbox: None,
+        },
         tree: Some("web#2".into()),
         setsid: true,
         foreground: false,
@@ -58,7 +65,11 @@ fn exit() -> ExitReport {
 fn report() -> Report {
     let degraded =
         Degraded { what: "cpu limit".into(), why: "no controller".into(), fix: "be root".into() };
-    Report { enforced: vec![Layer::Tree, Layer::NoNewPrivs], degraded: vec![degraded] }
+    Report {
+        enforced: vec![Layer::Tree, Layer::NoNewPrivs],
+        degraded: vec![degraded],
+        ..Report::default()
+    }
 }
 
 fn requests() -> Vec<Request> {

@@ -10,7 +10,9 @@ mod layers;
 mod profile;
 mod report;
 pub mod seccomp;
+mod walls;
 
 pub use layers::{Layers, ResolveError, resolve};
 pub use profile::{Identity, Limits, Need, Profile};
 pub use report::{Degraded, Layer, Report};
+pub use walls::{Access, Identified, Mode, Net, ProfileName, Sandbox, Shown, Wall};

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Sandbox;
+
 /// Upper bounds for one instance. `None` leaves what ganger itself was started with.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -69,4 +71,7 @@ pub struct Profile {
     pub umask: Option<u32>,
     /// Whether limits that can't be enforced refuse the spawn.
     pub need: Need,
+    /// What stands around it; boxed, as few children have any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<Box<Sandbox>>,
 }

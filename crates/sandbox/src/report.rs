@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Wall;
+
 /// One thing that holds the child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -39,6 +41,9 @@ pub struct Degraded {
 pub struct Report {
     /// What holds.
     pub enforced: Vec<Layer>,
+    /// The layers of its sandbox that stand.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub walls: Vec<Wall>,
     /// What doesn't, though asked for.
     pub degraded: Vec<Degraded>,
 }
