@@ -2,29 +2,40 @@
 
 mod load;
 
-use std::net::{SocketAddr, TcpListener};
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 use crate::ganger::Ganger;
-pub(crate) use load::{Load, Seen, ask};
+pub(crate) use load::{Fault, Load, Running, Seen};
 
-/// Answers each request with its pid. As its own primary, it forks its workers.
+/// Answers each request with its pid. As its own primary, it forks its workers. With LOG it writes a numbered line for each request, with
+/// PASS it takes connections that come over its channel.
 const SERVER: &str = r#"
 const cluster = require('cluster');
-const { PORT, WORKERS } = process.env;
+const { PORT, WORKERS, LOG, PASS } = process.env;
 if (WORKERS && cluster.isPrimary) {
   for (let n = 0; n < Number(WORKERS); n++) cluster.fork();
 } else {
   const pid = String(process.pid);
+  let n = 0;
   const server = require('http').createServer((request, response) => {
+    if (LOG) console.log(`run=${pid} n=${++n}`);
     response.writeHead(200, { connection: 'close', 'content-length': pid.length });
     response.end(pid);
   });
-  const where = process.env.LISTEN_FDS ? { fd: 3 } : { port: Number(PORT), host: '127.0.0.1' };
-  server.listen(where, () => console.log('serving'));
+  const serving = () => console.log(LOG ? `serving run=${pid} n=0` : 'serving');
+  if (PASS) {
+    process.on('message', (message, socket) => socket && server.emit('connection', socket));
+    serving();
+    process.send('ready');
+  } else {
+    server.listen(process.env.LISTEN_FDS ? { fd: 3 } : { port: Number(PORT), host: '127.0.0.1' }, serving);
+  }
 }
 "#;
 
@@ -33,12 +44,17 @@ pub(crate) const SERVICE: &str = "web";
 const FILE: &str = "server.js";
 /// Workers must answer within this.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Of one request: whoever has no answer by then has none.
+const ANSWER: Duration = Duration::from_secs(10);
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
 
 /// Who accepts connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// ganger, as the primary of an unmodified `cluster` program.
     Cluster,
+    /// ganger, for a program that knows nothing of `cluster`.
+    Pass,
     /// All workers, from one socket.
     Inherit,
     /// Each worker, from its own.
@@ -46,29 +62,42 @@ pub(crate) enum Mode {
 }
 
 impl Mode {
-    pub(crate) const ALL: [Self; 3] = [Self::Cluster, Self::Inherit, Self::Reuseport];
+    pub(crate) const ALL: [Self; 4] = [Self::Cluster, Self::Pass, Self::Inherit, Self::Reuseport];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Cluster => "node_cluster",
+            Self::Pass => "pass",
             Self::Inherit => "inherit",
             Self::Reuseport => "reuseport",
         }
     }
 
-    /// The section of the service.
-    pub(crate) fn section(self, workers: u32, address: SocketAddr) -> String {
+    /// ganger has each connection in its hands for a moment.
+    pub(crate) const fn accepts(self) -> bool {
+        matches!(self, Self::Cluster | Self::Pass)
+    }
+
+    /// The section of the service. `log`: a line for each request.
+    pub(crate) fn section(self, workers: u32, address: SocketAddr, log: bool) -> String {
+        let mode = self.name();
+        let listen = format!("listen = \"tcp://{address}\"\nlisten_mode = \"{mode}\"");
         let how = match self {
-            Self::Cluster => {
-                format!("node_cluster = true\nenv = {{ PORT = \"{}\" }}", address.port())
+            Self::Cluster => "node_cluster = true".to_owned(),
+            Self::Pass => format!("{listen}\nready = {{ channel = true }}"),
+            Self::Inherit | Self::Reuseport => {
+                format!("{listen}\nready = {{ log = \"serving\" }}")
             }
-            Self::Inherit | Self::Reuseport => format!(
-                "listen = \"tcp://{address}\"\nlisten_mode = \"{}\"\nready = {{ log = \"serving\" }}",
-                self.name()
-            ),
         };
+        let mut env = vec![];
+        if self == Self::Cluster {
+            env.push(format!("PORT = \"{}\"", address.port()));
+        }
+        env.extend((self == Self::Pass).then(|| "PASS = \"1\"".to_owned()));
+        env.extend(log.then(|| "LOG = \"1\"".to_owned()));
+        let env = env.join(", ");
         format!(
-            "[service.{SERVICE}]\ncommand = [\"node\", \"{FILE}\"]\nreplicas = {workers}\n{how}\n"
+            "[service.{SERVICE}]\ncommand = [\"node\", \"{FILE}\"]\nreplicas = {workers}\n{how}\nenv = {{ {env} }}\n"
         )
     }
 }
@@ -103,4 +132,26 @@ pub(crate) fn answers(address: SocketAddr) -> Result<()> {
         std::thread::sleep(Duration::from_millis(50));
     }
     Ok(())
+}
+
+/// One request on a connection of its own: the body of the answer, which is who gave it.
+pub(crate) fn ask(address: SocketAddr) -> io::Result<String> {
+    let step =
+        |what: &'static str| move |e: io::Error| io::Error::new(e.kind(), format!("{what}: {e}"));
+    let mut stream = TcpStream::connect(address).map_err(step("connect"))?;
+    stream.set_read_timeout(Some(ANSWER))?;
+    stream.write_all(REQUEST).map_err(step("write"))?;
+    let mut answer = Vec::with_capacity(512);
+    stream.read_to_end(&mut answer).map_err(step("read"))?;
+    let text = String::from_utf8_lossy(&answer);
+    match text.rsplit_once("\r\n\r\n") {
+        Some((_, body)) if !body.is_empty() => Ok(body.to_owned()),
+        _ => Err(io::Error::other(format!("an answer of {} bytes", answer.len()))),
+    }
+}
+
+/// The busiest of so many workers beside their mean.
+pub(crate) fn max_over_mean(by: &BTreeMap<String, u64>, workers: u32) -> f64 {
+    let most = by.values().max().copied().unwrap_or(0) as f64;
+    most / (by.values().sum::<u64>() as f64 / f64::from(workers))
 }

@@ -3,6 +3,8 @@
 //! The same program of Node workers answers each request, on a connection of its own, with its pid. Load, primary and workers have the same
 //! cores. Rounds take turns, medians are compared. The machine's own limit is the load beside a server that only accepts and answers.
 
+mod flood;
+
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -15,8 +17,9 @@ use anyhow::{Context, Result};
 
 use super::{median, new_table, right_align};
 use crate::ganger::Ganger;
-use crate::web::{self, Load, Mode, Seen};
+use crate::web::{self, Mode};
 use crate::{build, sh};
+use flood::{Flood, Seen};
 
 const WORKERS: u32 = 2;
 const CLIENTS: u32 = 32;
@@ -72,7 +75,7 @@ fn measure(address: SocketAddr) -> Seen {
                 std::thread::sleep(time);
                 over.store(true, Ordering::Relaxed);
             });
-            Load { address, clients: CLIENTS, rate: None }.until(&over)
+            Flood { address, clients: CLIENTS }.until(&over)
         })
     };
     run(WARM_UP);
@@ -125,7 +128,7 @@ fn node(folder: &Path) -> Result<Seen> {
 
 fn ganger(binary: &Path, folder: &Path, mode: Mode) -> Result<Seen> {
     let address = web::free_port()?;
-    let text = format!("version = 1\n{}", mode.section(WORKERS, address));
+    let text = format!("version = 1\n{}", mode.section(WORKERS, address, false));
     std::fs::write(folder.join("ganger.toml"), text)?;
     let ganger = Ganger::new(binary.to_path_buf(), folder.to_path_buf());
     let seen = web::up(&ganger, address).map(|()| measure(address));
@@ -138,7 +141,7 @@ impl Row {
         self.rate.push(seen.rate());
         self.p50.push(seen.at(0.5));
         self.p99.push(seen.at(0.99));
-        self.spread.push(seen.max_over_mean(WORKERS));
+        self.spread.push(web::max_over_mean(&seen.by, WORKERS));
         self.failed += seen.failed.len();
     }
 }

@@ -5,23 +5,25 @@
 //! on. What is missing (Express, PM2) is installed into the target folder by npm.
 
 mod cells;
-mod load;
 mod managers;
 mod server;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
 use super::{new_table, right_align};
+use crate::web::{Fault, Load, Seen};
 use crate::{build, sh};
 use cells::{Cell, Place, Way};
-use load::{Fault, Load, Seen};
 use managers::Manager;
 
 pub(crate) use server::serve;
 
+/// Clients; enough that some ask at every moment of a reload.
+const CLIENTS: u32 = 32;
 /// Pinned so that runs compare.
 const EXPRESS: &str = "express@5.3.0";
 /// Requests before the first reload and after the last: a share of those that a reload has.
@@ -95,7 +97,7 @@ pub(crate) fn reload(wish: &Wish) -> Result<()> {
     for cell in Cell::all().into_iter().filter(wanted) {
         match run(cell, wish, &binary, &place) {
             Ok(row) => {
-                let (requests, failed) = (row.seen.requests(), row.seen.failed());
+                let (requests, failed) = (row.seen.requests(), row.seen.failed.len());
                 println!("{cell}: {failed} of {requests} failed, {} reloads", row.reloads);
                 rows.push(row);
             }
@@ -132,7 +134,13 @@ fn run(cell: Cell, wish: &Wish, binary: &Path, place: &Place<'_>) -> Result<Row>
         (None, true) => (3, 3_000),
         (None, false) => (wish.reloads, wish.requests),
     };
-    let load = Load::start(port, cell.keep_alive, wish.rate);
+    let load = Load {
+        address: SocketAddr::from(([127, 0, 0, 1], port)),
+        clients: CLIENTS,
+        rate: f64::from(wish.rate),
+        keep_alive: cell.keep_alive,
+    }
+    .start();
     // Reloads are spread over the requests; where they take longer, more requests are made.
     let part = requests / (u64::from(reloads) + MARGIN);
     let mut told = vec![];
@@ -158,7 +166,7 @@ fn run(cell: Cell, wish: &Wish, binary: &Path, place: &Place<'_>) -> Result<Row>
 
 impl Row {
     fn missed(&self) -> bool {
-        self.cell.aims_at_zero() && self.seen.failed() > 0
+        self.cell.aims_at_zero() && !self.seen.failed.is_empty()
     }
 }
 
@@ -176,22 +184,22 @@ fn print(rows: &[Row]) {
         table.add_row([
             row.cell.to_string(),
             row.seen.requests().to_string(),
-            row.seen.failed().to_string(),
+            row.seen.failed.len().to_string(),
             ms(0.5),
             ms(0.99),
             row.reloads.to_string(),
-            row.seen.bodies.len().to_string(),
+            row.seen.by.len().to_string(),
             aim.to_owned(),
         ]);
     }
     right_align(&mut table, 1..7);
     println!("\n{table}\n");
     for row in rows {
-        let mut faults: BTreeMap<&Fault, (u64, Vec<u32>)> = BTreeMap::new();
-        for ((fault, during), count) in &row.seen.faults {
-            let entry = faults.entry(fault).or_default();
-            entry.0 += count;
-            entry.1.push(*during);
+        let mut faults: BTreeMap<&Fault, (u64, BTreeSet<u32>)> = BTreeMap::new();
+        for failed in &row.seen.failed {
+            let entry = faults.entry(&failed.fault).or_default();
+            entry.0 += 1;
+            entry.1.insert(failed.during);
         }
         for ((phase, what), (count, during)) in faults {
             println!("{}: {count} x {phase:?}: {what}; in reloads {during:?}", row.cell);

@@ -19,6 +19,8 @@ const FLOOD_LINES_PER_S: u32 = 100_000;
 const FLOOD_TICK: Duration = Duration::from_millis(10);
 /// Between two lines of `counter`.
 const COUNTER_TICK: Duration = Duration::from_millis(2);
+/// Between two lines of `steady`, of which there are many at once.
+const STEADY_TICK: Duration = Duration::from_millis(100);
 /// Between two generations of `hydra`.
 const HYDRA_TICK: Duration = Duration::from_millis(5);
 
@@ -27,6 +29,8 @@ const HYDRA_TICK: Duration = Duration::from_millis(5);
 pub(crate) enum Role {
     /// Prints a numbered line every 2 ms.
     Counter { notes: PathBuf },
+    /// Prints a numbered line every 100 ms.
+    Steady { notes: PathBuf, name: String },
     /// Prints numbered lines, 10 MB/s.
     Flood { notes: PathBuf },
     /// Exits with the code that is written into a fifo.
@@ -49,6 +53,7 @@ pub(crate) enum Role {
 pub(crate) fn play(role: Role) -> Result<()> {
     match role {
         Role::Counter { notes } => numbered(&notes, "counter", 1, COUNTER_TICK, ""),
+        Role::Steady { notes, name } => numbered(&notes, &name, 1, STEADY_TICK, ""),
         Role::Flood { notes } => {
             let ticks = u32::try_from(1_000 / FLOOD_TICK.as_millis()).unwrap_or(100);
             // `run=1234567 n=0000000001 ` and a newline fill the rest of 100 bytes, near enough.
