@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::live::Raised;
 use crate::memory::Who;
+use crate::plain;
 use crate::rule::Rule;
 
 /// Incidents in one list; of more, the oldest are left out and counted.
@@ -89,9 +90,9 @@ impl Ledger {
                 }
                 one.notes.push(Note {
                     ts: entry.ts.clone(),
-                    by: entry.principal.as_ref().map(|by| Who::from(by).to_string()),
+                    by: entry.principal.as_ref().map(|by| plain(&Who::from(by).to_string())),
                     state: changed.state,
-                    note: changed.note.clone(),
+                    note: changed.note.as_deref().map(plain),
                 });
             }
             _ => {}
@@ -109,7 +110,7 @@ impl Ledger {
             if incident.count >= one.count {
                 one.count = incident.count;
                 one.severity = incident.severity;
-                one.message.clone_from(&incident.message);
+                one.message = plain(&incident.message);
                 one.evidence.clone_from(&incident.evidence);
                 ts.clone_into(&mut one.last);
             }
@@ -132,10 +133,10 @@ impl Ledger {
             severity: incident.severity,
             technique: incident.technique.clone(),
             state: Handling::Open,
-            principal: principal.filter(|_| about).map(|p| Who::from(p).to_string()),
+            principal: principal.filter(|_| about).map(|p| plain(&Who::from(p).to_string())),
             program: incident.program.as_ref().map(ToString::to_string),
             policy: incident.policy.clone(),
-            message: incident.message.clone(),
+            message: plain(&incident.message),
             count: incident.count,
             evidence: incident.evidence.clone(),
             action: incident.action.clone(),

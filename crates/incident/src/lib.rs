@@ -38,6 +38,21 @@ pub use rule::Rule;
 pub use settings::{COUNT_MAX, LockOutRule, Settings, Threshold};
 pub use signal::words;
 
+/// Text from outside, for people: letters and digits of all scripts and printable ASCII stay, everything else (controls,
+/// what turns the direction of text, what is not seen) is written as `\u{…}`.
+#[must_use]
+pub fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, ' '..='~') || c.is_alphanumeric() || matches!(c, '–' | '—' | '…') {
+            out.push(c);
+        } else {
+            out.extend(c.escape_unicode());
+        }
+    }
+    out
+}
+
 /// A principal may run nothing until then.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockOut {

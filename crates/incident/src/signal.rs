@@ -12,11 +12,9 @@ pub mod words {
     pub const RUNNING: &str = "running";
     /// `reason` of a denial: the principal is locked out. It counts for nothing, else no lock-out would ever end.
     pub const LOCKED_OUT: &str = "locked_out";
-    /// `reason` of a denial: a path that led out of its folder when it was opened, by a link or by a mount.
-    pub const PATH_ESCAPE: &str = "path_escape";
     /// `reason` of a denial: a layer of the sandbox that is required can't be had.
     pub const SANDBOX: &str = "sandbox";
-    /// Flags (of intents and denials) that an argument looks like an injection.
+    /// Flags (of intents and denials) that an argument looks like an injection: the word, or `probe:WORD:ARGUMENT`.
     pub const PROBES: [&str; 5] =
         ["separator", "substitution", "control", "invisible", "confusable"];
     /// Flag: an argument has `..` in it.
@@ -27,6 +25,8 @@ pub mod words {
 
 /// Number of the signal that a seccomp filter kills by.
 const SIGSYS: i32 = 31;
+/// What openat2 says of a link (ELOOP) and of a way out of the folder (EXDEV).
+const OUTSIDE: [&str; 2] = ["(os error 40)", "(os error 18)"];
 /// `..` as often as this in one path is no way that anybody writes by hand.
 const DEEP: usize = 2;
 
@@ -94,11 +94,7 @@ pub(crate) fn of_denied(denied: &Denied) -> Vec<Signal> {
         "program_changed" | "program_unsafe" => {
             signals.push(Signal::now(Rule::ProgramChanged, said));
         }
-        words::PATH_ESCAPE => signals.push(Signal::now(Rule::PathTraversal, said)),
-        "path" | "cwd" if denied.argv.iter().any(is_deep) => {
-            signals.push(Signal::now(Rule::PathTraversal, said));
-        }
-        "path" | "cwd" => signals.push(Signal::often(Rule::PathTraversal, Kind::Paths, said)),
+        "path" | "cwd" | "stdin" => signals.extend(of_path(denied)),
         words::SANDBOX => signals.push(Signal::now(Rule::LessSecurity, said)),
         _ => {}
     }
@@ -189,9 +185,23 @@ fn danger_technique(class: &str) -> &'static str {
     }
 }
 
-/// A flag is its word, or ends with it behind a colon (`probe:separator`).
+/// A path that was refused, as text or when it was opened: then the system's reason stands at the message's end.
+fn of_path(denied: &Denied) -> Option<Signal> {
+    let said = &denied.message;
+    let now = || Some(Signal::now(Rule::PathTraversal, said));
+    let opening = said.ends_with(')') && said.contains("(os error ");
+    match opening {
+        true if OUTSIDE.iter().any(|errno| said.contains(errno)) => now(),
+        // Missing or forbidden: everybody mistypes a name.
+        true => None,
+        false if denied.argv.iter().any(is_deep) => now(),
+        false => Some(Signal::often(Rule::PathTraversal, Kind::Paths, said)),
+    }
+}
+
+/// A flag is its word, or has it between colons (`probe:separator:2`).
 fn has(flags: &[String], word: &str) -> bool {
-    flags.iter().any(|flag| flag.rsplit(':').next() == Some(word))
+    flags.iter().any(|flag| flag.split(':').any(|part| part == word))
 }
 
 fn looks_injected(flags: &[String]) -> bool {

@@ -57,7 +57,7 @@ fn a_program_is_exchanged() {
 #[test]
 fn a_form_is_probed_for_a_shell() {
     let mut story = Story::plain();
-    for flag in ["separator", "probe:substitution", "control"] {
+    for flag in ["separator", "probe:substitution:1", "probe:control:0"] {
         story.wait_ms(30_000).denied("web", "value", |denied| {
             denied.argv = vec!["git".into(), "x; id".into()];
             denied.flags = vec![flag.into()];
@@ -107,7 +107,19 @@ fn out_of_the_folder_with_dots() {
 #[test]
 fn out_of_the_folder_by_a_link() {
     let mut story = Story::plain();
-    story.denied("eve", "path_escape", |_| {});
+    let opening = |denied: &mut Denied, why: &str| {
+        denied.message =
+            format!("a path \"/srv/x\" can't be opened beneath the folder that is allowed ({why})");
+    };
+    for _ in 0..5 {
+        story.wait_ms(1_000);
+        story.denied("eve", "path", |denied| {
+            opening(denied, "No such file or directory (os error 2)")
+        });
+    }
+    assert_eq!(story.raised, [], "what is missing is no attack");
+    let link = "Too many levels of symbolic links (os error 40)";
+    story.denied("eve", "path", |denied| opening(denied, link));
     raises(&story, "I06", Severity::Medium, "T1083");
 }
 
