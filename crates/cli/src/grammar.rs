@@ -94,7 +94,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
     ("Talk", &["call", "publish", "subscribe"]),
     ("Tasks", &["push", "why", "task", "queue", "dead", "schedule"]),
     ("One-off", &["run", "bench"]),
-    ("Safety", &["policy", "audit"]),
+    ("Safety", &["policy", "audit", "incident", "report"]),
     ("About", &["config", "store", "version"]),
 ];
 
@@ -255,6 +255,8 @@ mod tests {
             "audit verify",
             "audit search",
             "audit tail",
+            "incident list",
+            "incident show",
         ];
         let command = command();
         for verb in read {

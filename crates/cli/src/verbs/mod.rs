@@ -15,6 +15,7 @@ mod doctor;
 mod down;
 mod events;
 mod import;
+mod incident;
 mod init;
 mod logs;
 mod policy;
@@ -22,6 +23,7 @@ mod ps;
 mod push;
 mod queue;
 mod reload;
+mod report;
 mod run;
 mod scale;
 mod schedule;
@@ -83,7 +85,7 @@ pub(crate) enum Verb {
     Scale(scale::Args),
     /// Wait until a queue is empty, a service is ready or a task is done
     Wait(wait::Args),
-    /// Say why a task does not run, who holds it up and until when
+    /// Say why a task does not run, who holds it up and until when; why a command was denied or failed
     Why(why::Args),
     /// Ask a service over its channel and print the answer
     Call(call::Args),
@@ -113,6 +115,11 @@ pub(crate) enum Verb {
     Store(store::Args),
     /// Verify, search, follow and export the audit log of commands; needs no daemon
     Audit(Box<audit::Args>),
+    /// List what looks like an attack or a fault, and say that it is dealt with
+    #[command(visible_alias = "incidents")]
+    Incident(incident::Args),
+    /// Write a security report of a period: HTML, Markdown or JSON; needs no daemon
+    Report(report::Args),
     /// Show the version
     Version(version::Args),
 }
@@ -174,6 +181,8 @@ pub(crate) fn run(verb: Verb, ui: &Ui) -> Result<ExitCode, CliError> {
         Verb::Config(args) => config::run(&args, ui),
         Verb::Store(args) => store::run(&args, ui),
         Verb::Audit(args) => audit::run(&args, ui),
+        Verb::Incident(args) => incident::run(&args, ui),
+        Verb::Report(args) => report::run(&args, ui),
         Verb::Version(args) => version::run(&args, ui),
     }
 }

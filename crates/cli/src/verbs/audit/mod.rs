@@ -38,7 +38,7 @@ enum AuditVerb {
 
 /// Where the log is.
 #[derive(Debug, clap::Args)]
-struct Where {
+pub(super) struct Where {
     /// The log's folder [default: audit in the state folder]
     #[arg(long, value_name = "DIR")]
     log: Option<PathBuf>,
@@ -90,14 +90,14 @@ impl Which {
 }
 
 impl Where {
-    fn folder(&self, ui: &Ui) -> Result<PathBuf, CliError> {
+    pub(super) fn folder(&self, ui: &Ui) -> Result<PathBuf, CliError> {
         match &self.log {
             Some(folder) => Ok(folder.clone()),
             None => Ok(Place::find(ui.globals())?.state_dir.join(FOLDER)),
         }
     }
 
-    fn reader(&self, ui: &Ui) -> Result<Reader, CliError> {
+    pub(super) fn reader(&self, ui: &Ui) -> Result<Reader, CliError> {
         Ok(Reader::open(&self.folder(ui)?)?)
     }
 }

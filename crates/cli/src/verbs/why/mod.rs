@@ -1,9 +1,12 @@
-//! `ganger why`: every cause that keeps a task from running, one sentence each.
+//! `ganger why`: every cause that keeps a task from running, one sentence each; and why a command was denied or failed.
+
+mod run;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use ganger_api::{Cause, Holder, Seconds, Timestamp, Why};
+use ganger_audit::RunId;
 use ganger_core::{TaskId, TaskState};
 
 use crate::error::CliError;
@@ -14,15 +17,41 @@ use crate::ui::Ui;
 /// `why`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The task's id
-    task: TaskId,
+    /// A task's id, or that of a run of `ganger exec`
+    #[arg(value_name = "TASK|RUN")]
+    subject: Subject,
+    #[command(flatten)]
+    at: super::audit::Where,
     /// Print JSON, stable for scripts
     #[arg(long)]
     json: bool,
 }
 
+/// Ids of runs are longer than those of tasks, so that one can't be taken for the other.
+#[derive(Debug, Clone, Copy)]
+enum Subject {
+    Task(TaskId),
+    Run(RunId),
+}
+
+impl std::str::FromStr for Subject {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(Self::Run).or_else(|_| {
+            text.parse().map(Self::Task).map_err(|error: ganger_core::ids::IdError| {
+                format!("{error}; a run's id has 32 hexadecimal digits")
+            })
+        })
+    }
+}
+
 pub(crate) fn run(args: &Args, ui: &Ui) -> Result<ExitCode, CliError> {
-    let why = link::session(ui, async |client| Ok(client.why(args.task).await?))?;
+    let task = match args.subject {
+        Subject::Run(id) => return run::run(id, &args.at, args.json, ui),
+        Subject::Task(task) => task,
+    };
+    let why = link::session(ui, async |client| Ok(client.why(task).await?))?;
     if args.json {
         ui.json(&why)?;
         return Ok(ExitCode::SUCCESS);
