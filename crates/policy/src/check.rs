@@ -210,6 +210,8 @@ fn begins_with_dash(kind: &Kind) -> bool {
 fn runs_anything(policy: &Policy, rule: &Rule, wrong: &mut Wrong) {
     let accepted = |class: Class| policy.accept.contains(&class);
     let chosen = |kind: &Kind| matches!(kind, Kind::Regex { .. } | Kind::Secret { .. });
+    // A folder says where the file is, not what is in it.
+    let from_caller = |kind: &Kind| chosen(kind) || matches!(kind, Kind::Path { .. });
     let name = crate::path::file_name(&policy.program);
     let mut says = |key: String, what: String, class: Class| {
         let why = format!(
@@ -223,8 +225,8 @@ fn runs_anything(policy: &Policy, rule: &Rule, wrong: &mut Wrong) {
     for class in operands.iter().filter(|class| class.is_total() && !accepted(**class)) {
         let bad = rule.args.iter().position(|operand| match class {
             // The first operand is the program's text or file; further ones are its data.
-            Class::Shell => std::ptr::eq(operand, &rule.args[0]) && chosen(&operand.kind),
-            _ => chosen(&operand.kind) || matches!(operand.kind, Kind::Path { .. }),
+            Class::Shell => std::ptr::eq(operand, &rule.args[0]) && from_caller(&operand.kind),
+            _ => from_caller(&operand.kind),
         });
         if let Some(at) = bad {
             says(
@@ -234,6 +236,9 @@ fn runs_anything(policy: &Policy, rule: &Rule, wrong: &mut Wrong) {
             );
         }
     }
+    if !accepted(Class::Shell) && reads_commands(policy, rule) {
+        says("stdin".into(), format!("what {name} reads on its standard input"), Class::Shell);
+    }
     for (option, opt) in &rule.options {
         let class = catalog::class_of_option(&policy.program, option);
         let free = opt.value.as_ref().is_some_and(chosen);
@@ -241,6 +246,28 @@ fn runs_anything(policy: &Policy, rule: &Rule, wrong: &mut Wrong) {
             says(format!("options.{option}"), format!("`{option}` of {name}"), class);
         }
     }
+}
+
+/// True where what the caller sends on standard input is taken for commands: by an interpreter that is given no file of its own,
+/// and by programs that have commands for a shell among their own.
+fn reads_commands(policy: &Policy, rule: &Rule) -> bool {
+    let Some(entry) = catalog::entry(&policy.program) else { return false };
+    if policy.stdin == Stdin::None || !entry.inside.contains(&Class::Shell) {
+        return false;
+    }
+    let is_interpreter = entry.operands == [Class::Shell];
+    let is_stdin =
+        |text: &String| text == "-" || text.starts_with("/dev/") || text.starts_with("/proc/");
+    let own_file =
+        rule.args.first().filter(|operand| !operand.optional).is_some_and(|operand| match &operand
+            .kind
+        {
+            Kind::Literal(text) => !is_stdin(text),
+            Kind::Enum(all) => !all.iter().any(is_stdin),
+            _ => false,
+        });
+    let told_to = ["-s", "-i", "--interactive"].iter().any(|name| rule.options.contains_key(*name));
+    !is_interpreter || !own_file || told_to
 }
 
 fn deny_alone(deny: &Deny, wrong: &mut Wrong) {

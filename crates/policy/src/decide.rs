@@ -78,7 +78,8 @@ impl Policies {
             if let Some(((rule, refused), at)) = furthest
                 && nearest.as_ref().is_none_or(|(other, _)| at > *other)
             {
-                nearest = Some((at, told(&refused, rule, program, &args)));
+                let veils = self.veils(&request.target);
+                nearest = Some((at, told(&refused, rule, program, &args, &veils)));
             }
         }
         let Some(found) = found else {

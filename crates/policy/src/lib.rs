@@ -17,7 +17,9 @@ mod decide;
 mod decision;
 mod disk;
 mod environment;
+mod examples;
 mod identity;
+mod index;
 mod input;
 mod json;
 mod lint;
@@ -26,6 +28,7 @@ mod path;
 mod set;
 mod told;
 mod value;
+mod veil;
 
 pub use catalog::Class;
 pub use decision::{Allowed, Argument, Code, Decision, Denied, Feed, HIDDEN, Launch, Open};

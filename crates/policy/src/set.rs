@@ -14,9 +14,11 @@ use crate::argv::{Compiled, Matched};
 use crate::check::check;
 use crate::environment::Environment;
 use crate::identity::{Identify, Pins, Untrusted, pin};
-use crate::input::{Principal, Request};
-use crate::model::{Cwd, Deny, Kind, Policy, Rule};
+use crate::index::Index;
+use crate::input::Principal;
+use crate::model::{Deny, Policy};
 use crate::path::file_name;
+use crate::veil::Veil;
 
 /// Something that is wrong with a policy, so that none is loaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
@@ -30,9 +32,6 @@ pub struct Fault {
     /// What is wrong, and what to do.
     pub message: String,
 }
-
-/// So many rules are simply tried: the reason is then always that of the one that came nearest.
-const TRIED_MAX: usize = 32;
 
 /// All policies. Nothing changes in it but which files its programs are.
 #[derive(Debug, Clone)]
@@ -51,12 +50,8 @@ pub(crate) struct Loaded {
     pub(crate) policy: Policy,
     /// By id, in order.
     rules: Vec<Compiled>,
-    /// Positions in `rules`, by the first word of their subcommand.
-    by_word: HashMap<String, Vec<usize>>,
-    /// Those without, whose first operand is written down, by what it may be.
-    by_operand: HashMap<String, Vec<usize>>,
-    /// All others.
-    others: Vec<usize>,
+    index: Index,
+    pub(crate) veil: Veil,
     pub(crate) denies: Vec<Denial>,
     pub(crate) env: Environment,
     /// `None`: its program has not been looked at.
@@ -104,7 +99,8 @@ impl Policies {
             set.by_program.entry(program.clone()).or_default().push(at);
             set.by_file_name.entry(file_name(program).to_owned()).or_default().push(at);
         }
-        Ok(set)
+        let faults = set.examples();
+        if faults.is_empty() { Ok(set) } else { Err(faults) }
     }
 
     /// Looks at every program and pins it. What can't be trusted denies everything, by this reason.
@@ -183,33 +179,16 @@ impl Loaded {
             wrong.extend(env.err().into_iter().flatten());
             return Err(wrong);
         };
-        let mut by_word: HashMap<String, Vec<usize>> = HashMap::new();
-        let mut by_operand: HashMap<String, Vec<usize>> = HashMap::new();
-        let mut others = Vec::new();
-        for (at, rule) in rules.iter().enumerate() {
-            match rule.rule.subcommand.first() {
-                Some(word) => by_word.entry(word.clone()).or_default().push(at),
-                None => match written(&rule.rule) {
-                    Some(texts) => texts.iter().for_each(|text| {
-                        by_operand.entry(text.clone()).or_default().push(at);
-                    }),
-                    None => others.push(at),
-                },
-            }
-        }
-        let loaded = Self {
+        Ok(Self {
             name,
+            index: Index::new(&rules),
+            veil: Veil::of(&policy),
             rules,
-            by_word,
-            by_operand,
-            others,
             denies,
             env: env.clone(),
             pins: None,
             policy,
-        };
-        let wrong = loaded.examples();
-        if wrong.is_empty() { Ok(loaded) } else { Err(wrong) }
+        })
     }
 
     /// True for whom it is.
@@ -223,94 +202,9 @@ impl Loaded {
             || who.token.as_ref().is_some_and(|token| named.tokens.contains(token))
     }
 
-    /// Rules that could agree with arguments, in the order of their ids. If none could, some, for the sake of the reason.
+    /// Rules that could agree with arguments, in the order of their ids.
     pub(crate) fn rules_for(&self, args: &[&str]) -> Vec<&Compiled> {
-        if self.rules.len() <= TRIED_MAX {
-            return self.rules.iter().collect();
-        }
-        let by_word = args.first().and_then(|word| self.by_word.get(*word));
-        // Wherever it stands: options and their values may come before the first operand.
-        let by_operand = args.iter().filter_map(|arg| self.by_operand.get(*arg));
-        let some = by_word.into_iter().chain(by_operand).flatten();
-        let mut found: Vec<usize> = some.chain(&self.others).copied().collect();
-        if found.is_empty() {
-            return self.rules.iter().take(TRIED_MAX).collect();
-        }
-        found.sort_unstable();
-        found.dedup();
-        found.into_iter().map(|at| &self.rules[at]).collect()
-    }
-
-    /// Where relative paths of examples start.
-    fn base(&self) -> &str {
-        let (Cwd::Fixed(folder) | Cwd::Beneath(folder)) = &self.policy.cwd;
-        folder
-    }
-
-    fn examples(&self) -> Vec<(String, String)> {
-        let mut wrong = Vec::new();
-        for (wanted, list) in
-            [(true, &self.policy.examples.allow), (false, &self.policy.examples.deny)]
-        {
-            let word = if wanted { "allow" } else { "deny" };
-            for (at, args) in list.iter().enumerate() {
-                if let Some(why) = self.example(wanted, args) {
-                    wrong.push((format!("examples.{word}.{at}"), why));
-                }
-            }
-        }
-        wrong
-    }
-
-    /// Why an example is decided otherwise than it says.
-    fn example(&self, wanted: bool, args: &[String]) -> Option<String> {
-        let texts: Vec<&str> = args.iter().map(String::as_str).collect();
-        let request = Request::policy(&self.name, &texts);
-        let verdict = match request.checked() {
-            Err(denied) => Err(denied.reason),
-            Ok(args) => self.arguments(&args, self.base()).map(str::to_owned),
-        };
-        match (wanted, verdict) {
-            (true, Err(why)) => Some(format!("this example must be allowed, but is denied: {why}")),
-            (false, Ok(rule)) => {
-                Some(format!("this example must be denied, but rule `{rule}` allows it"))
-            }
-            _ => None,
-        }
-    }
-
-    /// The rule of this policy alone that allows arguments.
-    fn arguments(&self, args: &[&str], base: &str) -> Result<&str, String> {
-        let mut reason = None;
-        let mut found = None;
-        for rule in self.rules_for(args) {
-            match rule.read(args, base) {
-                Ok(matched) => {
-                    if let Some(deny) =
-                        self.denies.iter().find(|deny| deny.is_hit(rule, &matched, args))
-                    {
-                        return Err(format!("rule `{}` denies it", deny.id));
-                    }
-                    found = found.or(Some(rule.id.as_str()));
-                }
-                Err(refused) if found.is_none() => {
-                    let denied = crate::told::told(&refused, rule, &self.policy.program, args);
-                    reason = Some(denied.reason);
-                }
-                Err(_) => {}
-            }
-        }
-        found.ok_or_else(|| reason.unwrap_or_else(|| "it has no rule that allows anything".into()))
-    }
-}
-
-/// What the first operand must be, if it must be there and its texts are written down.
-fn written(rule: &Rule) -> Option<&[String]> {
-    let first = rule.args.first().filter(|operand| !operand.optional)?;
-    match &first.kind {
-        Kind::Literal(text) => Some(std::slice::from_ref(text)),
-        Kind::Enum(all) => Some(all),
-        _ => None,
+        self.index.find(&self.rules, args)
     }
 }
 

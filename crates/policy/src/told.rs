@@ -5,13 +5,21 @@ use crate::catalog;
 use crate::decision::{Code, Denied, HIDDEN};
 use crate::model::Kind;
 use crate::value::Mismatch;
+use crate::veil::Veils;
 
 /// Characters of an argument that a reason shows.
 const SHOWN_MAX: usize = 80;
 
 /// A refusal of the nearest rule, in words.
-pub(crate) fn told(refused: &Refused<'_>, rule: &Compiled, program: &str, args: &[&str]) -> Denied {
-    let (code, reason) = reason(refused, rule);
+pub(crate) fn told(
+    refused: &Refused<'_>,
+    rule: &Compiled,
+    program: &str,
+    args: &[&str],
+    veils: &Veils<'_>,
+) -> Denied {
+    let veiled = veils.from(args, refused.at);
+    let (code, reason) = reason(refused, rule, veiled);
     let shown = args.get(refused.at).copied();
     let danger = shown.and_then(|text| catalog::danger_of_option(program, text));
     let reason = match danger {
@@ -21,20 +29,27 @@ pub(crate) fn told(refused: &Refused<'_>, rule: &Compiled, program: &str, args: 
     Denied {
         rule: Some(rule.id.clone()),
         argument: shown.map(|_| refused.at),
-        allow: allow(refused, args),
+        allow: allow(refused, args, veils),
         danger,
         ..Denied::new(code, reason)
     }
 }
 
-fn reason(refused: &Refused<'_>, rule: &Compiled) -> (Code, String) {
+/// `veiled`: where in the argument something may be secret.
+fn reason(refused: &Refused<'_>, rule: &Compiled, veiled: Option<usize>) -> (Code, String) {
+    let mismatched = |kind, mismatch, text| mismatched(kind, mismatch, text, veiled.is_some());
     match refused.why {
         Why::Subcommand => {
             let words = rule.rule.subcommand.join(" ");
             (Code::Subcommand, format!("only `{words}` is allowed here"))
         }
         Why::UnknownOption(text) => {
-            (Code::Option, format!("option {} is not in the table", show(option_name(text))))
+            let name = option_name(text);
+            let name = match veiled.filter(|from| *from < name.len()) {
+                Some(from) => format!("{}{HIDDEN}", show(&name[..from])),
+                None => show(name),
+            };
+            (Code::Option, format!("option {name} is not in the table"))
         }
         Why::FlagWithValue(name) => (Code::OptionForm, format!("`{name}` takes no value")),
         Why::Form(name) => {
@@ -66,8 +81,9 @@ fn reason(refused: &Refused<'_>, rule: &Compiled) -> (Code, String) {
     }
 }
 
-fn mismatched(kind: &Kind, mismatch: Mismatch, text: &str) -> (Code, String) {
-    let text = if matches!(kind, Kind::Secret { .. }) { HIDDEN.to_owned() } else { show(text) };
+fn mismatched(kind: &Kind, mismatch: Mismatch, text: &str, veiled: bool) -> (Code, String) {
+    let hidden = veiled || matches!(kind, Kind::Secret { .. });
+    let text = if hidden { HIDDEN.to_owned() } else { show(text) };
     match mismatch {
         Mismatch::Kind => (Code::Value, format!("{text} is not {kind}")),
         Mismatch::Long => (Code::Value, format!("{text} is too long for {kind}")),
@@ -76,14 +92,21 @@ fn mismatched(kind: &Kind, mismatch: Mismatch, text: &str) -> (Code, String) {
     }
 }
 
-/// What to write, as TOML. Nothing where only the caller can do something, and nothing for paths that lead upwards.
-fn allow(refused: &Refused<'_>, args: &[&str]) -> Option<String> {
+/// What to write, as TOML. Nothing where only the caller can do something, nothing for paths that lead upwards, and
+/// nothing that would have to repeat what may be secret.
+fn allow(refused: &Refused<'_>, args: &[&str], veils: &Veils<'_>) -> Option<String> {
     let text = args.get(refused.at).copied().unwrap_or_default();
+    let veiled = veils.from(args, refused.at).is_some();
     match refused.why {
         Why::Subcommand => {
-            let words: Vec<_> = args.iter().take_while(|arg| !arg.starts_with('-')).collect();
-            let first = words.first()?;
-            Some(format!("subcommand = [{}]", toml(first)))
+            let first = args.first().filter(|arg| !arg.starts_with('-'))?;
+            let shown = veils.from(args, 0).is_none();
+            shown.then(|| format!("subcommand = [{}]", toml(first)))
+        }
+        Why::UnknownOption(_) | Why::OptionValue(..) | Why::Operand(..) | Why::TooMany(0)
+            if veiled =>
+        {
+            None
         }
         Why::UnknownOption(text) => match text.split_once('=') {
             // Its value may be anything, a password too: it is not repeated.

@@ -2,13 +2,15 @@
 
 use std::fmt;
 
-use regex::Regex;
+use regex::{Regex, RegexSet, RegexSetBuilder};
 
 use crate::model::{Access, Kind};
 use crate::path::{Beneath, NoPath, beneath};
 
 /// A compiled pattern may have so many bytes: some thousand characters' worth of classes, not a denial of service.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
+/// A set of patterns may have so many bytes, and as many again for what it remembers of texts.
+const SET_BYTES_MAX: usize = 32 << 20;
 
 /// A value that has been decided on.
 #[derive(Clone, PartialEq, Eq)]
@@ -115,6 +117,13 @@ pub(crate) fn whole(pattern: &str) -> Result<Regex, String> {
     // On its own first: `a)|(b` must not close our parentheses.
     compile(pattern)?;
     compile(&format!(r"\A(?:{pattern})\z"))
+}
+
+/// Patterns that [`whole`] takes, as one; none where that would be too large.
+pub(crate) fn whole_set(patterns: &[&str]) -> Option<RegexSet> {
+    let all = patterns.iter().map(|pattern| format!(r"\A(?:{pattern})\z"));
+    let mut builder = RegexSetBuilder::new(all);
+    builder.size_limit(SET_BYTES_MAX).dfa_size_limit(SET_BYTES_MAX).build().ok()
 }
 
 /// A pattern that is looked for.

@@ -129,7 +129,13 @@ impl FromNode for OneLimit {
     }
 }
 
-fn limit(running: &Key<u32>, rate: &Key<RateText>, burst: &Key<u32>, walk: &mut Walk<'_>) -> Limit {
+/// How many at once and how often, of queues and of policies.
+pub(super) fn limit(
+    running: &Key<u32>,
+    rate: &Key<RateText>,
+    burst: &Key<u32>,
+    walk: &mut Walk<'_>,
+) -> Limit {
     let most = super::resolve::in_range(running, 1, 1, RUNNING_MAX, walk);
     let tokens = super::resolve::in_range(burst, 1, 1, COUNT_MAX, walk);
     if let Some(span) = burst.span().filter(|_| rate.is_absent()) {

@@ -166,7 +166,7 @@ fn foreign(
     sources: &mut Vec<SourceFile>,
 ) -> Result<import::Foreign, ConfigErrors> {
     let (absolute, dir) = place(path);
-    let mut walk = Walk { env, dir: &dir, found: Vec::new() };
+    let mut walk = Walk { env, dir: &dir, found: Vec::new(), plain: false };
     let foreign = import::Foreign::read(format, &absolute, text, choice, &mut walk, sources);
     if walk.found.iter().any(|found| found.severity == Severity::Error) {
         return Err(ConfigErrors::new(path, text, walk.found));
@@ -183,7 +183,7 @@ fn resolved(
     mut sources: Vec<SourceFile>,
     notes: Vec<Note>,
 ) -> Result<Loaded, ConfigErrors> {
-    let mut walk = Walk { env, dir, found: Vec::new() };
+    let mut walk = Walk { env, dir, found: Vec::new(), plain: false };
     let file = parse(text, &mut walk);
     let mut config = resolve::resolve(&file, &mut walk, &mut sources);
     config.sources = sources;

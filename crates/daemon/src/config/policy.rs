@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use ganger_core::Rate;
 use ganger_policy::{
     Cwd, Deny, Disk, EnvRules, Examples, Fault, Form, Kind, Limits, Operand, Opt, Order, Policies,
     Policy, Rule, Stdin, Who,
@@ -127,6 +126,7 @@ fn one(name: &At<String>, raw: &RawPolicy, places: &mut Places, walk: &mut Walk<
             .help("program = \"/usr/bin/…\", by its absolute path".into());
     }
     let text = |key: &Key<Exact>| key.get().map(|text| text.0.clone());
+    let limit = super::limits::limit(&raw.running, &raw.rate, &raw.burst, walk);
     Policy {
         program: text(&raw.program).unwrap_or_default(),
         sha256: text(&raw.sha256),
@@ -149,8 +149,8 @@ fn one(name: &At<String>, raw: &RawPolicy, places: &mut Places, walk: &mut Walk<
         stdin: stdin(&raw.stdin, walk),
         sandbox: raw.sandbox.get().map(|word| word.0).unwrap_or_default(),
         limits: raw.limits.get().map(limits).unwrap_or_default(),
-        rate: rate(raw, walk),
-        running: raw.running.get().copied(),
+        rate: limit.rate,
+        running: limit.running,
         who: raw.who.get().map(who).unwrap_or_default(),
         accept: raw.accept.get().into_iter().flatten().map(|at| at.value.0).collect(),
         examples: examples(raw, places),
@@ -166,6 +166,18 @@ fn rules(raw: &RawPolicy, places: &mut Places, walk: &mut Walk<'_>) -> Vec<Rule>
     let mut rules = Vec::new();
     if own {
         rules.push(rule(String::new(), &keys, "allow.0", places, walk));
+    } else {
+        let rest = [
+            ("exclusive", keys.exclusive.span()),
+            ("clusters", keys.clusters.span()),
+            ("dashes", keys.dashes.span()),
+            ("order", keys.order.span()),
+        ];
+        for (key, span) in rest {
+            let Some(span) = span else { continue };
+            walk.error(span, format!("`{key}` belongs to a rule, and none is written beside it"))
+                .help("rules share nothing: write it into each [[policy.NAME.allow]]".into());
+        }
     }
     for At { span, value } in raw.allow.get().into_iter().flatten() {
         let key = format!("allow.{}", rules.len());
@@ -379,6 +391,8 @@ fn stdin(key: &Key<RawStdin>, walk: &mut Walk<'_>) -> Stdin {
     match (table.bytes.get(), table.beneath.get()) {
         (Some(bytes), None) => Stdin::Bytes(bytes.0),
         (None, Some(folder)) => Stdin::File(folder.0.clone()),
+        // What could not be read has been reported.
+        _ if table.bytes.is_absent() != table.beneath.is_absent() => Stdin::None,
         _ => {
             let span = key.span().unwrap_or_default();
             walk.error(span, "`stdin` has either `bytes` or `beneath`")
@@ -400,19 +414,6 @@ fn limits(raw: &RawLimits) -> Limits {
         disk: raw.disk.get().map(|size| size.0),
         output: raw.output.get().map(|size| size.0),
     }
-}
-
-fn rate(raw: &RawPolicy, walk: &mut Walk<'_>) -> Option<Rate> {
-    if raw.rate.is_absent() && !raw.burst.is_absent() {
-        let span = raw.burst.span().unwrap_or_default();
-        walk.error(span, "`burst` has no meaning without `rate`");
-    }
-    if raw.burst.get() == Some(&0) || raw.running.get() == Some(&0) {
-        let span = raw.burst.span().or_else(|| raw.running.span()).unwrap_or_default();
-        walk.error(span, "with 0 nothing could run").help("leave the policy out instead".into());
-    }
-    let rate = raw.rate.get()?.rate();
-    Some(Rate { burst: raw.burst.or(rate.burst), ..rate })
 }
 
 fn who(raw: &RawWho) -> Who {

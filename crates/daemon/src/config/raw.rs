@@ -13,7 +13,7 @@ use super::values::{
     Bytes, Command, Cores, Dependencies, DurabilityWord, EnvText, GroupStrategyWord, OneOrMany,
     ShellText, Signal, Time, Workers,
 };
-use super::walk::{At, Key, Named, section};
+use super::walk::{At, Key, Named, Plain, section};
 
 section! {
     /// What a folder's gang consists of.
@@ -31,7 +31,7 @@ section! {
         /// Tasks pushed at set times.
         schedule: Named<RawSchedule>,
         /// Who may run which program with which arguments: what is not allowed is denied.
-        policy: Named<RawPolicy>,
+        policy: Plain<Named<RawPolicy>>,
         /// The daemon's own listener.
         server: Server,
         /// What holds for all services and workers together.

@@ -59,7 +59,7 @@ pub(super) fn resolve(
         pools: BTreeMap::new(),
         schedules: BTreeMap::new(),
         groups: BTreeMap::new(),
-        policies: super::policy::resolve(file.policy.get(), walk),
+        policies: super::policy::resolve(file.policy.get().map(|policy| &policy.0), walk),
         supervision: file
             .supervision
             .get()

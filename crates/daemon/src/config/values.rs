@@ -22,6 +22,9 @@ impl FromNode for String {
             walk.error(node.span(), "a NUL character can't be passed to a program");
             return None;
         }
+        if walk.plain {
+            return Some(text.to_string());
+        }
         match interpolate(text, walk.env) {
             Ok(text) => Some(text),
             Err(error) => {

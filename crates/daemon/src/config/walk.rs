@@ -32,6 +32,22 @@ pub(super) struct Walk<'a> {
     /// Relative paths start here.
     pub(super) dir: &'a Path,
     pub(super) found: Vec<Diagnostic>,
+    /// Strings are taken as they stand: `${VAR}` means nothing. See [`Plain`].
+    pub(super) plain: bool,
+}
+
+/// Something in which no `${VAR}` of whoever calls decides what is said, also not in its durations, sizes and rates.
+#[derive(Debug, schemars::JsonSchema)]
+#[schemars(transparent, inline)]
+pub(super) struct Plain<T>(pub(super) T);
+
+impl<T: FromNode> FromNode for Plain<T> {
+    fn from_node(node: &Node<'_>, walk: &mut Walk<'_>) -> Option<Self> {
+        let before = std::mem::replace(&mut walk.plain, true);
+        let value = T::from_node(node, walk);
+        walk.plain = before;
+        value.map(Self)
+    }
 }
 
 /// A type that can be read from a node. `None` means that the reason has been reported.

@@ -37,6 +37,8 @@ fn what_runs_anything_does_not_load_unless_it_is_said() {
         ("B10", "/usr/bin/parallel", json!([free()])),
         ("B13", "/usr/bin/sed", json!([free(), any_path])),
         ("", "/bin/sh", json!([free()])),
+        ("", "/bin/bash", json!([any_path])),
+        ("", "/usr/bin/python3", json!([any_path, free()])),
         ("", "/usr/bin/python3.11", json!([free()])),
         ("", "/usr/bin/sudo", json!([free()])),
         ("", "/usr/bin/make", json!([free()])),
@@ -61,6 +63,77 @@ fn what_runs_anything_does_not_load_unless_it_is_said() {
     let option = json!({ "-c": { "value": free(), "forms": ["separate"] } });
     let found = faults(&json!({ "program": "/usr/bin/git", "allow": [{ "options": option }] }));
     assert!(found.len() == 1 && found[0].starts_with("allow.0.options.-c:"), "{found:?}");
+}
+
+/// Whoever writes what an interpreter reads writes what runs.
+#[test]
+fn commands_on_standard_input_do_not_load_unless_it_is_said() {
+    let script = json!({ "literal": "/srv/run.py" });
+    let stdin = json!({ "bytes": "1K" });
+    for (program, rule, refused) in [
+        ("/bin/sh", json!({}), true),
+        ("/bin/bash", json!({ "options": { "-s": {} }, "args": [script] }), true),
+        ("/usr/bin/python3", json!({ "args": [{ "literal": "-" }] }), true),
+        ("/usr/bin/python3", json!({ "args": [{ "literal": "/dev/stdin" }] }), true),
+        (
+            "/usr/bin/python3",
+            json!({ "args": [{ "literal": "/srv/run.py", "optional": true }] }),
+            true,
+        ),
+        ("/usr/bin/sqlite3", json!({ "args": [{ "literal": "/srv/a.db" }] }), true),
+        // It has a file of its own: what it reads is that file's business.
+        ("/usr/bin/python3", json!({ "args": [script] }), false),
+        ("/usr/bin/awk", json!({ "args": [{ "literal": "{print $1}" }] }), false),
+        ("/usr/bin/jq", json!({ "args": [{ "literal": "." }] }), false),
+    ] {
+        let mut json = json!({ "program": program, "stdin": stdin, "allow": [rule] });
+        let found = faults(&json);
+        let stdin = found.iter().any(|why| why.starts_with("allow.0.stdin: "));
+        assert_eq!(stdin, refused, "{program} {rule}: {found:?}");
+        json["stdin"] = json!("none");
+        assert_eq!(faults(&json), [] as [String; 0], "{program} {rule} control");
+        json["stdin"] = json!({ "bytes": "1K" });
+        json["accept"] = json!(["shell"]);
+        assert_eq!(faults(&json), [] as [String; 0], "{program} {rule} accepted");
+    }
+}
+
+/// What other policies deny of a program counts for an example as far as it counts for everybody the example is for.
+#[test]
+fn examples_meet_the_deny_rules_of_other_policies() {
+    let verdicts = |theirs: &Value, ours: &Value, examples: Value| {
+        let all = [
+            (
+                "ours",
+                json!({ "program": "/usr/bin/git", "who": ours, "examples": examples,
+                "allow": [{ "args": [{ "enum": ["fetch", "push"] }] }] }),
+            ),
+            (
+                "theirs",
+                json!({ "program": "/usr/bin/git", "who": theirs,
+                "deny": [{ "id": "no-push", "subcommand": ["push"] }] }),
+            ),
+        ];
+        let all = all.map(|(name, json)| (name.to_owned(), policy(&json)));
+        let faults = Policies::new(all.into()).err().unwrap_or_default();
+        faults
+            .into_iter()
+            .map(|fault| format!("{} {}: {}", fault.policy, fault.key, fault.message))
+            .collect::<Vec<_>>()
+    };
+    let (owner, one, two) = (json!({}), json!({ "uids": [1] }), json!({ "uids": [1, 2] }));
+    let push = [["push"]];
+    for (theirs, ours, counts) in
+        [(&owner, &owner, true), (&two, &one, true), (&one, &two, false), (&owner, &one, false)]
+    {
+        let found = verdicts(theirs, ours, json!({ "allow": push }));
+        let told = found.iter().any(|why| {
+            why.starts_with("ours examples.allow.0: ") && why.contains("rule `theirs/no-push`")
+        });
+        assert_eq!(told, counts, "{theirs} {ours}: {found:?}");
+        let found = verdicts(theirs, ours, json!({ "deny": push, "allow": [["fetch"]] }));
+        assert_eq!(found.is_empty(), counts, "{theirs} {ours}: {found:?}");
+    }
 }
 
 #[test]

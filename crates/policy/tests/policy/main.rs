@@ -9,6 +9,7 @@ mod linted;
 mod programs;
 mod properties;
 mod requests;
+mod secrets;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -169,9 +169,18 @@ fn read_request(file: &PathBuf) -> Result<Request, CliError> {
 }
 
 impl Asked {
+    /// Whoever is asked for; without that whoever asks, with the ids that a connection of theirs would have.
     fn principal(&self) -> Principal {
-        let owner = self.uid.is_none() && self.gid.is_empty() && self.token.is_none();
-        Principal { owner, uid: self.uid, gids: self.gid.clone(), token: self.token.clone() }
+        let mine = rustix::process::geteuid().as_raw();
+        let nobody_named = self.uid.is_none() && self.gid.is_empty() && self.token.is_none();
+        let mut gids = self.gid.clone();
+        if nobody_named {
+            let groups = rustix::process::getgroups().unwrap_or_default();
+            gids.push(rustix::process::getegid().as_raw());
+            gids.extend(groups.into_iter().map(rustix::process::Gid::as_raw));
+        }
+        let uid = if nobody_named { Some(mine) } else { self.uid };
+        Principal { owner: uid == Some(mine), uid, gids, token: self.token.clone() }
     }
 
     fn request(&self, target: Target, args: &[std::ffi::OsString]) -> Result<Request, CliError> {

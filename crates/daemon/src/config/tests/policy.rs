@@ -108,6 +108,51 @@ burst = 5
     );
 }
 
+/// Whoever calls `up` sets the environment of `up`.
+#[test]
+fn no_variable_of_the_caller_is_in_a_policy() {
+    let folder = toml(
+        r#"
+[policy.a]
+program = "/usr/bin/git"
+args = [{ int = "1..${HOME}" }]
+limits = { time = "${HOME:-1s}", memory = "${HOME:-1M}" }
+rate = "${HOME:-1/s}"
+stdin = { bytes = "${HOME:-1K}" }
+env = { set = { A = "${HOME}" } }
+[service.a]
+command = "/bin/true"
+env = { A = "${HOME}" }
+"#,
+    );
+    let found = folder.findings("ganger.toml");
+    let grammars = ["a range of numbers", "a duration", "a size", "a rate", "a size"];
+    assert_eq!(found.matches("error: ").count(), grammars.len(), "{found}");
+    for grammar in grammars {
+        assert!(found.contains(&format!("is not {grammar}")), "{grammar}: {found}");
+    }
+}
+
+/// A table beside `[[allow]]` that would be read as if it held for all rules.
+#[test]
+fn keys_of_a_rule_beside_rules_are_no_defaults() {
+    let found = toml(
+        r#"
+[policy.a]
+program = "/usr/bin/git"
+clusters = true
+exclusive = [["-a", "-b"]]
+[[policy.a.allow]]
+id = "x"
+subcommand = ["x"]
+"#,
+    )
+    .findings("ganger.toml");
+    for key in ["clusters", "exclusive"] {
+        assert!(found.contains(&format!("`{key}` belongs to a rule")), "{found}");
+    }
+}
+
 /// What cargo-fuzz does with the target `toml`, over changes of a good file: lines left out, doubled, swapped, and bytes of others.
 #[test]
 fn changed_policies_load_or_are_refused() {
