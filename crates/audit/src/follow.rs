@@ -29,7 +29,11 @@ pub struct Follow {
     stop: OwnedFd,
     number: u64,
     lines: Lines<File>,
+    /// Bytes of whole lines that were taken, from the beginning of the file.
+    whole: u64,
     line: u64,
+    /// The next line was no record, and is being read once more.
+    doubted: bool,
     taken: VecDeque<Result<Found, ReadError>>,
 }
 
@@ -63,7 +67,9 @@ impl Follow {
             stop,
             number: last.number,
             lines,
+            whole: end,
             line: 0,
+            doubted: false,
             taken: VecDeque::new(),
         })
     }
@@ -75,10 +81,23 @@ impl Follow {
         while self.taken.len() < TAKEN_MAX {
             let piece = self.lines.next();
             let piece = piece.map_err(|source| ReadError::File { path: path.clone(), source })?;
-            let Some(Piece::Line(line)) = piece else { break };
+            let Some(Piece::Line(line)) = piece else {
+                // A torn line is looked at anew: whoever opens the log after a crash cuts it off and writes another there.
+                self.again(&path)?;
+                break;
+            };
+            let bytes = line.len() as u64;
+            let taken = self.filter.take(line);
+            if taken.is_err() && !std::mem::replace(&mut self.doubted, true) {
+                // Cut off and written over between two reads, perhaps: what is there now decides.
+                self.again(&path)?;
+                continue;
+            }
             any = true;
+            self.doubted = false;
+            self.whole += bytes;
             self.line += 1;
-            match self.filter.take(line) {
+            match taken {
                 Ok(found) => self.taken.extend(found.map(Ok)),
                 Err(source) => {
                     let (path, line) = (path.clone(), self.line);
@@ -87,6 +106,12 @@ impl Follow {
             }
         }
         Ok(any)
+    }
+
+    /// Reads on from behind the last whole line.
+    fn again(&mut self, path: &Path) -> Result<(), ReadError> {
+        let sought = self.lines.forget().seek(SeekFrom::Start(self.whole));
+        sought.map(drop).map_err(|source| ReadError::File { path: path.to_owned(), source })
     }
 
     /// Goes to the next segment if there is one; the present one has ended then.
@@ -102,7 +127,8 @@ impl Follow {
             return Ok(true);
         }
         let file = File::open(&next.path).map_err(|source| failed(&next.path, source))?;
-        (self.lines, self.number, self.line) = (Lines::new(file), next.number, 0);
+        (self.lines, self.number) = (Lines::new(file), next.number);
+        (self.whole, self.line) = (0, 0);
         Ok(true)
     }
 

@@ -21,6 +21,8 @@ use crate::text::{Arg, Text};
 
 /// Name of the key file in the log's folder.
 pub(crate) const KEY_FILE: &str = "audit.key";
+/// Its name until the log has begun.
+const DRAWN_FILE: &str = "audit.key.new";
 /// Name of the public key's file.
 pub(crate) const PUBLIC_FILE: &str = "audit.pub";
 /// What stands before the 32 bytes of an Ed25519 key in a SubjectPublicKeyInfo (RFC 8410 §4).
@@ -134,7 +136,10 @@ impl fmt::Debug for Keys {
 impl Keys {
     /// Reads the key file of the folder.
     pub(crate) fn load(folder: &Path) -> Result<Self, AuditError> {
-        let path = folder.join(KEY_FILE);
+        Self::load_from(folder.join(KEY_FILE))
+    }
+
+    fn load_from(path: PathBuf) -> Result<Self, AuditError> {
         let wrong = |why: &str| AuditError::Key { path: path.clone(), why: why.to_owned() };
         let mut options = std::fs::OpenOptions::new();
         // A link here would let whoever can write the folder choose another's file as key.
@@ -162,25 +167,34 @@ impl Keys {
         Self::of(&sign, &digest)
     }
 
-    /// Draws new keys and writes both files.
-    pub(crate) fn create(folder: &Path) -> Result<Self, AuditError> {
-        let path = folder.join(KEY_FILE);
+    /// Draws new keys. Until [`Keys::keep`] their file has another name: a key in its place says that a log has begun.
+    pub(crate) fn draw(folder: &Path) -> Result<Self, AuditError> {
+        let path = folder.join(DRAWN_FILE);
         let (mut sign, mut digest) = ([0; 32], [0; 32]);
         random(&mut sign).map_err(AuditError::io("drawing", &path))?;
         random(&mut digest).map_err(AuditError::io("drawing", &path))?;
         let keys = Self::of(&sign, &digest)?;
-        write_new(&path, 0o600, &format!("sign {}\ndigest {}\n", hex(&sign), hex(&digest)))?;
-        keys.publish(folder)?;
+        put(&path, 0o600, &format!("sign {}\ndigest {}\n", hex(&sign), hex(&digest)))?;
         Ok(keys)
     }
 
-    /// Writes the public key's file, here and wherever seals go.
-    pub(crate) fn publish(&self, folder: &Path) -> Result<(), AuditError> {
-        let path = folder.join(PUBLIC_FILE);
-        if path.exists() {
-            return Ok(());
-        }
-        write_new(&path, 0o644, &self.public().pem())
+    /// The keys of a log that was left before it had begun; none if it never drew any.
+    pub(crate) fn drawn(folder: &Path) -> Result<Option<Self>, AuditError> {
+        let path = folder.join(DRAWN_FILE);
+        if path.exists() { Self::load_from(path).map(Some) } else { Ok(None) }
+    }
+
+    /// Puts drawn keys in their place: the log has begun, and whatever of it is missing from now on was taken away.
+    pub(crate) fn keep(folder: &Path) -> Result<(), AuditError> {
+        let path = folder.join(KEY_FILE);
+        std::fs::rename(folder.join(DRAWN_FILE), &path)
+            .map_err(AuditError::io("renaming", &path))?;
+        crate::witness::sync_folder(folder)
+    }
+
+    /// Writes the public key's file.
+    pub(crate) fn publish(&self, path: &Path) -> Result<(), AuditError> {
+        if path.exists() { Ok(()) } else { put(path, 0o644, &self.public().pem()) }
     }
 
     fn of(sign: &[u8; 32], digest: &[u8; 32]) -> Result<Self, AuditError> {
@@ -202,10 +216,17 @@ impl Keys {
     }
 }
 
-fn write_new(path: &PathBuf, mode: u32, text: &str) -> Result<(), AuditError> {
+/// Writes a file that is there whole or not at all, whenever the machine stops.
+fn put(path: &Path, mode: u32, text: &str) -> Result<(), AuditError> {
     let failed = |error: std::io::Error| AuditError::io("writing", path)(error);
+    let mut name = path.as_os_str().to_owned();
+    name.push(".part");
+    let part = PathBuf::from(name);
     let mut options = std::fs::OpenOptions::new();
-    let mut file = options.write(true).create_new(true).mode(mode).open(path).map_err(failed)?;
+    options.write(true).create(true).truncate(true).mode(mode);
+    let mut file = options.open(&part).map_err(failed)?;
     file.write_all(text.as_bytes()).map_err(failed)?;
-    file.sync_all().map_err(failed)
+    file.sync_all().map_err(failed)?;
+    std::fs::rename(&part, path).map_err(failed)?;
+    path.parent().map_or(Ok(()), crate::witness::sync_folder)
 }

@@ -1,5 +1,6 @@
 //! Reading a log back: search, the last so many, and what [`Follow`] shares with them. Needs no key.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -195,21 +196,25 @@ impl Reader {
     /// A file can't be read.
     pub fn last(&self, n: usize, filter: &Filter) -> Result<Vec<Found>, ReadError> {
         let filter = filter.compile();
-        let mut found: Vec<Found> = Vec::new();
+        let mut found: VecDeque<Found> = VecDeque::new();
         for segment in self.segments()?.iter().rev() {
-            let mut here = Vec::new();
+            let wanted = n - found.len();
+            if wanted == 0 {
+                break;
+            }
+            // Never more than what is asked for, however many a segment has.
+            let mut here: VecDeque<Found> = VecDeque::new();
             each(segment, &filter, &mut |record| {
+                if here.len() == wanted && record.is_ok() {
+                    here.pop_front();
+                }
                 here.extend(record.ok());
                 true
             })?;
             here.append(&mut found);
             found = here;
-            if found.len() >= n {
-                break;
-            }
         }
-        found.drain(..found.len().saturating_sub(n));
-        Ok(found)
+        Ok(found.into())
     }
 
     /// What comes from now on; `next` of it blocks until `stop` is readable or closed.

@@ -111,11 +111,7 @@ impl Places {
         let mut options = OpenOptions::new();
         let file = options.append(true).create(true).mode(0o600).open(&path);
         let file = file.map_err(AuditError::io("opening", &path))?;
-        let public = witness.join(format!("{log}.pub"));
-        if !public.exists() {
-            std::fs::write(&public, keys.public().pem())
-                .map_err(AuditError::io("writing", &public))?;
-        }
+        keys.publish(&witness.join(format!("{log}.pub")))?;
         sync_folder(witness)?;
         Ok(Self { heads, seals: Some((file, path)) })
     }

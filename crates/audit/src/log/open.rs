@@ -11,7 +11,7 @@ use super::Options;
 use super::state::{State, create};
 use crate::error::AuditError;
 use crate::hash::{Hash, LogId};
-use crate::keys::{KEY_FILE, Keys};
+use crate::keys::{KEY_FILE, Keys, PUBLIC_FILE};
 use crate::line::Moment;
 use crate::record::{Own, Recovered};
 use crate::segment::{self, Segment};
@@ -42,32 +42,41 @@ impl State {
         let lock = lock(&folder)?;
         let listed = segment::list(&folder).map_err(AuditError::io("listing", &folder))?;
         let head = head_at(&folder.join(HEAD_FILE)).map_err(AuditError::io("reading", &folder))?;
-        let segments = never_begun(listed, &head)?;
-        if segments.is_empty() && head == HeadFound::Missing {
-            return Self::fresh(options, lock);
+        // With its key in place a log has begun: what is missing then was taken away.
+        if folder.join(KEY_FILE).symlink_metadata().is_ok() {
+            let keys = Keys::load(&folder)?;
+            complete(&folder, &listed, &head)?;
+            let left = look(&options, &listed, head, &keys)?;
+            return Self::resume(options, lock, keys, &listed, left);
         }
-        let keys = Keys::load(&folder)?;
+        let segments = never_begun(listed, &head)?;
+        let drawn = Keys::drawn(&folder)?;
+        if segments.is_empty() && head == HeadFound::Missing {
+            return Self::fresh(options, lock, drawn);
+        }
+        let keys = drawn.map_or_else(|| Keys::load(&folder), Ok)?;
         let left = look(&options, &segments, head, &keys)?;
-        Self::resume(options, lock, keys, &segments, left)
+        let state = Self::resume(options, lock, keys, &segments, left)?;
+        Keys::keep(&folder)?;
+        Ok(state)
     }
 
     /// Begins a log.
-    fn fresh(options: Options, lock: File) -> Result<Self, AuditError> {
+    fn fresh(options: Options, lock: File, drawn: Option<Keys>) -> Result<Self, AuditError> {
         let folder = &options.folder;
-        let keys = if folder.join(KEY_FILE).exists() {
-            Keys::load(folder)?
-        } else {
-            Keys::create(folder)?
-        };
-        keys.publish(folder)?;
+        let keys = drawn.map_or_else(|| Keys::draw(folder), Ok)?;
+        // Of another key: of a log whose files went away all but this one.
+        remove_if_there(&folder.join(PUBLIC_FILE))?;
+        keys.publish(&folder.join(PUBLIC_FILE))?;
         let log = LogId::random().map_err(AuditError::io("drawing the id of", folder))?;
         let places = Places::open(folder, options.witness.as_deref(), log, &keys)?;
         let file = create(&folder.join(segment::name(1)))?;
         let at = At { seq: 0, hash: Hash::START };
         let mut state = Self::at(options, keys, log, lock, file, at, places);
         state.begin(1)?;
-        // From here on a head that is not there was taken away.
         state.places.sync()?;
+        // From here on whatever is not there was taken away.
+        Keys::keep(&state.options.folder)?;
         Ok(state)
     }
 
@@ -159,6 +168,21 @@ fn never_begun(segments: Vec<Segment>, head: &HeadFound) -> Result<Vec<Segment>,
         }
         _ => Ok(segments),
     }
+}
+
+/// A log that has begun has a segment and a head, whatever crash or power cut came: both were on disk before its key.
+fn complete(folder: &Path, segments: &[Segment], head: &HeadFound) -> Result<(), AuditError> {
+    let (segment, fault) = match head {
+        _ if segments.is_empty() => (1, Fault::SegmentMissing),
+        HeadFound::Missing => (0, Fault::Head("is missing")),
+        HeadFound::Unreadable => (0, Fault::Head("is unreadable")),
+        HeadFound::There(_) => return Ok(()),
+    };
+    Err(altered(folder, Finding { segment, line: 0, seq: None, fault }))
+}
+
+fn remove_if_there(path: &Path) -> Result<(), AuditError> {
+    if path.exists() { remove(path) } else { Ok(()) }
 }
 
 fn remove(path: &Path) -> Result<(), AuditError> {

@@ -125,6 +125,18 @@ impl Fault {
         }
     }
 
+    /// True for what a writer at work can make a reader see for a moment: it concerns the ends of the log, or the places that are
+    /// written over.
+    pub(super) const fn may_pass(&self) -> bool {
+        match self {
+            Self::Signature(place) | Self::Resigned(place) => !matches!(place, Place::Log),
+            Self::SegmentMissing | Self::AfterClose { .. } | Self::Head(_) | Self::Witness(_) => {
+                true
+            }
+            _ => self.is_rollback(),
+        }
+    }
+
     /// True where the end of the log is missing rather than something within it.
     #[must_use]
     pub const fn is_rollback(&self) -> bool {

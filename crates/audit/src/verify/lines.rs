@@ -53,6 +53,12 @@ impl<R: Read> Lines<R> {
         }
     }
 
+    /// Forgets what was read beyond the last whole line, and hands back where it was read from.
+    pub(crate) const fn forget(&mut self) -> &mut R {
+        (self.start, self.end) = (0, 0);
+        &mut self.from
+    }
+
     fn fill(&mut self) -> io::Result<usize> {
         if self.end == self.buffer.len() {
             self.buffer.copy_within(self.start..self.end, 0);

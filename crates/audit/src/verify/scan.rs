@@ -1,7 +1,7 @@
 //! Files through the checker.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Take};
 use std::path::PathBuf;
 
 use super::checker::Checker;
@@ -38,7 +38,7 @@ pub(crate) struct Seen {
 
 /// The witness's checkpoints, in their order.
 pub(crate) struct Seals {
-    lines: Option<Lines<File>>,
+    lines: Option<Lines<Take<File>>>,
     next: Option<Seal>,
     /// How many were read.
     pub(crate) read: u64,
@@ -49,8 +49,10 @@ impl Seals {
         Self { lines: None, next: None, read: 0 }
     }
 
+    /// Those that the file has now: what comes later is of records that come later.
     pub(crate) fn of(file: File) -> Result<Self, Stop> {
-        let mut seals = Self { lines: Some(Lines::new(file)), next: None, read: 0 };
+        let bytes = file.metadata().map_or(u64::MAX, |meta| meta.len());
+        let mut seals = Self { lines: Some(Lines::new(file.take(bytes))), next: None, read: 0 };
         seals.step()?;
         Ok(seals)
     }

@@ -4,6 +4,7 @@
 mod crash;
 mod full;
 mod life;
+mod missing;
 mod read;
 mod tamper;
 
@@ -18,20 +19,23 @@ use ganger_audit::{
 
 /// A log's folder and its witness's, gone with the test.
 struct Home {
-    dir: tempfile::TempDir,
+    path: PathBuf,
+    /// None where it is another process's.
+    _dir: Option<tempfile::TempDir>,
 }
 
 impl Home {
     fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap() }
+        let dir = tempfile::tempdir().unwrap();
+        Self { path: dir.path().to_owned(), _dir: Some(dir) }
     }
 
     fn folder(&self) -> PathBuf {
-        self.dir.path().join("audit")
+        self.path.join("audit")
     }
 
     fn witness(&self) -> PathBuf {
-        self.dir.path().join("witness")
+        self.path.join("witness")
     }
 
     /// Segments of a few records and checkpoints often, so that a short log has some of everything.

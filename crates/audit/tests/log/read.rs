@@ -1,8 +1,10 @@
 //! Searching and exporting.
 
+use std::io::{Read, Write};
+
 use ganger_audit::{CsvRow, Filter, Found, Log, Reader};
 
-use crate::{Home, fill, record, runtime};
+use crate::{Home, fill, image, put, record, runtime, segments};
 
 fn found(reader: &Reader, filter: Filter) -> Vec<Found> {
     let mut all = Vec::new();
@@ -54,7 +56,40 @@ fn records_are_found_by_what_they_say() {
 
     let denied = Filter { verdict: some("denied"), ..Filter::default() };
     let last = reader.last(3, &denied).unwrap();
-    assert_eq!(last, found(&reader, denied)[7..]);
+    assert_eq!(last, found(&reader, denied.clone())[7..]);
+    assert_eq!(reader.last(100, &denied).unwrap(), found(&reader, denied.clone()));
+    assert_eq!(reader.last(0, &denied).unwrap(), []);
+}
+
+/// What a crash left of a line is no beginning of the line that is written in its place.
+#[test]
+fn a_follower_forgets_a_torn_line() {
+    let home = Home::new();
+    let mut options = home.options();
+    options.witness = None;
+    let killed = runtime().block_on(async {
+        let log = Log::open(options.clone()).unwrap();
+        fill(&log, 0..3).await;
+        let killed = image(&home.folder());
+        log.close().await.unwrap();
+        killed
+    });
+    put(&killed, &home.folder());
+    let segment = home.folder().join(segments(&killed).pop().unwrap());
+    let mut file = std::fs::OpenOptions::new().append(true).open(segment).unwrap();
+    file.write_all(b"{\"body\":{\"po").unwrap();
+
+    let (stop, signal) = rustix::pipe::pipe().unwrap();
+    let mut said = std::fs::File::from(stop.try_clone().unwrap());
+    let reader = Reader::open(&home.folder()).unwrap();
+    let mut follow = reader.follow(&Filter::default(), stop).unwrap();
+    rustix::io::write(&signal, b"x").unwrap();
+    assert!(follow.next().is_none(), "it has looked at what is there, the torn line too");
+    said.read_exact(&mut [0]).unwrap();
+    drop(Log::open(options).unwrap());
+    let names: Vec<_> =
+        follow.take(2).map(|found| found.unwrap().entry.name().to_owned()).collect();
+    assert_eq!(names, ["recovered", "checkpoint"]);
 }
 
 #[test]

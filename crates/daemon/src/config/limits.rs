@@ -66,13 +66,6 @@ pub(super) struct RateText(
     #[schemars(with = "String", regex(pattern = r"^[0-9]+ ?/ ?[0-9.]*(us|ms|s|m|h|d)$|\$\{"))] Rate,
 );
 
-impl RateText {
-    /// The rule.
-    pub(super) const fn rate(self) -> Rate {
-        self.0
-    }
-}
-
 impl FromStr for RateText {
     type Err = String;
 
