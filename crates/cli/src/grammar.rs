@@ -94,7 +94,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
     ("Talk", &["call", "publish", "subscribe"]),
     ("Tasks", &["push", "why", "task", "queue", "dead", "schedule"]),
     ("One-off", &["run", "bench"]),
-    ("Safety", &["policy", "audit", "incident", "report"]),
+    ("Safety", &["exec", "policy", "audit", "incident", "report"]),
     ("About", &["config", "store", "version"]),
 ];
 
@@ -248,6 +248,7 @@ mod tests {
             "schedule show",
             "schedule next",
             "config show",
+            "exec",
             "policy list",
             "policy test",
             "policy explain",

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ganger_api::{ApiError, Connections, Degraded, ErrorKind, Instance, Timestamp};
+use ganger_exec::Executor;
 use ganger_ipc::broker::Exchange;
 use ganger_keeper::wire::Upgrade;
 use ganger_logs::LogReader;
@@ -58,6 +59,7 @@ pub(crate) struct Full {
     pub(crate) events: Events,
     pub(crate) readers: Readers<SqliteReader>,
     pub(crate) writer: Writer,
+    pub(crate) exec: Executor,
 }
 
 impl Full {

@@ -67,6 +67,7 @@ impl Default for Desired {
             schedules: BTreeMap::new(),
             groups: BTreeMap::new(),
             policies: BTreeMap::new(),
+            audit: crate::config::Audit::default(),
             supervision: crate::config::Supervision::default(),
         };
         Self {

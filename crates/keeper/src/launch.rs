@@ -10,6 +10,7 @@ use ganger_sandbox::cgroup::{Driver, Tree};
 use ganger_sandbox::{Layers, Report, Sandbox};
 use ganger_sys::spawn::{LowNumbers, Session, Spec, Started};
 
+use crate::pinned;
 use crate::stdio::Stdio;
 use crate::wire::{INSTANCE_ENV, MAX_BLOB, Plan, SPAWN_MARK_ENV};
 
@@ -70,6 +71,11 @@ pub(crate) fn check(plan: &Plan) -> Result<(), Failure> {
         let detail = format!("profile {name} asks for layers that are not in this version");
         return Err(Failure { step: "sandbox", errno: 0, detail });
     }
+    if plan.pin.is_some() && (plan.channel.is_some() || !plan.inherit.is_empty()) {
+        return Err(Failure::plan(
+            "a pinned program has neither a channel nor inherited descriptors",
+        ));
+    }
     let mut numbers: Vec<u32> = plan.inherit.iter().map(|(_, number)| *number).collect();
     numbers.extend(plan.channel.as_ref().and_then(|channel| channel.fd));
     numbers.sort_unstable();
@@ -129,7 +135,9 @@ fn start(
     let birth = tree.birth().map_err(cgroup)?;
     let join = tree.join().map_err(cgroup)?;
     let own_tty: Option<OwnedFd> = plan.foreground.then(terminal).flatten();
-    let mut spec = Spec::new(text("program", &plan.program)?, texts("an argument", &plan.argv)?);
+    let pinned = plan.pin.as_ref().map(|pin| pinned::open(&plan.program, pin)).transpose()?;
+    let program = pinned.as_ref().map_or_else(|| plan.program.clone(), pinned::path);
+    let mut spec = Spec::new(text("program", &program)?, texts("an argument", &plan.argv)?);
     spec.env = texts("the environment", &environment)?;
     spec.listen_pid = plan.env.get("LISTEN_FDS").is_some();
     spec.watchdog_pid = plan.env.get("WATCHDOG_USEC").is_some();
@@ -148,7 +156,8 @@ fn start(
     spec.cgroup = birth.as_ref().map(AsFd::as_fd);
     spec.join = join.iter().map(AsFd::as_fd).collect();
     spec.fast = plan.profile.identity.is_none() && local(&plan.program) && local(&plan.cwd);
-    let started = match low {
+    // Its number must still mean the same file in the child.
+    let started = match low.filter(|_| pinned.is_none()) {
         Some(low) => spec.spawn_low(low),
         None => spec.spawn(),
     };

@@ -27,6 +27,7 @@ mod oneshot;
 mod options;
 mod past;
 mod ping;
+mod pinned;
 mod poller;
 mod reap;
 mod requests;

@@ -13,7 +13,7 @@ mod upgrade;
 
 pub use env::Env;
 pub use event::{Event, ExitReport, Held};
-pub use plan::{ChannelPlan, Output, Plan, Stdin};
+pub use plan::{ChannelPlan, Output, Pin, Plan, Stdin};
 pub use request::{Request, Scope};
 pub use table::{ChildRow, Crash, HeldRow, LEFTOVERS, Survivor, Table};
 pub use upgrade::{Offer, Upgrade, UpgradeNews};

@@ -44,6 +44,7 @@ fn plan() -> Plan {
         setsid: true,
         foreground: false,
         keep_leftovers: false,
+        pin: None,
         blob: "note".into(),
     }
 }

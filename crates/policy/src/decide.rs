@@ -41,10 +41,10 @@ impl Policies {
         let args = request.checked()?;
         let candidates = self.candidates(who, &request.target)?;
         let program = candidates.first().map_or("", |policy| policy.policy.program.as_str());
-        let denies = || {
-            let mine = self.of_program(program).filter(|policy| policy.is_for(who));
-            mine.flat_map(|policy| &policy.denies)
-        };
+        // Whatever path leads to it: `/bin/git` and `/usr/bin/git` are one program.
+        let mut same = self.of_same_file(program);
+        same.retain(|policy| policy.is_for(who));
+        let denies = || same.iter().flat_map(|policy| &policy.denies);
         let mut found: Option<Found<'_>> = None;
         let mut nearest: Option<(usize, Denied)> = None;
         for policy in candidates {

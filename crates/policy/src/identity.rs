@@ -95,6 +95,15 @@ pub struct Pins {
     pub script: Option<(Pinned, Option<String>)>,
 }
 
+impl Pins {
+    /// Its files are what they were.
+    pub(crate) fn hold(&self, identify: &impl Identify) -> bool {
+        let script = self.script.as_ref().map(|(script, _)| script);
+        let mut files = std::iter::once(&self.program).chain(script);
+        files.all(|file| identify.stamp(&file.path).is_ok_and(|stamp| stamp == file.stamp))
+    }
+}
+
 /// Why a program can't be trusted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Untrusted {

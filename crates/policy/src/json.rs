@@ -41,7 +41,26 @@ pub fn request(text: &[u8]) -> Result<Request, BadRequest> {
     if text.len() > REQUEST_BYTES_MAX {
         return Err(BadRequest::Long(text.len()));
     }
-    let raw: Raw = serde_json::from_slice(text)?;
+    read(serde_json::from_slice(text)?)
+}
+
+/// Reads a request under a policy that something else names, a path of an API; the text may name it too, but no other.
+///
+/// # Errors
+/// [`BadRequest`].
+pub fn request_under(policy: &str, text: &[u8]) -> Result<Request, BadRequest> {
+    if text.len() > REQUEST_BYTES_MAX {
+        return Err(BadRequest::Long(text.len()));
+    }
+    let mut raw: Raw = serde_json::from_slice(text)?;
+    if raw.command.is_some() || raw.policy.as_ref().is_some_and(|named| named != policy) {
+        return Err(BadRequest::Target);
+    }
+    raw.policy = Some(policy.to_owned());
+    read(raw)
+}
+
+fn read(raw: Raw) -> Result<Request, BadRequest> {
     let (target, args) = match (raw.policy, raw.args, raw.command) {
         (Some(policy), args, None) => (Target::Policy(policy), args.unwrap_or_default().0),
         (None, None, Some(Texts(mut command))) if !command.is_empty() => {

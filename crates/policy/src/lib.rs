@@ -38,7 +38,7 @@ pub use input::{
     ARG_BYTES_MAX, ARGS_MAX, ARGV_BYTES_MAX, ENV_MAX, Input, Principal, Probe, ProbeKind, Request,
     Target, id, is_reserved,
 };
-pub use json::{BadRequest, REQUEST_BYTES_MAX, request};
+pub use json::{BadRequest, REQUEST_BYTES_MAX, request, request_under};
 pub use lint::{Finding, Level, lint};
 pub use model::{
     Access, Cwd, Deny, EnvRules, Examples, Form, Kind, Limits, Operand, Opt, Order, Policy,

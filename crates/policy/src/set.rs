@@ -41,6 +41,8 @@ pub struct Policies {
     by_name: HashMap<String, usize>,
     by_program: HashMap<String, Vec<usize>>,
     by_file_name: HashMap<String, Vec<usize>>,
+    /// By device and inode of the pinned file (the script, if it is one): a program has many paths.
+    by_file: HashMap<(u64, u64), Vec<usize>>,
 }
 
 /// A policy, ready to decide.
@@ -89,6 +91,7 @@ impl Policies {
             by_name: HashMap::new(),
             by_program: HashMap::new(),
             by_file_name: HashMap::new(),
+            by_file: HashMap::new(),
         };
         for (at, loaded) in set.all.iter().enumerate() {
             set.by_name.insert(loaded.name.clone(), at);
@@ -106,6 +109,35 @@ impl Policies {
     pub fn pin(&mut self, identify: &impl Identify) {
         for loaded in &mut self.all {
             loaded.pins = Some(pin(&loaded.policy, identify));
+        }
+        self.index_files();
+    }
+
+    /// The same, but programs that policies before these had pinned, and that are still what they were, are not read again:
+    /// one stat(2) each.
+    pub fn pin_again(&mut self, before: &Self, identify: &impl Identify) {
+        for loaded in &mut self.all {
+            let old = before.named(&loaded.name).filter(|old| {
+                let key = |policy: &Policy| {
+                    (policy.program.clone(), policy.sha256.clone(), policy.interpreter.clone())
+                };
+                key(&old.policy) == key(&loaded.policy)
+            });
+            let kept = old.and_then(|old| match &old.pins {
+                Some(Ok(pins)) if pins.hold(identify) => Some(Ok(pins.clone())),
+                _ => None,
+            });
+            loaded.pins = Some(kept.unwrap_or_else(|| pin(&loaded.policy, identify)));
+        }
+        self.index_files();
+    }
+
+    fn index_files(&mut self) {
+        self.by_file.clear();
+        for (at, loaded) in self.all.iter().enumerate() {
+            if let Some(file) = loaded.file() {
+                self.by_file.entry(file).or_default().push(at);
+            }
         }
     }
 
@@ -140,6 +172,17 @@ impl Policies {
 
     pub(crate) fn of_program(&self, path: &str) -> impl Iterator<Item = &Loaded> {
         self.by_program.get(path).into_iter().flatten().map(|at| &self.all[*at])
+    }
+
+    /// Policies of the program with this path, and of the same file by any other path, in the order of names.
+    pub(crate) fn of_same_file(&self, path: &str) -> Vec<&Loaded> {
+        let own = self.by_program.get(path).map(Vec::as_slice).unwrap_or_default();
+        let files = own.iter().filter_map(|at| self.all[*at].file());
+        let same = files.filter_map(|file| self.by_file.get(&file)).flatten();
+        let mut all: Vec<usize> = own.iter().chain(same).copied().collect();
+        all.sort_unstable();
+        all.dedup();
+        all.into_iter().map(|at| &self.all[at]).collect()
     }
 
     pub(crate) fn of_file_name(&self, name: &str) -> impl Iterator<Item = &Loaded> {
@@ -188,6 +231,13 @@ impl Loaded {
             pins: None,
             policy,
         })
+    }
+
+    /// Device and inode of the program: of the script, if it is one.
+    fn file(&self) -> Option<(u64, u64)> {
+        let Some(Ok(pins)) = &self.pins else { return None };
+        let stamp = pins.script.as_ref().map_or(&pins.program, |(script, _)| script).stamp;
+        Some((stamp.dev, stamp.ino))
     }
 
     /// True for whom it is.

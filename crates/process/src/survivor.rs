@@ -1,5 +1,7 @@
 //! Waiting for the end of a process that the keeper could not end.
 
+use std::os::fd::OwnedFd;
+
 use ganger_keeper::survivor::is_there;
 use ganger_keeper::wire::Survivor;
 use tokio::io::Interest;
@@ -7,10 +9,6 @@ use tokio::io::unix::AsyncFd;
 
 /// Returns once the process has ended. Where that can't be seen it never returns: the next daemon looks again. Must be
 /// called within a tokio runtime.
-#[expect(
-    deprecated,
-    reason = "its successor is unsafe for types whose descriptor may change; an OwnedFd's can't"
-)]
 pub async fn ended(survivor: &Survivor) {
     let pid = survivor.pid;
     // The pidfd first: what is read after it is about this process.
@@ -22,6 +20,24 @@ pub async fn ended(survivor: &Survivor) {
         }
         Err(error) => return never(pid, error).await,
     };
+    watch(pid, pidfd).await;
+}
+
+/// Returns once the process that has this number now has ended; at once if there is none. Where that can't be seen it never
+/// returns. Must be called within a tokio runtime.
+pub async fn end_of(pid: u32) {
+    match ganger_sys::pidfd::open(pid) {
+        Ok(pidfd) => watch(pid, pidfd).await,
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => {}
+        Err(error) => never(pid, error).await,
+    }
+}
+
+#[expect(
+    deprecated,
+    reason = "its successor is unsafe for types whose descriptor may change; an OwnedFd's can't"
+)]
+async fn watch(pid: u32, pidfd: OwnedFd) {
     // Readable once the whole thread group has ended (pidfd_open(2)).
     let watched = AsyncFd::with_interest(pidfd, Interest::READABLE);
     let fd = match watched {
@@ -34,6 +50,6 @@ pub async fn ended(survivor: &Survivor) {
 }
 
 async fn never(pid: u32, error: std::io::Error) {
-    tracing::error!(pid, %error, "can't watch a process of an earlier run; its tasks wait for the next daemon");
+    tracing::error!(pid, %error, "can't watch the end of a process; what waits for it waits for the next daemon");
     std::future::pending::<()>().await;
 }

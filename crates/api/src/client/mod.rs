@@ -8,6 +8,7 @@ mod body;
 mod calls;
 mod connect;
 mod connection;
+mod exec;
 mod sse;
 mod stream;
 
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 pub use calls::{EventQuery, LogQuery};
 pub use connection::Connection;
+pub use exec::ExecStream;
 pub use sse::{Sse, SseError};
 pub use stream::{Results, TaskSink};
 

@@ -4,6 +4,8 @@ mod apply;
 mod basic;
 mod control;
 mod dead;
+mod exec;
+mod exec_frames;
 mod instances;
 mod ipc;
 mod push;
@@ -25,6 +27,8 @@ pub use control::{
     Dedupe, DedupeConflict, DedupeUntil, DedupeUntilError, PriorityRequest, QueueCache,
 };
 pub use dead::{DeadDone, DeadEdit, DeadLetter, DeadPage, DeadQuery, DeadRequest};
+pub use exec::{ExecBreach, ExecEnd, ExecLimits, ExecQuery, ExecStart, ExecUsage};
+pub use exec_frames::{FRAMES, FrameError, FrameKind, Frames, frame};
 pub use instances::{
     Connections, Group, GroupMember, Instance, Instances, Listener, Probe, ScaleRequest, Service,
     VerbAnswer,

@@ -4,6 +4,7 @@ use ganger_core::{End, SignalSource};
 use serde::{Deserialize, Serialize};
 
 use super::common::{Program, Severity};
+use crate::hash::Hash;
 use crate::text::{Arg, Text};
 
 /// What is about to be started, after the policy said yes and before anything runs.
@@ -171,6 +172,12 @@ pub struct Usage {
     pub memory_peak: u64,
     /// Bytes it said.
     pub output: u64,
+    /// SHA-256 of what was passed on of its standard output.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stdout_sha256: Option<Hash>,
+    /// The same of its standard error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stderr_sha256: Option<Hash>,
 }
 
 /// A layer that was wanted and is not there.

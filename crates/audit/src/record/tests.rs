@@ -105,6 +105,8 @@ fn record() -> impl Strategy<Value = Record> {
             system_us: n[2],
             memory_peak: n[3],
             output: n[4],
+            stdout_sha256: Some(crate::Hash::of(b"said")),
+            stderr_sha256: None,
         },
         degraded: names.iter().map(|n| Degraded { what: n.clone(), why: n.clone() }).collect(),
         breach: names.first().map(|n| Breach { limit: n.clone(), allowed: 1, peak: 2 }),

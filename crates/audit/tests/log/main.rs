@@ -110,6 +110,7 @@ fn outcome(n: u64) -> Outcome {
             system_us: 400,
             memory_peak: 9 << 20,
             output: 120,
+            ..Usage::default()
         },
         enforced: vec!["mount".into(), "seccomp".into()],
         degraded: Vec::new(),

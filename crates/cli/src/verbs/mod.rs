@@ -14,6 +14,7 @@ mod dead;
 mod doctor;
 mod down;
 mod events;
+mod exec;
 mod import;
 mod incident;
 mod init;
@@ -107,6 +108,8 @@ pub(crate) enum Verb {
     Bench(crate::bench::Args),
     /// Run one command under limits, no daemon needed
     Run(run::Args),
+    /// Run one command under a policy: decided, contained and recorded by the daemon
+    Exec(exec::Args),
     /// Decide what policies allow, explain why, and name what is doubtful about them
     Policy(policy::Args),
     /// Show the config as ganger reads it, or its JSON Schema
@@ -177,6 +180,7 @@ pub(crate) fn run(verb: Verb, ui: &Ui) -> Result<ExitCode, CliError> {
 
         Verb::Bench(args) => crate::bench::run(&args, ui),
         Verb::Run(args) => run::run(&args, ui),
+        Verb::Exec(args) => exec::run(&args, ui),
         Verb::Policy(args) => policy::run(&args, ui),
         Verb::Config(args) => config::run(&args, ui),
         Verb::Store(args) => store::run(&args, ui),

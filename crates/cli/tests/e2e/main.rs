@@ -18,6 +18,7 @@ mod channel;
 mod crashes;
 mod daemon;
 mod dead;
+mod exec;
 mod exit_codes;
 mod failures;
 mod full_disk;

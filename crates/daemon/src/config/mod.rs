@@ -45,7 +45,7 @@ pub(crate) use group::specs as group_specs;
 pub use import::{Choice, Format, Note, NoteKind, tables as import_tables};
 pub use listen::Listen;
 pub use model::{
-    Config, Control, Dead, DependsOn, History, HttpAddress, Kill, Limits, Live, LiveCheck,
+    Audit, Config, Control, Dead, DependsOn, History, HttpAddress, Kill, Limits, Live, LiveCheck,
     LogRules, Pings, Pool, Program, Protocol, Queue, Ready, ReadyCheck, Restart, RestartOn, Retry,
     RetryOn, Service, SourceFile, Stop, Supervision, Wants, Workers,
 };

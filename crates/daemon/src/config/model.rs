@@ -41,9 +41,33 @@ pub struct Config {
     /// By name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub policies: BTreeMap<String, ganger_policy::Policy>,
+    /// The audit log of commands.
+    #[serde(default, skip_serializing_if = "Audit::is_usual")]
+    pub audit: Audit,
     /// What holds for all services and workers together.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub supervision: Supervision,
+}
+
+/// `[audit]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Audit {
+    /// Where signed heads and checkpoints are copied to; absolute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub witness: Option<PathBuf>,
+    /// Bytes of the log that are kept; the oldest segments go first. None: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_size: Option<Size>,
+    /// Segments older than this go. None: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<Dur>,
+}
+
+impl Audit {
+    fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// `[supervision]`.

@@ -32,10 +32,25 @@ section! {
         schedule: Named<RawSchedule>,
         /// Who may run which program with which arguments: what is not allowed is denied.
         policy: Plain<Named<RawPolicy>>,
+        /// The audit log of commands that run under policies.
+        audit: Audit,
         /// The daemon's own listener.
         server: Server,
         /// What holds for all services and workers together.
         supervision: Supervision,
+    }
+}
+
+section! {
+    /// The audit log of commands that run under policies.
+    struct Audit in "[audit]" {
+        /// A second folder for signed heads and checkpoints, best on another file system: without it an older copy of the
+        /// whole log, put back with its head, verifies.
+        witness: String,
+        /// Bytes of the log that are kept, in whole segments of 64 MiB; the oldest go first. Default: all.
+        max_size: Bytes,
+        /// Segments older than this go: "90d". Default: none.
+        max_age: Time,
     }
 }
 

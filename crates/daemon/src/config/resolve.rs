@@ -9,8 +9,8 @@ use ganger_core::{Dur, Durability, Priority, Rate, Size};
 use ganger_supervise::RESTARTS;
 
 use super::model::{
-    Config, DependsOn, History, Pool, Protocol, Queue, Recycle, Service, SourceFile, Supervision,
-    Workers as WorkerCount,
+    Audit, Config, DependsOn, History, Pool, Protocol, Queue, Recycle, Service, SourceFile,
+    Supervision, Workers as WorkerCount,
 };
 use super::probes;
 use super::program::program;
@@ -60,6 +60,7 @@ pub(super) fn resolve(
         schedules: BTreeMap::new(),
         groups: BTreeMap::new(),
         policies: super::policy::resolve(file.policy.get().map(|policy| &policy.0), walk),
+        audit: file.audit.get().map_or_else(Audit::default, |keys| audit(keys, walk)),
         supervision: file
             .supervision
             .get()
@@ -113,6 +114,14 @@ fn server(server: Option<&raw::Server>, walk: &mut Walk<'_>) {
                 "the API listens on the Unix socket in the state folder only: leave this out"
                     .into(),
             );
+    }
+}
+
+fn audit(keys: &raw::Audit, walk: &Walk<'_>) -> Audit {
+    Audit {
+        witness: keys.witness.get().map(|folder| absolute(walk.dir, folder)),
+        max_size: keys.max_size.get().map(|bytes| bytes.0),
+        max_age: keys.max_age.get().map(|time| time.0),
     }
 }
 

@@ -42,6 +42,15 @@ pub(crate) fn look_up(text: &str) -> Result<User, IdentityError> {
     look_up_in(text, &read(PASSWD), &read(GROUP))
 }
 
+/// Name and groups of a user by the files; `None`: it has no entry.
+pub(crate) fn look_up_user(uid: u32) -> Option<(String, Vec<u32>)> {
+    let user = look_up(&uid.to_string()).ok()?;
+    let (name, _) = user.entry?;
+    let Identity { gid, mut groups, .. } = user.identity;
+    groups.insert(0, gid);
+    Some((name, groups))
+}
+
 fn look_up_in(text: &str, passwd: &str, group: &str) -> Result<User, IdentityError> {
     let (user, wanted_group) = text.split_once(':').map_or((text, None), |(u, g)| (u, Some(g)));
     let entry = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| {

@@ -1,6 +1,7 @@
 //! From the resolved configuration to what supervision, pools and queues go by. Pure but for looking up programs and
 //! users, which is done at every apply and at every start of a daemon.
 
+mod audit;
 mod identity;
 mod plan;
 mod pool;
@@ -10,6 +11,9 @@ mod schedule;
 mod service;
 
 use identity::IdentityError;
+
+pub(crate) use audit::audit_options;
+pub(crate) use identity::look_up_user;
 
 pub(crate) use pool::pool_spec;
 pub(crate) use queue::{dedupe, history, queue_config};

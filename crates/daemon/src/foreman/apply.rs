@@ -33,6 +33,10 @@ pub(super) fn changes(old: &Desired, new: &Desired, specs: &Specs) -> Vec<Change
     compare("group", &old.config.groups, &now, &mut list, |name, now| {
         old.config.groups.get(name) == Some(now)
     });
+    let now = new.config.policies.iter().map(|(name, policy)| (name.as_str(), policy)).collect();
+    compare("policy", &old.config.policies, &now, &mut list, |name, now| {
+        old.config.policies.get(name) == Some(now)
+    });
     let now = by_name(&specs.pools, |spec: &PoolSpec| spec.name.as_str());
     compare("pool", &old.config.pools, &now, &mut list, |name, now| {
         Specs::pool(old, name).and_then(Result::ok).as_ref() == Some(now)

@@ -2,6 +2,7 @@
 
 use ganger_api::{ApiError, ErrorKind};
 use ganger_core::Rate;
+use ganger_exec::Executor;
 use ganger_pool::{PoolError, Pools, Schedules, Tasks};
 use ganger_queue::GateSet;
 use ganger_queue::schedule::ScheduleConfig;
@@ -24,6 +25,8 @@ pub(crate) struct Crew {
     pub(crate) schedules: Schedules,
     /// To the budget of restarts.
     pub(crate) restart_rate: watch::Sender<Rate>,
+    /// Commands under policies.
+    pub(crate) exec: Executor,
 }
 
 /// Specs of everything in a desired state.

@@ -1,10 +1,12 @@
 //! The foreman's own loop.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use ganger_api::{ApiError, Applied, ErrorKind, V1};
 use ganger_core::InstanceId;
+use ganger_exec::Load;
 use ganger_store::{Batch, Op, Writer};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -26,6 +28,7 @@ pub(crate) struct Parts {
     pub(crate) writer: Writer,
     pub(crate) events: Events,
     pub(crate) desired: Desired,
+    pub(crate) state_dir: PathBuf,
     /// Told when everything is down.
     pub(crate) end: watch::Sender<bool>,
 }
@@ -94,7 +97,7 @@ impl Task {
         let mut warnings = apply::warnings(&new.config, &new.environments);
         warnings.extend(new.environments.differing(caller.environment));
         let changes = apply::changes(before, &new, &new_specs);
-        let applied = Applied { v: V1, changes, warnings };
+        let mut applied = Applied { v: V1, changes, warnings };
         if dry_run {
             return Ok(applied);
         }
@@ -109,6 +112,15 @@ impl Task {
         let config = Arc::clone(&self.parts.desired.config);
         self.parts.crew.apply(&old.config, &config, new_specs).await?;
         let file = self.parts.desired.file().map(|file| file.path.display().to_string());
+        let load = Load {
+            policies: config.policies.clone(),
+            log: crate::convert::audit_options(&config.audit, &self.parts.state_dir),
+            file: file.clone(),
+        };
+        match self.parts.crew.exec.load(load).await {
+            Ok(doubtful) => applied.warnings.extend(doubtful),
+            Err(error) => return Err(ApiError::from_error(ErrorKind::Config, &error)),
+        }
         self.parts.events.tell("config.applied", "", file.unwrap_or_default()).await;
         Ok(applied)
     }

@@ -8,12 +8,14 @@ mod control;
 mod dead;
 mod error;
 mod events;
+mod exec;
 mod extract;
 mod instances;
 mod ipc;
 mod logs;
 mod metrics;
 mod ndjson;
+mod peer;
 mod push;
 mod queues;
 mod retry;
@@ -90,6 +92,7 @@ pub(crate) fn routes(app: App) -> Router {
         .route("/publish", post(ipc::publish))
         .route("/subscribe", get(ipc::subscribe))
         .route("/metrics", get(metrics::metrics))
+        .merge(exec_routes())
         .fallback(nowhere)
         .method_not_allowed_fallback(wrong_method)
         .with_state(app.clone());
@@ -98,6 +101,20 @@ pub(crate) fn routes(app: App) -> Router {
         .route("/metrics", get(metrics::metrics).with_state(app))
         .fallback(nowhere)
         .layer(DefaultBodyLimit::max(BODY_MAX))
+}
+
+/// Commands under policies: each policy says for whom it is.
+fn exec_routes() -> Router<App> {
+    Router::new()
+        .route("/exec", post(exec::by_request))
+        .route("/exec/{policy}", post(exec::by_policy))
+        .layer(DefaultBodyLimit::max(exec::BODY_MAX))
+}
+
+/// For others than the daemon's own user: what policies may allow them, and nothing else.
+pub(crate) fn others(app: App) -> Router {
+    let api = exec_routes().with_state(app);
+    Router::new().nest(PREFIX, api).merge(denied())
 }
 
 /// What others hear.

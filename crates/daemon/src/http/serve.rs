@@ -6,12 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tower::ServiceExt as _;
+
+use super::peer::Peer;
 
 /// Connections served at once; more wait in the kernel's queue. Far above what people and their scripts open.
 const CONNECTIONS_MAX: usize = 4_096;
@@ -49,7 +53,6 @@ pub(crate) fn listener(fd: OwnedFd) -> std::io::Result<UnixListener> {
 /// the next daemon in the kernel's queue.
 pub(crate) async fn serve(listener: UnixListener, doors: Doors, mut end: Closing) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let own = rustix::process::geteuid().as_raw();
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
@@ -60,11 +63,12 @@ pub(crate) async fn serve(listener: UnixListener, doors: Doors, mut end: Closing
         };
         match accepted {
             Ok((stream, permit)) => {
-                let known = stream.peer_cred().is_ok_and(|who| who.uid() == own || who.uid() == 0);
+                let peer = Peer::of(&stream);
+                let known = peer.is_some_and(|peer| peer.is_owner());
                 let router = if known { doors.ours.clone() } else { doors.others.clone() };
                 let end = end.clone();
                 connections.spawn(async move {
-                    connection(stream, router, end).await;
+                    connection(stream, router, peer, end).await;
                     drop(permit);
                 });
             }
@@ -90,7 +94,13 @@ async fn accept(
     Ok((stream, permit))
 }
 
-async fn connection(stream: UnixStream, router: Router, mut end: Closing) {
+async fn connection(stream: UnixStream, router: Router, peer: Option<Peer>, mut end: Closing) {
+    let router = router.map_request(move |mut request: hyper::Request<Incoming>| {
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(peer);
+        }
+        request
+    });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         // A kept-alive connection may idle for hours, and only our own user gets here.

@@ -1,15 +1,16 @@
 //! A daemon with a store: everything works.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ganger_core::{InstanceKind, SpawnId};
+use ganger_exec::{Executor, Load, Parts as ExecParts};
 use ganger_keeper::wire::Survivor;
 use ganger_logs::LogReader;
 use ganger_pool::{PoolParts, Pools, ScheduleParts, Schedules};
-use ganger_process::{Child, Startup};
+use ganger_process::{Child, Processes, Startup};
 use ganger_store::WriterThread;
 use ganger_supervise::checks::exec::is_check;
 use ganger_supervise::{Services, SlotResume, Snapshot, Surroundings};
@@ -72,7 +73,10 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
     events.tell("daemon.start", "", reason).await;
 
     let is_service = |child: &Child| kinds.get(&child.id()) == Some(&InstanceKind::Service);
-    let (checks, adopted): (Vec<_>, Vec<_>) = startup.adopted.into_iter().partition(is_check);
+    let (left, adopted): (Vec<_>, Vec<_>) =
+        startup.adopted.into_iter().partition(ganger_exec::is_run);
+    let (checks, adopted): (Vec<_>, Vec<_>) = adopted.into_iter().partition(is_check);
+    let exec = executor(&processes, &desired, &state_dir, left, &mut tasks).await;
     let (services, workers): (Vec<_>, Vec<_>) = adopted.into_iter().partition(is_service);
     let (restart_rate, rate) = watch::channel(desired.config.supervision.restarts);
     let (permits, budget) = ganger_supervise::budget::start(rate);
@@ -145,8 +149,16 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
         tasks: work.tasks.clone(),
         schedules: schedules.clone(),
         restart_rate,
+        exec: exec.clone(),
     };
-    let parts = Parts { crew, writer: writer.clone(), events: events.clone(), desired, end };
+    let parts = Parts {
+        crew,
+        writer: writer.clone(),
+        events: events.clone(),
+        desired,
+        state_dir: state_dir.clone(),
+        end,
+    };
     let foreman = foreman::spawn(parts, &mut tasks);
     let (tell_about, about) = watch::channel(about);
     let full = Full {
@@ -163,12 +175,13 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
         events: events.clone(),
         readers,
         writer,
+        exec: exec.clone(),
     };
     let (close, closed) = watch::channel(None);
     let mode = Mode::Full(Box::new(full));
     let app = App::new(state_dir, about, closed.clone(), processes.clone(), mode);
     let follow = tokio::spawn(notices::follow(startup.notices, tell_about, Some(events), foreman));
-    let doors = Doors { ours: http::routes(app), others: http::denied() };
+    let doors = Doors { ours: http::routes(app.clone()), others: http::others(app) };
     let serving = tokio::spawn(http::serve(listener, doors, closed));
     // Fails only without a keeper, and then the notices say so too.
     let _gone = processes.ready().await;
@@ -177,6 +190,8 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
     close.send_replace(Some(ending.patience()));
     // It only ends with what it serves; a panic in it has been logged.
     drop(serving.await);
+    // Its callers are gone with their connections, so that what runs is being ended.
+    exec.close(ending.word(), LET_GO).await;
     let owners = Owners { services: supervised.task, tasks, last, recording, thread };
     owners.let_go().await;
     Ok(match ending {
@@ -184,6 +199,26 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
         Ending::KeeperLost(lost) => Ended::KeeperLost(lost),
         Ending::Upgraded => Ended::Upgraded,
     })
+}
+
+/// The executor, with the policies that are in force; what a former daemon left of runs is ended and recorded.
+async fn executor(
+    processes: &Processes,
+    desired: &Desired,
+    state_dir: &Path,
+    left: Vec<Child>,
+    tasks: &mut JoinSet<()>,
+) -> Executor {
+    let log = crate::convert::audit_options(&desired.config.audit, state_dir);
+    let parts = ExecParts { processes: processes.clone(), log: log.clone(), left };
+    let (exec, owner) = Executor::start(parts);
+    tasks.spawn(owner);
+    let file = desired.file().map(|file| file.path.display().to_string());
+    match exec.load(Load { policies: desired.config.policies.clone(), log, file }).await {
+        Ok(doubtful) => doubtful.iter().for_each(|why| tracing::warn!("{why}")),
+        Err(error) => tracing::error!(%error, "no policy is in force"),
+    }
+    exec
 }
 
 /// Where instances were left, by who owns them now.

@@ -25,6 +25,15 @@ pub(super) enum Ending {
 }
 
 impl Ending {
+    /// Why, in a word.
+    pub(super) const fn word(&self) -> &'static str {
+        match self {
+            Self::Down => "down",
+            Self::KeeperLost(_) => "the keeper is gone",
+            Self::Upgraded => "upgrade",
+        }
+    }
+
     /// How long open answers may take.
     pub(super) const fn patience(&self) -> Duration {
         match self {

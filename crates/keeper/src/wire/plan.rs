@@ -52,6 +52,10 @@ pub struct Plan {
     /// The rest of the tree lives on when the main process exits; it is ended by `EndTree` only.
     #[serde(default)]
     pub keep_leftovers: bool,
+    /// The very file that is executed: the keeper opens the program, compares, and executes what it opened. For plans without
+    /// channel and inherited descriptors, of programs that are no scripts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<Pin>,
     /// At most [`super::MAX_BLOB`] bytes for the next daemon to read.
     #[serde(default)]
     pub blob: String,
@@ -84,6 +88,7 @@ impl Plan {
             setsid: true,
             foreground: false,
             keep_leftovers: false,
+            pin: None,
             blob: String::new(),
         }
     }
@@ -91,6 +96,21 @@ impl Plan {
 
 const fn yes() -> bool {
     true
+}
+
+/// Which state of which file, as stat(2) tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    /// Device number.
+    pub dev: u64,
+    /// Inode number.
+    pub ino: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Time of the last change, seconds since 1970.
+    pub ctime_s: i64,
+    /// And nanoseconds.
+    pub ctime_ns: u32,
 }
 
 /// Where descriptor 0 comes from.

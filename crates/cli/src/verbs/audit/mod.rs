@@ -112,8 +112,9 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<ExitCode, CliError> {
 }
 
 fn no_log(message: String) -> CliError {
-    CliError::new(Kind::NotFound, message)
-        .help("the executor that writes it is still to come; `--log DIR` names a folder elsewhere")
+    CliError::new(Kind::NotFound, message).help(
+        "a log begins with the first policy that is in force; `--log DIR` names a folder elsewhere",
+    )
 }
 
 impl From<ReadError> for CliError {

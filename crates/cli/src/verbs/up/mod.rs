@@ -67,6 +67,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<ExitCode, CliError> {
         let mut changes: Vec<Change> = config.services.keys().map(|n| all("service", n)).collect();
         changes.extend(config.queues.keys().map(|name| all("queue", name)));
         changes.extend(config.pools.keys().map(|name| all("pool", name)));
+        changes.extend(config.policies.keys().map(|name| all("policy", name)));
         show_changes(&changes, ui)?;
         return Ok(ExitCode::SUCCESS);
     }

@@ -1,0 +1,227 @@
+//! What the executor's users see: how to ask, what is told meanwhile, how it ended.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ganger_audit as audit;
+use ganger_core::{Dur, End, Stream};
+use ganger_policy::{Fault, Policy, Principal, Request};
+use ganger_sandbox::{Degraded, Layer};
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use crate::records::Seen;
+use crate::task::Order;
+
+/// Said and not taken yet by whoever asked: beyond it the program waits, as in front of a full pipe.
+const TOLD: usize = 8;
+
+/// Who asks, by what the kernel says of the connection.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Caller {
+    /// As policies see it.
+    pub principal: Principal,
+    /// As it is recorded.
+    pub record: audit::Principal,
+}
+
+/// What somebody asks for.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// Who.
+    pub caller: Caller,
+    /// The policy that is asked for, for the record of what is no request.
+    pub policy: String,
+    /// What; or why it can't be read.
+    pub request: Result<Request, String>,
+    /// The bytes that come with it, as many as the request says.
+    pub stdin: Bytes,
+}
+
+/// What is told of a run, in order: one `Started` if anything is started, what it says, one `Ended`.
+#[derive(Debug)]
+pub enum Told {
+    /// It is allowed, recorded and runs.
+    Started(Started),
+    /// It said something.
+    Said(Stream, Bytes),
+    /// It is over, and so recorded.
+    Ended(Box<Ended>),
+}
+
+/// A run that began.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Started {
+    /// Its id, in every record of it.
+    pub run_id: audit::RunId,
+    /// The rule that allowed it.
+    pub rule: String,
+    /// Its process id.
+    pub pid: u32,
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was allowed; how it went stands in `end`.
+    Allowed,
+    /// It was not.
+    Denied,
+    /// It would be, less often or with less of it running.
+    Limited,
+    /// Ganger itself could not do it: no record, no execution; no keeper.
+    Failed,
+}
+
+impl Verdict {
+    /// As scripts see it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Denied => "denied",
+            Self::Limited => "limited",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// A limit that was reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Breach {
+    /// `wall`, `memory`, `output`, …
+    pub limit: String,
+    /// Its value: bytes, or milliseconds.
+    pub allowed: u64,
+    /// Highest use seen, in the same unit.
+    pub peak: u64,
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ended {
+    /// The id under which it is recorded.
+    pub run_id: audit::RunId,
+    /// What became of it.
+    pub verdict: Verdict,
+    /// The rule that decided.
+    pub rule: Option<String>,
+    /// A word for programs, where it was not allowed.
+    pub code: Option<String>,
+    /// For people.
+    pub reason: String,
+    /// Which argument was at fault, counted from 0.
+    pub argument: Option<usize>,
+    /// The line of configuration that would allow it, where there is one.
+    pub allow: Option<String>,
+    /// When the same may be tried again.
+    pub retry_after: Option<Duration>,
+    /// How the program ended; none where nothing ran.
+    pub end: Option<End>,
+    /// Limits that held.
+    pub limits: audit::Limits,
+    /// The limit it ran into.
+    pub breach: Option<Breach>,
+    /// Layers that held it.
+    pub layers: Vec<Layer>,
+    /// What was wanted and is not there.
+    pub degraded: Vec<Degraded>,
+    /// What it used.
+    pub usage: audit::Usage,
+    /// Its output was cut at the limit.
+    pub output_cut: bool,
+}
+
+impl Ended {
+    pub(crate) fn new(run_id: audit::RunId, verdict: Verdict, reason: impl Into<String>) -> Self {
+        Self {
+            run_id,
+            verdict,
+            rule: None,
+            code: None,
+            reason: reason.into(),
+            argument: None,
+            allow: None,
+            retry_after: None,
+            end: None,
+            limits: audit::Limits::default(),
+            breach: None,
+            layers: Vec::new(),
+            degraded: Vec::new(),
+            usage: audit::Usage::default(),
+            output_cut: false,
+        }
+    }
+}
+
+/// What is to be in force.
+#[derive(Debug, Clone)]
+pub struct Load {
+    /// By name.
+    pub policies: BTreeMap<String, Policy>,
+    /// How the log is written; one that is open goes on as it is until the daemon's end.
+    pub log: audit::Options,
+    /// The file they stand in.
+    pub file: Option<String>,
+}
+
+/// Policies were not taken; those before stay in force.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LoadError {
+    /// Something is wrong with them.
+    #[error("the policies can't be loaded: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Faults(Vec<Fault>),
+    /// The executor has ended.
+    #[error("the executor has ended; the daemon is going down")]
+    Gone,
+}
+
+/// Handle to the executor's owner. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Executor {
+    pub(crate) orders: mpsc::Sender<Order>,
+    pub(crate) seen: broadcast::Sender<std::sync::Arc<Seen>>,
+}
+
+impl Executor {
+    /// Puts policies in force, instead of those before; programs are looked at and pinned. Gives what is doubtful, one sentence each.
+    ///
+    /// # Errors
+    /// [`LoadError`]; those before stay in force.
+    pub async fn load(&self, load: Load) -> Result<Vec<String>, LoadError> {
+        let (reply, answer) = oneshot::channel();
+        let order = Order::Load { load: Box::new(load), reply };
+        self.orders.send(order).await.map_err(|_| LoadError::Gone)?;
+        answer.await.map_err(|_| LoadError::Gone)?
+    }
+
+    /// Asks. The last thing told is `Ended`; nothing at all is told only when the executor is gone. Dropping the receiver ends
+    /// the run's tree; it is recorded all the same.
+    pub async fn run(&self, ask: Ask) -> mpsc::Receiver<Told> {
+        let (tell, told) = mpsc::channel(TOLD);
+        // Gone: the closed channel says so.
+        drop(self.orders.send(Order::Run { ask: Box::new(ask), tell }).await);
+        told
+    }
+
+    /// Every record from now on, after it is on disk. Who is slow misses some, and is told so.
+    #[must_use]
+    pub fn records(&self) -> broadcast::Receiver<std::sync::Arc<Seen>> {
+        self.seen.subscribe()
+    }
+
+    /// Ends every run, records that, and closes the log in order; at most for so long.
+    pub async fn close(&self, reason: &str, within: Duration) {
+        let (reply, answer) = oneshot::channel();
+        let closing = async {
+            let order = Order::Close { reason: reason.to_owned(), reply };
+            if self.orders.send(order).await.is_ok() {
+                // Gone is closed too.
+                let _gone = answer.await;
+            }
+        };
+        if tokio::time::timeout(within, closing).await.is_err() {
+            tracing::warn!(within = %Dur(within), "commands did not all end in time; the next daemon records their end");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What a former daemon left: runs whose callers' connections are cut, and intents without an outcome.
+//!
+//! ```text
+//! keeper's table ─ child with a note ─ ended by force ─ its real end recorded ─ acknowledged
+//! log since the session before the last ─ intent without outcome, and no such child ─ recorded as `lost`
+//! ```
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use ganger_audit as audit;
+use ganger_audit::{Event, Filter, ReadError, Reader, Record, RunId};
+use ganger_process::Child;
+use serde::{Deserialize, Serialize};
+
+/// In an instance's name: no service or pool may be called so.
+pub(crate) const SUFFIX: &str = ":exec";
+
+/// What a daemon after this one must know of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Note {
+    pub(crate) run: RunId,
+    pub(crate) policy: String,
+    pub(crate) who: audit::Principal,
+}
+
+impl Note {
+    pub(crate) fn text(&self) -> String {
+        serde_json::to_string(self).expect("ids and texts are JSON")
+    }
+
+    pub(crate) fn of(child: &Child) -> Option<Self> {
+        serde_json::from_str(child.blob()).ok()
+    }
+}
+
+/// A child that is a run of a policy.
+#[must_use]
+pub fn is_run(child: &Child) -> bool {
+    child.instance().name.ends_with(SUFFIX)
+}
+
+/// An intent that nothing is known of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OpenIntent {
+    pub(crate) run: RunId,
+    pub(crate) policy: String,
+    pub(crate) who: Option<audit::Principal>,
+}
+
+/// Intents without outcome since the session before the last: everything older was closed by that one's successor. Blocking.
+pub(crate) fn open_intents(folder: &Path) -> Result<Vec<OpenIntent>, ReadError> {
+    let reader = match Reader::open(folder) {
+        Ok(reader) => reader,
+        Err(ReadError::NoLog(_)) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let started = Filter { event: Some("started".into()), ..Filter::default() };
+    let from = reader.last(2, &started)?.first().map_or(0, |found| found.entry.seq);
+    let mut open = HashMap::new();
+    let mut order = 0u64;
+    reader.search(&Filter::default(), |found| {
+        // A line that is none is `audit verify`'s business.
+        let Ok(found) = found else { return true };
+        let entry = found.entry;
+        if entry.seq < from {
+            return true;
+        }
+        let Some(run) = entry.run else { return true };
+        match entry.event {
+            Event::Record(Record::Intent(intent)) => {
+                order += 1;
+                let one = OpenIntent { run, policy: intent.policy.clone(), who: entry.principal };
+                open.insert(run, (order, one));
+            }
+            Event::Record(Record::Outcome(_)) => drop(open.remove(&run)),
+            _ => {}
+        }
+        true
+    })?;
+    let mut open: Vec<_> = open.into_values().collect();
+    open.sort_by_key(|(order, _)| *order);
+    Ok(open.into_iter().map(|(_, one)| one).collect())
+}
+
+/// The outcome of a run that nobody knows the end of.
+pub(crate) fn lost(policy: String) -> Record {
+    outcome(policy, audit::Ending::Lost)
+}
+
+pub(crate) fn outcome(policy: String, end: audit::Ending) -> Record {
+    Record::Outcome(Box::new(audit::Outcome {
+        policy,
+        end,
+        pid: None,
+        usage: audit::Usage::default(),
+        enforced: Vec::new(),
+        degraded: Vec::new(),
+        breach: None,
+        output_cut: false,
+    }))
+}

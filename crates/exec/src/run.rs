@@ -1,0 +1,516 @@
+//! One run, from the decision to the record of its end. A task of its own; nothing in it survives it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ganger_audit as audit;
+use ganger_audit::{AuditError, Record, RunId};
+use ganger_core::{Dur, End, SignalSource};
+use ganger_keeper::wire::ExitReport;
+use ganger_policy::{Allowed, Decision, Disk, Feed, Request};
+use ganger_process::{Child, Processes, SpawnError};
+use ganger_sandbox::{Degraded, Report};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::gate::{Full, Key};
+use crate::handle::{Ask, Breach, Ended, Started, Told, Verdict};
+use crate::left::Note;
+use crate::opened::{self, Opened};
+use crate::records::{self, Book, Refusal, millis};
+use crate::speech::Speech;
+use crate::task::{Enter, Ground};
+use crate::{left, plan};
+
+/// What a run needs.
+#[derive(Debug, Clone)]
+pub(crate) struct Tools {
+    pub(crate) ground: Arc<Ground>,
+    pub(crate) book: Book,
+    pub(crate) processes: Processes,
+    pub(crate) gates: mpsc::Sender<Enter>,
+    /// As many messages as there are runs.
+    pub(crate) leave: mpsc::UnboundedSender<Key>,
+    /// Tells runs apart in their instances' names.
+    pub(crate) slot: u32,
+}
+
+/// Room for one run; gives it back when dropped.
+struct Permit {
+    key: Key,
+    leave: mpsc::UnboundedSender<Key>,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        // Without an owner nobody counts.
+        let _gone = self.leave.send(self.key.clone());
+    }
+}
+
+/// Answers one request; the last thing told is how it ended.
+pub(crate) async fn run(ask: Ask, tools: Tools, tell: mpsc::Sender<Told>) {
+    let ended = match RunId::random() {
+        Ok(run) => Run { run, ask: &ask, tools: &tools, tell: &tell }.answer().await,
+        Err(error) => {
+            let why = format!("the kernel gives no random bytes for a run's id: {error}");
+            Ended::new(RunId([0; 16]), Verdict::Failed, why)
+        }
+    };
+    // Who no longer waits needs no answer: it is recorded.
+    drop(tell.send(Told::Ended(Box::new(ended))).await);
+}
+
+struct Run<'a> {
+    run: RunId,
+    ask: &'a Ask,
+    tools: &'a Tools,
+    tell: &'a mpsc::Sender<Told>,
+}
+
+impl Run<'_> {
+    async fn answer(&self) -> Ended {
+        let policies = &self.tools.ground.policies;
+        let request = match &self.ask.request {
+            Ok(request) => request,
+            Err(why) => {
+                let ended = Ended {
+                    code: Some("request".into()),
+                    ..Ended::new(self.run, Verdict::Denied, why.clone())
+                };
+                return self.refuse(&Refusal::new("request", why.clone()), ended).await;
+            }
+        };
+        match policies.decide(&self.ask.caller.principal, request, &Disk) {
+            Decision::Denied(denied) => {
+                let ended = Ended {
+                    rule: denied.rule.clone(),
+                    // Told as if it were not there; the record knows better.
+                    code: Some(told_code(&denied).to_owned()),
+                    argument: denied.argument,
+                    allow: denied.allow.clone(),
+                    ..Ended::new(self.run, Verdict::Denied, denied.reason.clone())
+                };
+                self.refuse(&Refusal::of(&denied), ended).await
+            }
+            Decision::Allowed(allowed) => self.allowed(&allowed).await,
+        }
+    }
+
+    /// Nothing runs: that is recorded, then told.
+    async fn refuse(&self, refusal: &Refusal<'_>, ended: Ended) -> Ended {
+        let digests = self.tools.book.log.digests();
+        let policies = &self.tools.ground.policies;
+        let none = || Request::policy(&self.ask.policy, &[]);
+        let request = self.ask.request.as_ref().map_or_else(|_| none(), Clone::clone);
+        let mut record = refusal.record(&request, policies, &digests);
+        let first = self.record(Record::Denied(Box::new(record.clone()))).await;
+        let result = match first {
+            Err(AuditError::TooLarge { .. }) => {
+                record.argv = Vec::new();
+                record.flags = vec!["arguments_too_long_to_record".into()];
+                self.record(Record::Denied(Box::new(record))).await
+            }
+            other => other,
+        };
+        match result {
+            Ok(()) => ended,
+            Err(error) => self.no_record(&error),
+        }
+    }
+
+    async fn record(&self, record: Record) -> Result<(), AuditError> {
+        self.tools.book.of_run(self.run, &self.ask.caller.record, record).await
+    }
+
+    fn no_record(&self, error: &AuditError) -> Ended {
+        let code = match error {
+            AuditError::TooLarge { .. } => "arg_limit",
+            _ => "no_audit",
+        };
+        Ended {
+            code: Some(code.into()),
+            ..Ended::new(self.run, Verdict::Failed, format!("nothing runs unrecorded: {error}"))
+        }
+    }
+
+    async fn allowed(&self, allowed: &Allowed) -> Ended {
+        let policy = allowed.rule.split('/').next().unwrap_or_default();
+        let _permit = match self.enter(policy, allowed).await {
+            Ok(permit) => permit,
+            Err(full) => return self.limited(allowed, full).await,
+        };
+        let launch = allowed.launch.clone();
+        let opening = tokio::task::spawn_blocking(move || opened::open(&launch)).await;
+        let opened = match opening {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(not)) => {
+                let refusal = Refusal::not_opened(&not, &allowed.rule, &allowed.probes);
+                let ended = Ended {
+                    rule: Some(allowed.rule.clone()),
+                    code: Some(not.code.into()),
+                    argument: refusal.argument,
+                    ..Ended::new(self.run, Verdict::Denied, not.sentence())
+                };
+                return self.refuse(&refusal, ended).await;
+            }
+            Err(error) => {
+                let why = format!("the paths were not opened: {error}");
+                return Ended::new(self.run, Verdict::Failed, why);
+            }
+        };
+        let digests = self.tools.book.log.digests();
+        let sha256 = self.tools.ground.digests.get(policy).cloned();
+        let intent = records::intent(
+            policy,
+            &allowed.rule,
+            sha256,
+            &allowed.launch,
+            &allowed.probes,
+            &digests,
+        );
+        if let Err(error) = self.record(Record::Intent(Box::new(intent))).await {
+            return self.no_record(&error);
+        }
+        let ended = self.launched(policy, allowed, opened).await;
+        Ended {
+            rule: Some(allowed.rule.clone()),
+            limits: records::limits(&allowed.launch),
+            ..ended
+        }
+    }
+
+    async fn enter(&self, policy: &str, allowed: &Allowed) -> Result<Permit, Full> {
+        let principal = &self.ask.caller.principal;
+        let who = match (&principal.token, principal.uid) {
+            (Some(token), _) => format!("token:{token}"),
+            (None, Some(uid)) => format!("uid:{uid}"),
+            (None, None) => "owner".to_owned(),
+        };
+        let key = Key { who, policy: policy.to_owned() };
+        let (reply, answer) = oneshot::channel();
+        let enter = Enter {
+            key: key.clone(),
+            rate: allowed.launch.rate,
+            running: allowed.launch.running,
+            reply,
+        };
+        let gone = Full::Running(0);
+        self.tools.gates.send(enter).await.map_err(|_| gone)?;
+        answer.await.unwrap_or(Err(gone))?;
+        Ok(Permit { key, leave: self.tools.leave.clone() })
+    }
+
+    async fn limited(&self, allowed: &Allowed, full: Full) -> Ended {
+        let (code, reason, retry_after) = match full {
+            Full::Running(n) => ("running", format!("{n} of it run already, as many as may"), None),
+            Full::Rate(rate, after) => {
+                let per = Dur(rate.per);
+                let why =
+                    format!("more often than {} in {per}; the next in {}", rate.count, Dur(after));
+                ("rate", why, Some(after))
+            }
+        };
+        let refusal = Refusal {
+            rule: Some(&allowed.rule),
+            probes: &allowed.probes,
+            ..Refusal::new(code, reason.clone())
+        };
+        let ended = Ended {
+            rule: Some(allowed.rule.clone()),
+            code: Some(code.into()),
+            retry_after,
+            ..Ended::new(self.run, Verdict::Limited, reason)
+        };
+        self.refuse(&refusal, ended).await
+    }
+
+    /// Starts it and sees it to its end. The intent is on disk.
+    async fn launched(&self, policy: &str, allowed: &Allowed, opened: Opened) -> Ended {
+        let launch = &allowed.launch;
+        let note =
+            Note { run: self.run, policy: policy.to_owned(), who: self.ask.caller.record.clone() };
+        let stdin = match (&launch.stdin, opened.stdin) {
+            (Feed::Bytes(_), _) => match ganger_sys::memfd::sealed("ganger-stdin", &self.ask.stdin)
+            {
+                Ok(fd) => Some(fd),
+                Err(error) => return self.not_started(policy, "stdin", &error).await,
+            },
+            (_, file) => file,
+        };
+        let plan = plan::plan(launch, &note, self.tools.slot, stdin.is_some());
+        let began = Instant::now();
+        let mut child = match self.tools.processes.spawn(plan, stdin.into_iter().collect()).await {
+            Ok(child) => child,
+            Err(error) => return self.not_spawned(policy, &error).await,
+        };
+        let ends = [child.ends.stdout.take(), child.ends.stderr.take()];
+        let speech = Speech::new(ends, launch.limits.output.map(|size| size.0));
+        let speech = match speech {
+            Ok(speech) => speech,
+            Err(error) => {
+                drop(child.end_tree().await);
+                return self.unknown(&format!("its output can't be read: {error}"));
+            }
+        };
+        let started = Started { run_id: self.run, rule: allowed.rule.clone(), pid: child.pid() };
+        drop(self.tell.send(Told::Started(started)).await);
+        let mut report = child.report().clone();
+        report.degraded.extend(plan::missing(launch));
+        let watch = Watch {
+            deadline: launch.limits.time.map(|time| began + time.0),
+            began,
+            speech,
+            stopped: None,
+            tell: self.tell,
+        };
+        let seen = watch.until_the_end(&mut child).await;
+        self.over(policy, allowed, &child, report, seen).await
+    }
+
+    async fn not_started(&self, policy: &str, step: &str, error: &std::io::Error) -> Ended {
+        let end =
+            End::CouldNotSpawn { step: step.to_owned(), errno: error.raw_os_error().unwrap_or(0) };
+        let reason = format!("not started: {step}: {error}");
+        self.never_ran(policy, end, reason).await
+    }
+
+    async fn not_spawned(&self, policy: &str, error: &SpawnError) -> Ended {
+        let end = match error {
+            SpawnError::Failed { step, errno, .. } => {
+                End::CouldNotSpawn { step: step.clone(), errno: *errno }
+            }
+            SpawnError::NotPrepared { .. } | SpawnError::Refused { .. } => {
+                End::CouldNotSpawn { step: "plan".into(), errno: 0 }
+            }
+            // It may run: the next daemon knows.
+            SpawnError::KeeperGone(_) => return self.unknown(&error.to_string()),
+        };
+        self.never_ran(policy, end, error.to_string()).await
+    }
+
+    async fn never_ran(&self, policy: &str, end: End, reason: String) -> Ended {
+        let outcome = left::outcome(policy.to_owned(), (&end).into());
+        match self.record(outcome).await {
+            Ok(()) => Ended { end: Some(end), ..Ended::new(self.run, Verdict::Allowed, reason) },
+            Err(error) => self.no_record(&error),
+        }
+    }
+
+    /// The intent stays open: the next daemon closes it.
+    fn unknown(&self, why: &str) -> Ended {
+        Ended::new(self.run, Verdict::Failed, format!("how it ends is not known: {why}"))
+    }
+
+    /// Its tree is empty: recorded, acknowledged, told.
+    async fn over(
+        &self,
+        policy: &str,
+        allowed: &Allowed,
+        child: &Child,
+        report: Report,
+        seen: Result<Seen, ganger_process::KeeperGone>,
+    ) -> Ended {
+        let Seen { report: exit, mut speech, stopped, took } = match seen {
+            Ok(seen) => seen,
+            Err(gone) => return self.unknown(&gone.to_string()),
+        };
+        let (end, breach) = judge(&exit, &speech, stopped, allowed, took);
+        let [stdout, stderr] = speech.digests();
+        let usage = audit::Usage {
+            wall_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            user_us: exit.usage.user_us,
+            system_us: exit.usage.system_us,
+            memory_peak: exit.usage.peak_rss,
+            output: speech.said(),
+            stdout_sha256: Some(stdout),
+            stderr_sha256: Some(stderr),
+        };
+        let mut degraded = report.degraded;
+        if !exit.stuck.is_empty() {
+            degraded.push(Degraded {
+                what: "end of its tree".into(),
+                why: format!("processes {:?} could not be proven dead", exit.stuck),
+                fix: "look at them with ps; they sit in the kernel".into(),
+            });
+        }
+        let word = |layer| serde_json::to_value(layer).ok()?.as_str().map(str::to_owned);
+        let outcome = audit::Outcome {
+            policy: policy.to_owned(),
+            end: (&end).into(),
+            pid: Some(child.pid()),
+            usage,
+            enforced: report.enforced.iter().filter_map(word).collect(),
+            degraded: degraded
+                .iter()
+                .map(|one| audit::Degraded { what: one.what.clone(), why: one.why.clone() })
+                .collect(),
+            breach: breach.as_ref().map(|breach| audit::Breach {
+                limit: breach.limit.clone(),
+                allowed: breach.allowed,
+                peak: breach.peak,
+            }),
+            output_cut: speech.is_cut(),
+        };
+        let recorded = self.record(Record::Outcome(Box::new(outcome))).await;
+        if recorded.is_ok() {
+            child.ack().confirm().await;
+        }
+        // What it said last; who asked may be slow, and nothing waits for that any more.
+        while let Some((stream, bytes)) = speech.take() {
+            if self.tell.send(Told::Said(stream, bytes)).await.is_err() {
+                break;
+            }
+        }
+        let reason = match (&recorded, &breach) {
+            (Err(error), _) => format!("{end}; its end is not recorded: {error}"),
+            (Ok(()), Some(breach)) => format!("{} limit: {end}", breach.limit),
+            (Ok(()), None) => end.to_string(),
+        };
+        Ended {
+            code: recorded.is_err().then(|| "no_audit".to_owned()),
+            end: Some(end),
+            breach,
+            layers: report.enforced,
+            degraded,
+            usage,
+            output_cut: speech.is_cut(),
+            ..Ended::new(self.run, Verdict::Allowed, reason)
+        }
+    }
+}
+
+/// As whoever asked hears it.
+fn told_code(denied: &ganger_policy::Denied) -> &'static str {
+    if records::is_oracle(denied.code) {
+        ganger_policy::Code::NotAllowed.as_str()
+    } else {
+        denied.code.as_str()
+    }
+}
+
+/// Why a run was ended by force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stopped {
+    Wall,
+    Output,
+    /// Whoever asked is gone.
+    Caller,
+}
+
+/// What was seen of a run when its tree is empty.
+struct Seen {
+    report: ExitReport,
+    speech: Speech,
+    stopped: Option<Stopped>,
+    took: Duration,
+}
+
+struct Watch<'a> {
+    began: Instant,
+    deadline: Option<Instant>,
+    speech: Speech,
+    stopped: Option<Stopped>,
+    tell: &'a mpsc::Sender<Told>,
+}
+
+impl Watch<'_> {
+    /// Passes on what it says and ends it at its limits, until the keeper tells that nothing of it is left.
+    async fn until_the_end(
+        mut self,
+        child: &mut Child,
+    ) -> Result<Seen, ganger_process::KeeperGone> {
+        let report = loop {
+            let waiting = self.speech.is_waiting();
+            let stop = tokio::select! {
+                biased;
+                report = child.exit() => break report?,
+                () = until(self.deadline), if self.stopped.is_none() => Some(Stopped::Wall),
+                () = self.tell.closed(), if self.stopped.is_none() => Some(Stopped::Caller),
+                room = self.tell.reserve(), if waiting && self.stopped != Some(Stopped::Caller) => {
+                    if let (Ok(room), Some((stream, bytes))) = (room, self.speech.take()) {
+                        room.send(Told::Said(stream, bytes));
+                    }
+                    None
+                }
+                () = self.speech.hear(), if !waiting && self.stopped.is_none() => {
+                    self.speech.is_cut().then_some(Stopped::Output)
+                }
+            };
+            if let Some(why) = stop {
+                self.stopped = Some(why);
+                // The exit tells of the end; without a keeper it says so too.
+                drop(child.end_tree().await);
+            }
+        };
+        let took = self.began.elapsed();
+        if self.stopped != Some(Stopped::Output) {
+            self.speech.drain();
+        }
+        Ok(Seen { report, speech: self.speech, stopped: self.stopped, took })
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// How it ended, and the limit it ran into.
+fn judge(
+    exit: &ExitReport,
+    speech: &Speech,
+    stopped: Option<Stopped>,
+    allowed: &Allowed,
+    took: Duration,
+) -> (End, Option<Breach>) {
+    let limits = &allowed.launch.limits;
+    if speech.is_cut()
+        && let Some(output) = limits.output
+    {
+        let breach = Breach { limit: "output".into(), allowed: output.0, peak: speech.said() };
+        return (End::LimitHit { limit: "output".into(), peak: speech.said() }, Some(breach));
+    }
+    let by_us = matches!(exit.end, End::Signalled { by: SignalSource::Ganger, .. });
+    if stopped == Some(Stopped::Wall)
+        && by_us
+        && let Some(time) = limits.time
+    {
+        let breach = Breach { limit: "wall".into(), allowed: millis(time.0), peak: millis(took) };
+        return (End::TimedOut { after: time.0 }, Some(breach));
+    }
+    /// SIGXCPU and SIGXFSZ (signal(7)).
+    const SIGXCPU: i32 = 24;
+    const SIGXFSZ: i32 = 25;
+    const SIGKILL: i32 = 9;
+    let used_ms = (exit.usage.user_us + exit.usage.system_us) / 1_000;
+    let breach = match &exit.end {
+        End::LimitHit { limit, peak } => {
+            let allowed = match limit.as_str() {
+                "memory" => limits.memory.map(|size| size.0),
+                "pids" => limits.pids,
+                _ => None,
+            };
+            Some(Breach { limit: limit.clone(), allowed: allowed.unwrap_or(0), peak: *peak })
+        }
+        End::Signalled { signal: SIGXCPU | SIGKILL, by: SignalSource::Unknown, .. }
+            if limits.cpu_time.is_some_and(|time| used_ms >= millis(time.0)) =>
+        {
+            let allowed = limits.cpu_time.map_or(0, |time| millis(time.0));
+            Some(Breach { limit: "cpu_time".into(), allowed, peak: used_ms })
+        }
+        End::Signalled { signal: SIGXFSZ, .. } if limits.file_size.is_some() => {
+            let allowed = limits.file_size.map_or(0, |size| size.0);
+            Some(Breach { limit: "file_size".into(), allowed, peak: allowed })
+        }
+        _ => None,
+    };
+    match &breach {
+        Some(breach) => {
+            let Breach { limit, peak, .. } = breach.clone();
+            (End::LimitHit { limit, peak }, Some(breach.clone()))
+        }
+        None => (exit.end.clone(), None),
+    }
+}
