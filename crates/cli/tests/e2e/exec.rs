@@ -31,6 +31,7 @@ sandbox = "none"
 [policy.login]
 program = "/bin/echo"
 args = [{ secret = true }]
+dashes = false
 sandbox = "none"
 [policy.theirs]
 program = "/bin/true"
