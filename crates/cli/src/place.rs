@@ -8,7 +8,7 @@ use crate::grammar::Globals;
 /// Looked for in this order when `-f` is not given.
 pub(crate) const CONFIG_NAMES: [&str; 2] = ["ganger.toml", "Procfile"];
 /// The state folder's name beside the config.
-const STATE_DIR_NAME: &str = ".ganger";
+pub(crate) const STATE_DIR_NAME: &str = ".ganger";
 
 /// The folder pair of a call. Paths are absolute: the keeper changes its working folder to `/`.
 #[derive(Debug, Clone)]

@@ -19,6 +19,8 @@ pub(crate) struct Child {
     pub(crate) started_at_ms: u64,
     /// `None` once the process is reaped: nothing is to be asked of it any more.
     pub(crate) pidfd: Option<OwnedFd>,
+    /// Where the first process of its pid namespace says how the program ended.
+    pub(crate) outcome: Option<OwnedFd>,
     pub(crate) ends: Ends,
     /// `None` for a tree that is known by marker and descent only.
     pub(crate) tree: Option<Tree>,
@@ -63,6 +65,14 @@ impl Child {
         if signal > 0 && signal < 64 {
             self.sent |= 1 << signal;
         }
+    }
+
+    /// How the program ended, where the process that was reaped is not the program but the first of its pid namespace; what was
+    /// reaped where that was killed before it could tell.
+    pub(crate) fn outcome(&mut self, reaped: Status, used: Usage) -> (Status, Usage) {
+        let pipe = self.outcome.take();
+        let told = pipe.and_then(|pipe| ganger_sys::spawn::walls::outcome(pipe).ok().flatten());
+        told.unwrap_or((reaped, used))
     }
 
     /// The end of its main process, with what is known about who sent the signal.
@@ -112,6 +122,7 @@ impl Child {
             pid: self.pid,
             started_at_ms: self.started_at_ms,
             pidfd: number(self.pidfd.as_ref().map(AsFd::as_fd)),
+            outcome: number(self.outcome.as_ref().map(AsFd::as_fd)),
             channel: number(self.ends.channel.as_ref().map(AsFd::as_fd)),
             stdin: number(self.ends.stdin.as_ref().map(AsFd::as_fd)),
             stdout: number(self.ends.stdout.as_ref().map(AsFd::as_fd)),

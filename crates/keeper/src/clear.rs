@@ -138,11 +138,18 @@ pub(crate) fn signal(
     scope: Scope,
 ) -> std::io::Result<()> {
     let mut result = Ok(());
-    if let Some(pidfd) = &child.pidfd {
+    if scope == Scope::Tree
+        && child.outcome.is_some()
+        && let Some(pidfd) = &child.pidfd
+    {
+        // The first process of its pid namespace passes it on to everything inside, once to each.
+        result = ganger_sys::pidfd::send_to_all(pidfd, signal);
+        child.note_sent(signal);
+    } else if let Some(pidfd) = &child.pidfd {
         result = ganger_sys::pidfd::send_signal(pidfd, signal);
         child.note_sent(signal);
     }
-    if scope == Scope::Tree {
+    if scope == Scope::Tree && child.outcome.is_none() {
         signal_rest(child, state, keeper, signal);
     }
     match result {

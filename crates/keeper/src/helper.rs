@@ -178,7 +178,7 @@ pub(crate) fn start(helper: &Helper, extras: Extras<'_>, poller: &Poller) -> io:
     if let Some(output) = extras.output {
         spec.fds.extend([(output, 1), (output, 2)]);
     }
-    let Started { pid, pidfd } = spec.spawn().map_err(|error| {
+    let Started { pid, pidfd, .. } = spec.spawn().map_err(|error| {
         let raw = io::Error::from_raw_os_error(error.errno);
         io::Error::new(raw.kind(), format!("{}: {error}", helper.program))
     })?;

@@ -3,15 +3,16 @@
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ganger_core::{SpawnId, StateId};
 use ganger_sandbox::cgroup::{Driver, Tree};
-use ganger_sandbox::{Layers, Report, Sandbox};
-use ganger_sys::spawn::{LowNumbers, Session, Spec, Started};
+use ganger_sandbox::{Layers, Limits, Mode, Report, Wall};
+use ganger_sys::spawn::{LowNumbers, Session, SpawnError, Spec, Started, Walls};
 
 use crate::pinned;
 use crate::stdio::Stdio;
+use crate::walled::Asked;
 use crate::wire::{INSTANCE_ENV, MAX_BLOB, Plan, SPAWN_MARK_ENV};
 
 /// Why a child was not started, in the words of `SpawnFailed`.
@@ -48,6 +49,8 @@ pub(crate) struct Lent<'a> {
     pub(crate) files: (u64, u64),
     /// So that a start costs the same with many descriptors open.
     pub(crate) low: Option<&'a mut LowNumbers>,
+    /// Folders of ganger's own, which nobody behind walls may look into.
+    pub(crate) own: &'a [PathBuf],
     /// Held descriptors that the plan names, with the number in the child.
     pub(crate) inherit: Vec<(BorrowedFd<'a>, u32)>,
 }
@@ -65,11 +68,12 @@ pub(crate) fn check(plan: &Plan) -> Result<(), Failure> {
         return Err(Failure::plan(format!("blob of {size} bytes; the most is {MAX_BLOB}")));
     }
     if let Some(sandbox) = &plan.profile.sandbox
-        && **sandbox != Sandbox::default()
+        && sandbox.mode(Wall::Pid) != Mode::Off
+        && plan.keep_leftovers
     {
-        let name = sandbox.profile.as_str();
-        let detail = format!("profile {name} asks for layers that are not in this version");
-        return Err(Failure { step: "sandbox", errno: 0, detail });
+        return Err(Failure::plan(
+            "what it leaves behind can't live on in a sandbox whose processes end with it: leave out `pid`",
+        ));
     }
     if plan.pin.is_some() && (plan.channel.is_some() || !plan.inherit.is_empty()) {
         return Err(Failure::plan(
@@ -94,7 +98,7 @@ pub(crate) fn launch(
 ) -> Result<Launched, Failure> {
     let layers = ganger_sandbox::resolve(&plan.profile, lent.files)
         .map_err(|error| Failure::plan(error.to_string()))?;
-    let limits = &plan.profile.limits;
+    let limits = &counted(plan);
     let name = plan.tree.clone().unwrap_or_else(|| plan.instance.to_string());
     let driver = lent.driver;
     let (tree, mut report) = match driver.prepare(&name, id.0, limits, plan.profile.need) {
@@ -105,7 +109,25 @@ pub(crate) fn launch(
     };
     report.enforced.extend(&layers.enforced);
     let environment = environment(plan, id, lent.state, stdio.channel);
-    let result = start(plan, &layers, &tree, environment, stdio, (&lent.inherit, lent.low));
+    let result = match plan.profile.sandbox.as_deref().filter(|sandbox| !sandbox.is_nothing()) {
+        None => {
+            let with = (&layers, environment.as_slice(), None);
+            start(plan, with, &tree, stdio, (&lent.inherit, lent.low))
+                .map_err(|stop| stop.told(plan))
+        }
+        Some(sandbox) => {
+            let mut sandbox = sandbox.clone();
+            sandbox.program = plan.pin.as_ref().map(pinned::identified).or(sandbox.program);
+            let asked =
+                Asked { sandbox: &sandbox, plan, layers: &layers, environment: &environment };
+            let start = |with: With<'_>| start(plan, with, &tree, stdio, (&lent.inherit, None));
+            asked.start(lent.own, start).map(|(started, stands)| {
+                report.walls = stands.walls;
+                report.degraded.extend(stands.degraded);
+                started
+            })
+        }
+    };
     match result {
         Ok(started) => {
             let tree = if tree.holds() || limits.want_cgroup() {
@@ -123,22 +145,51 @@ pub(crate) fn launch(
     }
 }
 
+/// What differs between the tries of one start.
+pub(crate) type With<'a> = (&'a Layers, &'a [String], Option<&'a Walls>);
+
+/// Why a try came to nothing.
+pub(crate) enum Stop {
+    Failure(Failure),
+    Spawn(SpawnError),
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+impl Stop {
+    pub(crate) fn told(self, plan: &Plan) -> Failure {
+        match self {
+            Self::Failure(failure) => failure,
+            Self::Spawn(error) => Failure {
+                step: error.step.as_str(),
+                errno: error.errno,
+                detail: detail(plan, &error),
+            },
+        }
+    }
+}
+
 fn start(
     plan: &Plan,
-    layers: &Layers,
+    (layers, environment, walls): With<'_>,
     tree: &Tree,
-    environment: Vec<String>,
     stdio: &Stdio,
     (inherit, low): (&[(BorrowedFd<'_>, u32)], Option<&mut LowNumbers>),
-) -> Result<Started, Failure> {
+) -> Result<Started, Stop> {
     let cgroup = |error: io::Error| Failure::io("cgroup", tree.name(), &error);
     let birth = tree.birth().map_err(cgroup)?;
     let join = tree.join().map_err(cgroup)?;
     let own_tty: Option<OwnedFd> = plan.foreground.then(terminal).flatten();
     let pinned = plan.pin.as_ref().map(|pin| pinned::open(&plan.program, pin)).transpose()?;
-    let program = pinned.as_ref().map_or_else(|| plan.program.clone(), pinned::path);
+    // Behind walls its descriptor is of a tree of mounts that is not there any more: its own path is, of the same file.
+    let by_file = pinned.as_ref().filter(|_| walls.is_none());
+    let program = by_file.map_or_else(|| plan.program.clone(), pinned::path);
     let mut spec = Spec::new(text("program", &program)?, texts("an argument", &plan.argv)?);
-    spec.env = texts("the environment", &environment)?;
+    spec.env = texts("the environment", environment)?;
     spec.listen_pid = plan.env.get("LISTEN_FDS").is_some();
     spec.watchdog_pid = plan.env.get("WATCHDOG_USEC").is_some();
     spec.cwd = Some(text("cwd", &plan.cwd)?);
@@ -155,17 +206,23 @@ fn start(
     spec.no_new_privs = layers.no_new_privs;
     spec.cgroup = birth.as_ref().map(AsFd::as_fd);
     spec.join = join.iter().map(AsFd::as_fd).collect();
+    spec.walls = walls;
     spec.fast = plan.profile.identity.is_none() && local(&plan.program) && local(&plan.cwd);
     // Its number must still mean the same file in the child.
     let started = match low.filter(|_| pinned.is_none()) {
         Some(low) => spec.spawn_low(low),
         None => spec.spawn(),
     };
-    started.map_err(|error| Failure {
-        step: error.step.as_str(),
-        errno: error.errno,
-        detail: detail(plan, &error),
-    })
+    started.map_err(Stop::Spawn)
+}
+
+/// The limits as they are counted: the first process of a pid namespace is ganger's, not the program's.
+fn counted(plan: &Plan) -> Limits {
+    let mut limits = plan.profile.limits.clone();
+    let first =
+        plan.profile.sandbox.as_ref().is_some_and(|walls| walls.mode(Wall::Pid) != Mode::Off);
+    limits.pids = limits.pids.map(|pids| pids + u64::from(first));
+    limits
 }
 
 fn detail(plan: &Plan, error: &ganger_sys::spawn::SpawnError) -> String {

@@ -6,6 +6,7 @@
 //! It never waits for its daemon or its logger, never signals by number, and opens no file by a name that a child can
 //! write. Exits it reports are the only authority on how a child ended.
 
+mod walled;
 pub mod wire;
 
 mod adopted;

@@ -33,6 +33,8 @@ use crate::wire::{Plan, Scope};
 pub struct OneShot {
     /// What to run; streams are inherited, null or pipes, never logs.
     pub plan: Plan,
+    /// Folders of ganger's own, which it may not look into when there are walls around it.
+    pub own: Vec<std::path::PathBuf>,
     /// Its time.
     pub timeout: Option<Duration>,
     /// Between TERM and KILL when the time is over.
@@ -83,7 +85,7 @@ pub fn oneshot(shot: OneShot) -> Result<OneShotEnd, KeeperError> {
     let state = StateId(rand()?);
     let mut driver = cgroups(state);
     let began = Instant::now();
-    let child = start(&shot.plan, state, &mut driver);
+    let child = start(&shot, state, &mut driver);
     let outcome = match child {
         Ok(child) => {
             let deadline = shot.timeout.map(|timeout| began + timeout);
@@ -93,6 +95,7 @@ pub fn oneshot(shot: OneShot) -> Result<OneShotEnd, KeeperError> {
                 pid: std::process::id(),
                 deadline,
                 timed_out: false,
+                alone: shot.plan.setsid,
                 kill: None,
             }
             .watch(&shot, &poller, &signals, &mut driver, began)
@@ -119,7 +122,8 @@ fn rand() -> Result<[u8; 16], KeeperError> {
     Ok(id)
 }
 
-fn start(plan: &Plan, state: StateId, driver: &mut Driver) -> Result<Child, launch::Failure> {
+fn start(shot: &OneShot, state: StateId, driver: &mut Driver) -> Result<Child, launch::Failure> {
+    let plan = &shot.plan;
     launch::check(plan)?;
     let no_log = |_: u32, _: &ganger_core::logwire::LogTarget| {
         Err(std::io::Error::new(std::io::ErrorKind::Unsupported, "there is no logger here"))
@@ -127,7 +131,8 @@ fn start(plan: &Plan, state: StateId, driver: &mut Driver) -> Result<Child, laun
     let mut stdio = stdio::make(plan, None, no_log)
         .map_err(|error| launch::Failure::io("stdio", &plan.instance.to_string(), &error))?;
     let id = SpawnId(1);
-    let lent = Lent { state, driver, files: files(), low: None, inherit: Vec::new() };
+    let lent =
+        Lent { state, driver, files: files(), low: None, own: &shot.own, inherit: Vec::new() };
     let launched = launch::launch(id, plan, &stdio, lent)?;
     Ok(Child {
         id,
@@ -136,6 +141,7 @@ fn start(plan: &Plan, state: StateId, driver: &mut Driver) -> Result<Child, laun
         pid: launched.started.pid,
         started_at_ms: now_ms(),
         pidfd: Some(launched.started.pidfd),
+        outcome: launched.started.outcome,
         ends: std::mem::take(&mut stdio.ends),
         tree: launched.tree,
         report: launched.report,
@@ -156,6 +162,8 @@ struct Running {
     pid: u32,
     deadline: Option<Instant>,
     timed_out: bool,
+    /// The command is in a session of its own: what the terminal sends comes to this process only.
+    alone: bool,
     /// When TERM had its time.
     kill: Option<Instant>,
 }
@@ -216,7 +224,7 @@ impl Running {
         while let Some(received) = signals.read().map_err(KeeperError::kernel("signalfd"))? {
             if received.signal == SIGCHLD {
                 self.reap()?;
-            } else if received.sender != 0
+            } else if (received.sender != 0 || self.alone)
                 && let Some(pidfd) = &self.child.pidfd
             {
                 // What the terminal sends (sender 0) the command has got as well. Gone in between needs no signal.
@@ -232,6 +240,7 @@ impl Running {
             let reaped = reap::wait(pid).map_err(KeeperError::kernel("wait4"))?;
             let Some((status, usage)) = reaped else { break };
             if pid == self.child.pid && !self.child.life.main_ended() {
+                let (status, usage) = self.child.outcome(status, usage);
                 self.child.ended = Some((self.child.end_of(status), usage, now_ms()));
                 self.child.pidfd = None;
                 // Only the main process's end is told: what is still to clear follows at once.

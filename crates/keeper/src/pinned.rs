@@ -5,6 +5,7 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use ganger_sandbox::Identified;
 use rustix::fs::{Mode, OFlags};
 
 use crate::launch::Failure;
@@ -32,6 +33,11 @@ pub(crate) fn open(program: &str, pin: &Pin) -> Result<OwnedFd, Failure> {
 /// The path by which a child executes it.
 pub(crate) fn path(fd: &OwnedFd) -> String {
     format!("/proc/self/fd/{}", fd.as_raw_fd())
+}
+
+/// What tells it from every other file: for a child that finds it in mounts of its own.
+pub(crate) const fn identified(pin: &Pin) -> Identified {
+    Identified { device: pin.dev, inode: pin.ino }
 }
 
 #[cfg(test)]

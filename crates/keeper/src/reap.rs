@@ -75,7 +75,9 @@ impl Keeper {
     }
 
     fn on_main_reaped(&mut self, id: SpawnId, status: Status, usage: Usage, now: Instant) {
-        let Some(end) = self.children.get(&id).map(|child| child.end_of(status)) else { return };
+        let Some(child) = self.children.get_mut(&id) else { return };
+        let (status, usage) = child.outcome(status, usage);
+        let end = child.end_of(status);
         self.on_main_ended(id, end, usage, now);
     }
 

@@ -136,7 +136,8 @@ impl Keeper {
         // from those of the process before.
         let started_at_ms = now_ms();
         let (driver, low) = (&mut self.driver, self.low.as_mut());
-        let lent = Lent { state: self.state, driver, files: self.files, low, inherit };
+        let own = std::slice::from_ref(&self.dir);
+        let lent = Lent { state: self.state, driver, files: self.files, low, own, inherit };
         let launched = launch::launch(id, plan, &stdio, lent)?;
         Ok(Child {
             id,
@@ -145,6 +146,7 @@ impl Keeper {
             pid: launched.started.pid,
             started_at_ms,
             pidfd: Some(launched.started.pidfd),
+            outcome: launched.started.outcome,
             ends: stdio.ends,
             tree: launched.tree,
             report: launched.report,

@@ -154,6 +154,7 @@ fn table() -> Table {
         pid: 4242,
         started_at_ms: 1,
         pidfd: Some(5),
+        outcome: None,
         channel: Some(6),
         stdin: None,
         stdout: None,

@@ -190,6 +190,7 @@ fn row(id: SpawnId, channel: Option<i32>, exit: Option<ExitReport>) -> ChildRow 
         pid: 77,
         started_at_ms: 3,
         pidfd: None,
+        outcome: None,
         channel,
         stdin: None,
         stdout: None,

@@ -10,7 +10,7 @@ mod layers;
 mod profile;
 mod report;
 pub mod seccomp;
-mod walls;
+pub mod walls;
 
 pub use layers::{Layers, ResolveError, resolve};
 pub use profile::{Identity, Limits, Need, Profile};

@@ -25,6 +25,31 @@ pub fn send_signal(pidfd: impl AsFd, signal: i32) -> io::Result<()> {
     if failed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Sends a signal to every process inside a pid namespace but its first, of which this is the pidfd: see [`crate::spawn::walls`].
+///
+/// # Errors
+/// As [`send_signal`].
+pub fn send_to_all(pidfd: impl AsFd, signal: i32) -> io::Result<()> {
+    /// `siginfo_t` with a value, for 64-bit machines: signal, errno, code, padding, pid and uid, value.
+    #[repr(C)]
+    struct Queued {
+        signal: i32,
+        errno: i32,
+        code: i32,
+        padding: i32,
+        sender: u64,
+        value: usize,
+        rest: [u64; 12],
+    }
+    let (value, code) = (crate::spawn::walls::TO_ALL, libc::SI_QUEUE);
+    let info = Queued { signal, errno: 0, code, padding: 0, sender: 0, value, rest: [0; 12] };
+    const { assert!(size_of::<Queued>() == size_of::<libc::siginfo_t>()) };
+    let (fd, info) = (pidfd.as_fd().as_raw_fd(), std::ptr::from_ref(&info));
+    // SAFETY: `info` is as long as a siginfo_t and lives through the call; the other arguments are plain numbers.
+    let failed = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, info, 0) };
+    if failed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// What the kernel can still tell about a process that is not our child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitInfo {

@@ -68,7 +68,7 @@ impl Status {
     }
 }
 
-fn usage_of(raw: &libc::rusage) -> Usage {
+pub(crate) fn usage_of(raw: &libc::rusage) -> Usage {
     let number = |n: libc::c_long| u64::try_from(n).unwrap_or(0);
     let micros = |t: libc::timeval| number(t.tv_sec) * 1_000_000 + number(t.tv_usec);
     Usage {

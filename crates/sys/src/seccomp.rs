@@ -32,7 +32,13 @@ struct Program {
 /// # Errors
 /// EACCES: no_new_privs is not set. EINVAL: not a filter, or longer than [`FILTER_MAX`]. ENOSYS: this kernel has no seccomp.
 pub fn install(filter: &[Instruction]) -> io::Result<()> {
-    let len = u16::try_from(filter.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    if put(filter) { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The same between clone and exec: the reason of a failure is in errno.
+pub(crate) fn put(filter: &[Instruction]) -> bool {
+    // A filter that is too long becomes one that is refused.
+    let len = u16::try_from(filter.len()).unwrap_or(u16::MAX);
     let program = Program { len, filter: filter.as_ptr() };
     // SAFETY: the kernel reads `len` instructions behind `filter`, which the slice lends for the call, and checks them; it keeps a
     // copy. Instruction has the layout of sock_filter: u16, u8, u8, u32 without padding.
@@ -44,5 +50,5 @@ pub fn install(filter: &[Instruction]) -> io::Result<()> {
             std::ptr::from_ref(&program),
         )
     };
-    if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    rc == 0
 }

@@ -2,15 +2,18 @@
 //!
 //! ```text
 //! parent: prepare (all allocation) ── clone3 ──▶ pidfd, wait for the error pipe's end (deadline)
-//! child:  dispositions → session → cgroups → descriptors → limits → identity → umask → cwd → nnp → mask → execve
+//! child:  dispositions → cgroups → session → descriptors → limits → identity → umask → cwd → nnp → mask → execve
 //! ```
 //!
 //! With many descriptors open, [`Spec::spawn_low`] spares the child the copy of all of them: see [`LowNumbers`].
+//!
+//! A child with [`Walls`] has more to do between cgroups and execve, and may be two processes: see [`walls`].
 //!
 //! The child's routine allocates nothing, takes no lock and makes raw system calls only: it runs in a copy of a process
 //! (or, on the fast path, in the very memory of one) that may have had threads. `pre_exec` closures have no place here.
 
 mod child;
+mod gates;
 mod low;
 mod parent;
 mod prepared;
@@ -19,8 +22,10 @@ mod probe;
 mod tests;
 #[cfg(target_arch = "x86_64")]
 mod vfork;
+pub mod walls;
 
 pub use low::LowNumbers;
+pub use walls::Walls;
 
 use std::ffi::CString;
 use std::fmt;
@@ -67,6 +72,8 @@ pub struct Spec<'fd> {
     /// Share the parent's memory until exec (VM|VFORK). Only for the parent's own user, without a deadline need: a child
     /// that changed its user could be stopped by that user, and the parent with it. Ignored with `identity`.
     pub fast: bool,
+    /// What stands around it; nothing of it costs a child that has none.
+    pub walls: Option<&'fd Walls>,
 }
 
 impl Spec<'_> {
@@ -90,6 +97,7 @@ impl Spec<'_> {
             cgroup: None,
             join: Vec::new(),
             fast: false,
+            walls: None,
         }
     }
 
@@ -125,6 +133,9 @@ pub struct Started {
     pub pid: u32,
     /// Its pidfd, close-on-exec.
     pub pidfd: OwnedFd,
+    /// With a pid namespace the process above is the namespace's first, and this is where it says how the program ended: see
+    /// [`walls::outcome`].
+    pub outcome: Option<OwnedFd>,
 }
 
 /// Session and terminal of a child.
@@ -194,10 +205,26 @@ pub enum Step {
     NoNewPrivs,
     Execve,
     Deadline,
+    IdMap,
+    CgroupNamespace,
+    Hostname,
+    NoNesting,
+    Private,
+    Root,
+    Mount,
+    Memory,
+    Hide,
+    Pivot,
+    LandlockRule,
+    Landlock,
+    Capabilities,
+    Seccomp,
+    Program,
+    Init,
 }
 
 impl Step {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 30] = [
         Self::Pipe,
         Self::Clone3,
         Self::Setsid,
@@ -212,6 +239,22 @@ impl Step {
         Self::NoNewPrivs,
         Self::Execve,
         Self::Deadline,
+        Self::IdMap,
+        Self::CgroupNamespace,
+        Self::Hostname,
+        Self::NoNesting,
+        Self::Private,
+        Self::Root,
+        Self::Mount,
+        Self::Memory,
+        Self::Hide,
+        Self::Pivot,
+        Self::LandlockRule,
+        Self::Landlock,
+        Self::Capabilities,
+        Self::Seccomp,
+        Self::Program,
+        Self::Init,
     ];
 
     /// The word that reports and errors use.
@@ -232,6 +275,22 @@ impl Step {
             Self::NoNewPrivs => "no_new_privs",
             Self::Execve => "execve",
             Self::Deadline => "deadline",
+            Self::IdMap => "uid_map",
+            Self::CgroupNamespace => "unshare",
+            Self::Hostname => "sethostname",
+            Self::NoNesting => "max_user_namespaces",
+            Self::Private => "propagation",
+            Self::Root => "root",
+            Self::Mount => "mount",
+            Self::Memory => "tmpfs",
+            Self::Hide => "hide",
+            Self::Pivot => "pivot_root",
+            Self::LandlockRule => "landlock_rule",
+            Self::Landlock => "landlock",
+            Self::Capabilities => "capabilities",
+            Self::Seccomp => "seccomp",
+            Self::Program => "program",
+            Self::Init => "vfork",
         }
     }
 
@@ -254,4 +313,12 @@ pub struct SpawnError {
     pub step: Step,
     /// Why.
     pub errno: i32,
+    /// Which of several, where the step goes through a list: entries of a root, places, rules.
+    pub index: usize,
+}
+
+impl SpawnError {
+    const fn of(step: Step, errno: i32) -> Self {
+        Self { step, errno, index: 0 }
+    }
 }

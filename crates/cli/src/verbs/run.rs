@@ -11,9 +11,10 @@ use std::time::Duration;
 use ganger_core::{Dur, End, InstanceId, InstanceKind, Size};
 use ganger_keeper::wire::{Output, Plan, Stdin};
 use ganger_keeper::{OneShot, OneShotEnd, oneshot};
-use ganger_sandbox::{Limits, Need, Profile};
+use ganger_sandbox::{Access, Limits, Mode, Need, Net, Profile, ProfileName, Sandbox, Shown, Wall};
 
 use crate::error::{CliError, Kind};
+use crate::place::STATE_DIR_NAME;
 use crate::text;
 use crate::ui::Ui;
 
@@ -36,6 +37,30 @@ pub(crate) struct Args {
     /// End everything after this long
     #[arg(long, value_name = "TIME")]
     timeout: Option<Dur>,
+    /// Put walls around it: strict (sees its program, its libraries and what --read, --write and --exec name; no network), build (the
+    /// machine's files without secrets, the working folder writable, no network), standard (the same with network, nothing
+    /// writable but /tmp) or none
+    #[arg(long, value_name = "PROFILE", value_parser = profile)]
+    sandbox: Option<ProfileName>,
+    /// What it may read inside the sandbox
+    #[arg(long, value_name = "PATH", requires = "sandbox")]
+    read: Vec<PathBuf>,
+    /// What it may read and change inside the sandbox
+    #[arg(long, value_name = "PATH", requires = "sandbox")]
+    write: Vec<PathBuf>,
+    /// What it may read and execute inside the sandbox
+    #[arg(long, value_name = "PATH", requires = "sandbox")]
+    exec: Vec<PathBuf>,
+    /// The network inside the sandbox: none or host
+    #[arg(long, value_name = "NET", requires = "sandbox", value_parser = net)]
+    net: Option<Net>,
+    /// A layer's mode: landlock=prefer, net=off. Layers: user, mount, pid, net, ipc, uts, cgroup, capabilities, no_new_privs,
+    /// landlock, seccomp; modes: require, prefer, off
+    #[arg(long, value_name = "LAYER=MODE", requires = "sandbox", value_parser = layer)]
+    layer: Vec<(Wall, Mode)>,
+    /// Bytes in /tmp and home of the sandbox
+    #[arg(long, value_name = "SIZE", requires = "sandbox")]
+    disk: Option<Size>,
     /// Refuse to run where a limit can't be enforced, instead of saying so
     #[arg(long)]
     require: bool,
@@ -62,6 +87,54 @@ fn cores(text: &str) -> Result<f64, String> {
     }
 }
 
+fn profile(text: &str) -> Result<ProfileName, String> {
+    word(text, &ProfileName::ALL)
+}
+
+fn net(text: &str) -> Result<Net, String> {
+    match text {
+        "none" => Ok(Net::None),
+        "host" => Ok(Net::Host),
+        _ => Err("write none or host".to_owned()),
+    }
+}
+
+fn layer(text: &str) -> Result<(Wall, Mode), String> {
+    let (wall, mode) = text.split_once('=').ok_or("write LAYER=MODE, like landlock=prefer")?;
+    Ok((word(wall, &Wall::ALL)?, word(mode, &Mode::ALL)?))
+}
+
+fn word<T: Copy>(text: &str, all: &[(&'static str, T)]) -> Result<T, String> {
+    let found = all.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
+    let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
+    found.ok_or_else(|| format!("write one of {}", names.join(", ")))
+}
+
+/// The sandbox that the options ask for.
+fn sandbox(args: &Args) -> Result<Option<Box<Sandbox>>, CliError> {
+    let Some(profile) = args.sandbox else { return Ok(None) };
+    let here = std::env::current_dir().unwrap_or_default();
+    let lists =
+        [(&args.read, Access::Read), (&args.write, Access::Write), (&args.exec, Access::Execute)];
+    let mut paths = Vec::new();
+    for (path, access) in
+        lists.into_iter().flat_map(|(list, access)| list.iter().map(move |path| (path, access)))
+    {
+        let path = here.join(path).into_os_string().into_string();
+        let path = path
+            .map_err(|path| CliError::new(Kind::Run, format!("{} is not UTF-8", path.display())))?;
+        paths.push(Shown { path, beneath: None, access });
+    }
+    Ok(Some(Box::new(Sandbox {
+        profile,
+        paths,
+        net: args.net.clone(),
+        layers: args.layer.iter().copied().collect(),
+        program: None,
+        disk: args.disk.map(|size| size.0),
+    })))
+}
+
 pub(crate) fn run(args: &Args, ui: &Ui) -> Result<ExitCode, CliError> {
     let program = match find(&args.command[0]) {
         Ok(program) => program,
@@ -72,7 +145,11 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<ExitCode, CliError> {
     };
     let plan = plan(args, program)?;
     let timeout = args.timeout.map(|timeout| timeout.0);
-    let outcome = oneshot(OneShot { plan, timeout, grace: GRACE })
+    // The state folders of whatever daemon works here: they hold a socket that commands ganger.
+    let here = std::env::current_dir().unwrap_or_default();
+    let own = here.ancestors().map(|folder| folder.join(STATE_DIR_NAME)).filter(|dir| dir.is_dir());
+    let own = own.collect();
+    let outcome = oneshot(OneShot { plan, own, timeout, grace: GRACE })
         .map_err(|error| CliError::new(Kind::Run, error.to_string()))?;
     for text in remarks(args, &outcome) {
         ui.talk(&text);
@@ -91,6 +168,7 @@ fn plan(args: &Args, program: PathBuf) -> Result<Plan, CliError> {
         pids: args.pids,
         ..Limits::default()
     };
+    let sandbox = sandbox(args)?.filter(|sandbox| !sandbox.is_nothing());
     let need = if args.require { Need::Require } else { Need::Prefer };
     Ok(Plan {
         env: std::env::vars_os()
@@ -100,8 +178,8 @@ fn plan(args: &Args, program: PathBuf) -> Result<Plan, CliError> {
         stdin: Stdin::Inherit,
         stdout: Output::Inherit,
         stderr: Output::Inherit,
-        profile: Profile { limits, need, ..Profile::default() },
-        setsid: false,
+        setsid: sandbox.is_some(),
+        profile: Profile { limits, need, sandbox, ..Profile::default() },
         ..Plan::new(
             InstanceId::new("run", 1),
             InstanceKind::Command,

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use ganger_testkit::daemon::marked;
 
-use crate::{SOON, folder};
+use crate::{SOON, folder, up};
 
 #[test]
 fn passes_the_childs_code_and_words() {
@@ -51,6 +51,24 @@ fn a_memory_limit_is_enforced_or_refused() {
     }
     let said = said.with_code(137);
     assert!(said.err.contains("memory limit 32MiB reached"), "{}", said.err);
+}
+
+#[test]
+fn a_sandbox_holds_commands_and_services() {
+    let toml = "version = 1\n[service.shut]\nsandbox = { profile = \"standard\", read = [\".\"] }\n\
+                shell = \"touch here 2>/dev/null || echo read-only; exec sleep 1005\"\n";
+    let script = "(cd /usr/share) 2>/dev/null || echo hidden; kill -9 1 2>/dev/null; exit 4";
+    let there = folder();
+    let said = there.ganger(&["run", "--sandbox", "strict", "--", "sh", "-c", script]);
+    if said.code == Some(125) {
+        assert!(said.err.contains("layer `"), "{}", said.err);
+        return println!("skipped: {}", said.err);
+    }
+    assert_eq!(said.with_code(4).out, "hidden\n");
+    let _ = there.ganger(&["run", "--", "sh", "-c", "cd /usr/share"]).with_code(0);
+    let it = up(toml);
+    it.follow(&["logs", "shut", "-f", "--no-prefix"]).until("its word", SOON, |l| l == "read-only");
+    let _ = it.ganger(&["down"]).with_code(0);
 }
 
 fn words(pid: u32) -> String {

@@ -27,6 +27,7 @@ mod reload;
 mod resolve;
 mod restart;
 mod retry;
+mod sandbox;
 mod schedule;
 mod schema;
 mod source;

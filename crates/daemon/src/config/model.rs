@@ -106,6 +106,9 @@ pub struct Program {
     pub stop: Stop,
     /// What is kept of its output.
     pub log: LogRules,
+    /// What contains it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<ganger_sandbox::Sandbox>,
 }
 
 /// `[service.NAME]`.

@@ -54,6 +54,7 @@ pub(super) fn program(
             kill: keys.kill.or(Kill::Tree),
         },
         log: log(keys.log.get(), walk),
+        sandbox: super::sandbox::sandbox(keys.sandbox, walk),
     }
 }
 

@@ -8,6 +8,7 @@ use super::probes::{RawLive, RawPings, RawReady};
 use super::reload::RawReload;
 use super::restart::Restart;
 use super::retry::{RawDead, RawRetry};
+use super::sandbox::SandboxValue;
 use super::schedule::{PriorityValue, RawSchedule};
 use super::values::{
     Bytes, Command, Cores, Dependencies, DurabilityWord, EnvText, GroupStrategyWord, OneOrMany,
@@ -215,6 +216,7 @@ pub(super) struct ProgramKeys<'a> {
     pub(super) kill: &'a Key<Kill>,
     pub(super) limits: &'a Key<Limits>,
     pub(super) log: &'a Key<Log>,
+    pub(super) sandbox: &'a Key<SandboxValue>,
 }
 
 /// A section with the keys of a program before its own.
@@ -249,6 +251,10 @@ macro_rules! program_section {
                 limits: Limits,
                 /// What is kept of its output.
                 log: Log,
+                /// What contains it: "standard" (the machine's files read-only without secrets, a private /tmp, system calls by
+                /// default-deny), "strict" (only its program, libraries and what is named, no network), "build", "none" (default), or
+                /// a table of `profile` and more. It can only start when every layer stands that is required.
+                sandbox: SandboxValue,
                 $($own)*
             }
         }
@@ -268,6 +274,7 @@ macro_rules! program_section {
                     kill: &self.kill,
                     limits: &self.limits,
                     log: &self.log,
+                    sandbox: &self.sandbox,
                 }
             }
         }

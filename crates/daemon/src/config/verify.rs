@@ -62,6 +62,14 @@ fn of_program(program: &Program) -> Option<String> {
         Some("it has nothing to run".to_owned())
     } else if !program.cwd.is_absolute() {
         Some(format!("its folder {} is not an absolute path", program.cwd.display()))
+    } else if let Some(path) = program
+        .sandbox
+        .iter()
+        .flat_map(|sandbox| &sandbox.paths)
+        .map(|shown| &shown.path)
+        .find(|path| !path.starts_with('/') || path.contains('\0'))
+    {
+        Some(format!("its sandbox's path {path} is not absolute"))
     } else if program.command.iter().any(|argument| argument.contains('\0'))
         || variables().any(|(name, value)| {
             name.is_empty() || name.contains(['=', '\0']) || value.contains('\0')

@@ -151,7 +151,6 @@ const LATER: &[&str] = &[
     "telemetry",
     "profile",
     "include",
-    "sandbox",
     "tls",
     "base_path",
     "job",

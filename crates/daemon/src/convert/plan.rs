@@ -45,6 +45,7 @@ pub(crate) fn plan(
         profile: Profile {
             limits: limits(program.limits),
             identity: user.map(|user| user.identity),
+            sandbox: program.sandbox.clone().map(Box::new),
             ..Profile::default()
         },
         ..Plan::new(

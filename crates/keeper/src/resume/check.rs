@@ -54,7 +54,7 @@ impl Keeper {
         spec.env = environment().map_err(|error| told(&error))?;
         spec.fds = vec![(state.as_fd(), 0), (said.as_fd(), 1), (said.as_fd(), 2)];
         let started = spec.spawn().map_err(|error| format!("{path}: {error}"))?;
-        let Started { pid, pidfd } = started;
+        let Started { pid, pidfd, .. } = started;
         let candidate = Candidate { binary, path, version: String::new() };
         Ok(Checking { pid, due: Some(now + ANSWER_WITHIN), pidfd, said, candidate })
     }

@@ -20,6 +20,7 @@ fn table() -> Table {
         pid: 4242,
         started_at_ms: 1,
         pidfd: None,
+        outcome: None,
         channel: Some(6),
         stdin: None,
         stdout: None,

@@ -78,6 +78,9 @@ pub struct ChildRow {
     /// Its pidfd; absent once it is reaped.
     #[serde(default)]
     pub pidfd: Option<i32>,
+    /// Where the first process of its pid namespace says how the program ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<i32>,
     /// The daemon's end of the worker channel.
     #[serde(default)]
     pub channel: Option<i32>,

@@ -5,6 +5,7 @@ mod holding;
 mod spawning;
 mod trees;
 mod upgrading;
+mod walls;
 
 use ganger_testkit::cases::Case;
 
@@ -19,6 +20,9 @@ pub(crate) const ALL: &[Case] = &[
     ("a_thousand_children_are_few_mib", spawning::thousand),
     ("another_user_is_taken", spawning::identity),
     ("all_this_works_unprivileged", spawning::unprivileged),
+    ("walls_hold_what_is_tried_behind_them", walls::attacked),
+    ("behind_walls_the_end_is_the_programs_own", walls::ended),
+    ("walls_without_a_layer_are_refused_or_told", walls::without_a_layer),
     ("a_hostile_tree_ends_by_cgroup", trees::by_cgroup),
     ("a_hostile_tree_ends_without_cgroups", trees::by_marker),
     ("leftovers_of_the_main_process_are_ended_and_counted", trees::leftovers),

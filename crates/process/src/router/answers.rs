@@ -66,6 +66,7 @@ impl Router {
             pid: start.pid,
             started_at_ms: start.started_at_ms,
             pidfd: None,
+            outcome: None,
             channel: None,
             stdin: None,
             stdout: None,

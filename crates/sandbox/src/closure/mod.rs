@@ -11,6 +11,7 @@
 
 mod cache;
 mod elf;
+mod known;
 mod search;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::cache;
 
-const CACHE: &str = "/etc/ld.so.cache";
+pub(super) const CACHE: &str = "/etc/ld.so.cache";
 /// What the loaders of the usual systems look through last. musl's list stands in `/etc/ld-musl-ARCH.path`, by default these too.
 const DEFAULTS: [&str; 8] = [
     #[cfg(target_arch = "x86_64")]

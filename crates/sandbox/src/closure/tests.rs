@@ -79,3 +79,16 @@ proptest::proptest! {
         let _ = Closure::of(&path);
     }
 }
+
+#[test]
+fn a_program_that_changed_is_read_again() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = script(folder.path(), "a", "#!/bin/sh");
+    let first = Closure::known(&path).expect("closure");
+    assert_eq!(first, Closure::of(&path).expect("closure"));
+    assert_eq!(first, Closure::known(&path).expect("closure"));
+    let other = script(folder.path(), "b", "#!/bin/cat");
+    std::fs::rename(&other, &path).expect("rename");
+    let second = Closure::known(&path).expect("closure");
+    assert_eq!(second.programs[1], Path::new("/bin/cat"));
+}

@@ -1,11 +1,25 @@
 //! What stands around a child: a profile by name, what it may reach, and each layer required, preferred or left out.
 
+mod blame;
+mod build;
+mod error;
+mod modes;
+mod paths;
+mod root;
+mod rules;
+mod secrets;
+#[cfg(test)]
+mod tests;
 mod words;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use blame::Blame;
+pub use build::{Built, Inmate};
+pub use error::SandboxError;
+pub use modes::{Missing, missing_by_wish};
 pub use words::{Access, Mode, ProfileName, Wall};
 
 /// The sandbox that a plan asks for. Fully resolved: paths are absolute, and the keeper looks nothing up but them.

@@ -3,32 +3,110 @@
 use std::ptr;
 
 use super::prepared::Prepared;
-use super::{Step, low};
+use super::{Step, low, walls};
 
 /// On the error pipe: the table of descriptors is the child's own from here on. No step has the number 0.
 pub(super) const UNSHARED: u64 = 0;
 
-type Try = Result<(), Step>;
+/// The step that failed, and which of several things it was about.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fault {
+    pub(super) step: Step,
+    pub(super) index: usize,
+}
+
+impl From<Step> for Fault {
+    fn from(step: Step) -> Self {
+        Self { step, index: 0 }
+    }
+}
+
+type Try = Result<(), Fault>;
 
 /// Runs in the child and never returns: the program runs, or the failure is reported and the child exits 127.
 pub(super) fn run(p: &mut Prepared) -> ! {
-    let step = match setup(p) {
-        Ok(()) => {
-            // SAFETY: program, argv and envp are NUL-terminated strings and null-terminated arrays that the spec keeps
-            // alive; execve returns only on failure.
-            unsafe { libc::execve(p.program, p.argv.as_ptr(), p.envp.as_ptr()) };
-            Step::Execve
-        }
-        Err(step) => step,
-    };
-    fail(p, step)
+    if p.led {
+        become_program(p);
+    }
+    match begin(p) {
+        Ok(()) if p.told >= 0 => lead(p),
+        Ok(()) => become_program(p),
+        Err(fault) => fail(p, fault),
+    }
 }
 
-fn fail(p: &mut Prepared, step: Step) -> ! {
+/// What comes before the program's own process, where these are two.
+fn begin(p: &Prepared) -> Try {
+    default_dispositions();
+    for file in &p.join {
+        // SAFETY: two bytes of a literal; "0" stands for the writer itself (cgroups(7)).
+        check(unsafe { libc::write(*file, b"0\n".as_ptr().cast(), 2) } == 2, Step::JoinCgroup)?;
+    }
+    match p.walls() {
+        Some(walls) => walls::stage(walls, p.go),
+        None => Ok(()),
+    }
+}
+
+/// The first process of a pid namespace starts the program's.
+fn lead(p: &mut Prepared) -> ! {
+    p.led = true;
+    // SAFETY: clone_args is plain integers, for which zero is "not given".
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.exit_signal = u64::from(libc::SIGCHLD.unsigned_abs());
+    #[cfg(target_arch = "x86_64")]
+    let pid = {
+        args.flags = u64::from((libc::CLONE_VM | libc::CLONE_VFORK).unsigned_abs());
+        let mut stack = std::mem::take(&mut p.stack);
+        let pid = super::vfork::clone3_on(&mut stack, &mut args, p);
+        // Given back to the allocator it would be somebody's lock; this process ends by _exit.
+        p.stack = stack;
+        pid
+    };
+    #[cfg(not(target_arch = "x86_64"))]
+    // SAFETY: fork semantics, as for the process that does this; the child never returns.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of_val(&args)) };
+    #[cfg(not(target_arch = "x86_64"))]
+    if pid == 0 {
+        become_program(p);
+    }
+    match i32::try_from(pid) {
+        Ok(pid) if pid > 0 && p.failure == 0 => walls::lead(pid, p.told),
+        // It has said why.
+        // SAFETY: does not return and runs no handlers of the parent's image.
+        Ok(pid) if pid > 0 => unsafe { libc::_exit(127) },
+        _ => fail(p, Step::Init.into()),
+    }
+}
+
+fn become_program(p: &mut Prepared) -> ! {
+    let fault = match setup(p) {
+        Ok(file) => {
+            let (argv, envp) = (p.argv.as_ptr(), p.envp.as_ptr());
+            // SAFETY: program, argv and envp are NUL-terminated strings and null-terminated arrays that the spec keeps
+            // alive; execve and execveat return only on failure.
+            unsafe {
+                if file >= 0 {
+                    let (empty, by_file) = (c"".as_ptr(), libc::AT_EMPTY_PATH);
+                    libc::syscall(libc::SYS_execveat, file, empty, argv, envp, by_file);
+                } else {
+                    libc::execve(p.program, argv, envp);
+                }
+            }
+            Step::Execve.into()
+        }
+        Err(fault) => fault,
+    };
+    fail(p, fault)
+}
+
+fn fail(p: &mut Prepared, fault: Fault) -> ! {
     // SAFETY: errno's address is valid for the thread; in the child it is this thread's copy or, on the fast path, the
     // stopped parent's own.
     let errno = unsafe { *libc::__errno_location() };
-    let word = (u64::from(step as u32) << 32) | u64::from(errno.unsigned_abs());
+    let index = (fault.index as u64).min(u64::from(u16::MAX));
+    let step = u64::from(fault.step as u32);
+    let word = (index << 48) | (step << 32) | u64::from(errno.unsigned_abs());
     p.failure = word;
     // SAFETY: writes 8 bytes of a live value to the error pipe (or to -1, which fails harmlessly); _exit does not return
     // and runs no handlers of the parent's image.
@@ -38,14 +116,12 @@ fn fail(p: &mut Prepared, step: Step) -> ! {
     }
 }
 
-fn setup(p: &mut Prepared) -> Try {
-    default_dispositions();
+/// Everything that the program's process does for itself. The descriptor of the program, or -1 where it goes by its path.
+fn setup(p: &mut Prepared) -> Result<libc::c_int, Fault> {
     session(p)?;
-    for file in &p.join {
-        // SAFETY: two bytes of a literal; "0" stands for the writer itself (cgroups(7)).
-        check(unsafe { libc::write(*file, b"0\n".as_ptr().cast(), 2) } == 2, Step::JoinCgroup)?;
-    }
     descriptors(p)?;
+    let bounded = p.walls().map_or(Ok(()), walls::bound);
+    bounded?;
     for (resource, limit) in &p.rlimits {
         // The raw call: its resource argument is an int on every libc.
         // SAFETY: the pointer is to a live rlimit64, the old value is not asked for.
@@ -55,13 +131,17 @@ fn setup(p: &mut Prepared) -> Try {
         };
         check(failed == 0, Step::Setrlimit)?;
     }
-    identity(p)?;
+    if p.walls().is_none_or(|walls| walls.ids.is_none()) {
+        identity(p)?;
+    }
     // SAFETY: umask can't fail and touches no memory.
     unsafe { libc::umask(p.umask) };
     if !p.cwd.is_null() {
         // SAFETY: a NUL-terminated string that the spec keeps alive.
         check(unsafe { libc::chdir(p.cwd) } == 0, Step::Chdir)?;
     }
+    let program = p.program;
+    let file = p.walls().map_or(Ok(-1), |walls| walls::program(walls, program))?;
     if p.no_new_privs {
         // SAFETY: prctl with plain numbers.
         let set = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
@@ -72,12 +152,16 @@ fn setup(p: &mut Prepared) -> Try {
         let pid = unsafe { libc::syscall(libc::SYS_getpid) };
         p.write_pid(u32::try_from(pid).unwrap_or(0));
     }
+    if let Some(walls) = p.walls() {
+        walls::confine(walls, p.ruleset)?;
+    }
     unblock_all();
-    Ok(())
+    p.walls().map_or(Ok(()), walls::settle)?;
+    Ok(file)
 }
 
-const fn check(ok: bool, step: Step) -> Try {
-    if ok { Ok(()) } else { Err(step) }
+pub(super) const fn check(ok: bool, step: Step) -> Try {
+    if ok { Ok(()) } else { Err(Fault { step, index: 0 }) }
 }
 
 /// CLONE_CLEAR_SIGHAND resets handlers; what the parent ignores (SIGPIPE in every Rust program) stays ignored without this.

@@ -70,7 +70,7 @@ impl LowNumbers {
     /// Gives the descriptors of a prepared child low numbers; `None` when it can't be started this way.
     pub(super) fn lend(&mut self, spec: &Spec<'_>, child: &mut Prepared) -> Option<Lent<'_>> {
         // One more is for the report of failures. What is to keep its number may have a high one.
-        if !spec.keep.is_empty() || spec.fds.len() >= self.kept.len() {
+        if spec.walls.is_some() || !spec.keep.is_empty() || spec.fds.len() >= self.kept.len() {
             return None;
         }
         let mut lent = Lent { low: self, used: 0 };

@@ -7,6 +7,7 @@ use std::time::Instant;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use super::gates::Gates;
 use super::low::{Lent, LowNumbers};
 use super::prepared::Prepared;
 use super::{EXEC_DEADLINE, SpawnError, Spec, Started, Step, child};
@@ -16,7 +17,7 @@ pub(super) fn spawn(spec: &Spec<'_>, low: Option<&mut LowNumbers>) -> Result<Sta
     let mut prepared = Prepared::new(spec);
     let lent = low.and_then(|low| low.lend(spec, &mut prepared));
     #[cfg(target_arch = "x86_64")]
-    if spec.fast && spec.identity.is_none() {
+    if spec.fast && spec.identity.is_none() && spec.walls.is_none() {
         return spawn_fast(spec, &mut prepared, lent);
     }
     spawn_forked(spec, &mut prepared, lent)
@@ -30,12 +31,11 @@ fn spawn_forked(
     let base = if lent.is_some() { 0 } else { prepared.base };
     let (reader, writer) = error_pipe(base).map_err(at(Step::Pipe))?;
     prepared.report = match &mut lent {
-        Some(lent) => {
-            lent.put(writer.as_fd()).ok_or(SpawnError { step: Step::Pipe, errno: libc::EMFILE })?
-        }
+        Some(lent) => lent.put(writer.as_fd()).ok_or(SpawnError::of(Step::Pipe, libc::EMFILE))?,
         None => writer.as_raw_fd(),
     };
     let writer = lent.is_none().then_some(writer);
+    let mut gates = Gates::open(spec, prepared)?;
     let mut pidfd: libc::c_int = -1;
     let args = clone_args(spec, &mut pidfd, files(lent.as_ref()));
     let blocked = AllBlocked::new();
@@ -48,7 +48,14 @@ fn spawn_forked(
     let error = io::Error::last_os_error();
     drop(blocked);
     drop(writer);
-    let started = started(pid, pidfd, &error)?;
+    let mut started = started(pid, pidfd, &error)?;
+    if let Err(error) = gates.pass(spec, started.pid) {
+        // The result doesn't matter: a child that is gone needs no signal.
+        let _ = crate::pidfd::send_signal(&started.pidfd, libc::SIGKILL);
+        bury(&started, error.step);
+        return Err(error);
+    }
+    started.outcome = gates.outcome.take();
     match await_exec(&reader, &started, lent) {
         None => Ok(started),
         Some(error) => {
@@ -95,6 +102,7 @@ fn clone_args(spec: &Spec<'_>, pidfd: &mut libc::c_int, more: libc::c_int) -> li
     const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
     args.flags = u64::from((libc::CLONE_PIDFD | more).cast_unsigned()) | CLONE_CLEAR_SIGHAND;
     args.pidfd = std::ptr::from_mut(pidfd) as u64;
+    args.flags |= spec.walls.as_ref().map_or(0, |walls| walls.namespaces.at_birth());
     args.exit_signal = u64::from(libc::SIGCHLD.unsigned_abs());
     if let Some(cgroup) = spec.cgroup {
         args.flags |= CLONE_INTO_CGROUP;
@@ -110,10 +118,10 @@ fn started(
 ) -> Result<Started, SpawnError> {
     let Some(number) = u32::try_from(pid).ok().filter(|pid| *pid > 0) else {
         let errno = error.raw_os_error().unwrap_or(libc::EINVAL);
-        return Err(SpawnError { step: Step::Clone3, errno });
+        return Err(SpawnError::of(Step::Clone3, errno));
     };
     // SAFETY: clone3 with CLONE_PIDFD stored a new descriptor there, close-on-exec, owned by nobody yet.
-    Ok(Started { pid: number, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
+    Ok(Started { pid: number, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) }, outcome: None })
 }
 
 /// A pipe whose write end lies above every number that the child fills.
@@ -154,13 +162,14 @@ fn await_exec(reader: &OwnedFd, child: &Started, mut lent: Option<Lent<'_>>) -> 
     // The result doesn't matter: a child that is gone needs no signal.
     let _ = crate::pidfd::send_signal(&child.pidfd, libc::SIGKILL);
     drop(lent);
-    Some(SpawnError { step: Step::Deadline, errno: libc::ETIMEDOUT })
+    Some(SpawnError::of(Step::Deadline, libc::ETIMEDOUT))
 }
 
 fn report(word: u64) -> Option<SpawnError> {
-    let step = Step::from_number(u32::try_from(word >> 32).unwrap_or(0))?;
+    let part = |from: u32| u32::from((word >> from) as u16);
+    let step = Step::from_number(part(32))?;
     let errno = i32::try_from(word & u64::from(u32::MAX)).unwrap_or(0);
-    Some(SpawnError { step, errno })
+    Some(SpawnError { step, errno, index: part(48) as usize })
 }
 
 /// Reaps a child that reported and is at its `_exit`. One that hangs past the deadline is left to the reaping of all.
@@ -175,6 +184,6 @@ fn bury(child: &Started, step: Step) {
     let _ = crate::reap::wait(child.pid);
 }
 
-fn at(step: Step) -> impl Fn(io::Error) -> SpawnError {
-    move |error| SpawnError { step, errno: error.raw_os_error().unwrap_or(libc::EINVAL) }
+pub(super) fn at(step: Step) -> impl Fn(io::Error) -> SpawnError {
+    move |error| SpawnError::of(step, error.raw_os_error().unwrap_or(libc::EINVAL))
 }

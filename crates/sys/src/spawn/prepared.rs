@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::os::fd::AsRawFd;
 use std::ptr;
 
-use super::{Resource, Session, Spec};
+use super::{Resource, Session, Spec, Walls};
 
 /// Room for the digits of any pid and the end of the text.
 const DIGITS: [u8; 12] = [0; 12];
@@ -49,6 +49,17 @@ pub(super) struct Prepared {
     pub(super) report: i32,
     /// The same on the fast path: step << 32 | errno, 0 for none.
     pub(super) failure: u64,
+    walls: *const Walls,
+    /// Landlock's ruleset, above every target; -1 without.
+    pub(super) ruleset: i32,
+    /// Where the parent says that it has written the id maps, or -1.
+    pub(super) go: i32,
+    /// Where the first process of a pid namespace says how the program ended, or -1: then there is none.
+    pub(super) told: i32,
+    /// The first process has done its part, and this one is to be the program.
+    pub(super) led: bool,
+    /// Of the program's process while it borrows the first one's memory.
+    pub(super) stack: Vec<u128>,
 }
 
 impl Prepared {
@@ -97,7 +108,19 @@ impl Prepared {
             join: spec.join.iter().map(AsRawFd::as_raw_fd).collect(),
             report: -1,
             failure: 0,
+            walls: spec.walls.map_or(ptr::null(), ptr::from_ref),
+            ruleset: -1,
+            go: -1,
+            told: -1,
+            led: false,
+            stack: Vec::new(),
         }
+    }
+
+    /// What stands around the child.
+    pub(super) fn walls<'a>(&self) -> Option<&'a Walls> {
+        // SAFETY: null or into the spec, which is neither moved nor changed while this lives.
+        unsafe { self.walls.as_ref() }
     }
 
     /// Some variable is the child's own pid.

@@ -11,6 +11,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::ptr;
 
 use super::low::END;
+use super::walls::Namespaces;
 
 /// A word of the kernel's bitmap above the part that is copied: its mark must not come along.
 const FILLED: RawFd = 128;
@@ -70,6 +71,30 @@ fn second() -> ! {
         libc::dup(0)
     };
     exit(if lowest == END { GOOD } else { MARKS_LEFT })
+}
+
+/// The first of these namespaces that can't be made here, alone or in a new user namespace where that is among them.
+pub(super) fn refused(all: Namespaces) -> Option<Namespaces> {
+    let one = |namespace: Namespaces| {
+        let user = if all.has(Namespaces::USER) { Namespaces::USER } else { namespace };
+        let blocked = crate::signal::AllBlocked::new();
+        let pid = clone(namespace.and(user).flags());
+        if pid == 0 {
+            exit(GOOD);
+        }
+        drop(blocked);
+        pid < 0 || wait(pid) != GOOD
+    };
+    let each = [
+        Namespaces::USER,
+        Namespaces::MOUNT,
+        Namespaces::PID,
+        Namespaces::NET,
+        Namespaces::IPC,
+        Namespaces::UTS,
+        Namespaces::CGROUP,
+    ];
+    each.into_iter().filter(|namespace| all.has(*namespace)).find(|namespace| one(*namespace))
 }
 
 /// A child that tells nobody of its end: no signal comes, and only a wait for clones sees it.

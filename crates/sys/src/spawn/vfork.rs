@@ -20,9 +20,22 @@ extern "C" fn enter(prepared: *mut Prepared) -> ! {
 /// Returns the child's pid or minus the errno. All signals must be blocked: a handler in the child would run in the
 /// parent's memory.
 pub(super) fn clone3(args: &mut libc::clone_args, prepared: &mut Prepared) -> libc::c_long {
-    let mut stack: Vec<u128> = vec![0; STACK / size_of::<u128>()];
+    clone3_on(&mut stack(), args, prepared)
+}
+
+/// Memory for the child's stack.
+pub(super) fn stack() -> Vec<u128> {
+    vec![0; STACK / size_of::<u128>()]
+}
+
+/// As [`clone3`], on a [`stack`] that is there: nothing is allocated.
+pub(super) fn clone3_on(
+    stack: &mut [u128],
+    args: &mut libc::clone_args,
+    prepared: &mut Prepared,
+) -> libc::c_long {
     args.stack = stack.as_mut_ptr() as u64;
-    args.stack_size = STACK as u64;
+    args.stack_size = size_of_val(stack) as u64;
     let result: libc::c_long;
     // SAFETY: the kernel reads `args`; the parent is stopped (CLONE_VFORK) until the child has left this memory, so
     // `stack` and `prepared` outlive its use of them. The child starts at the instruction after `syscall` with rax = 0 on
@@ -46,6 +59,5 @@ pub(super) fn clone3(args: &mut libc::clone_args, prepared: &mut Prepared) -> li
             lateout("r11") _,
         );
     }
-    drop(stack);
     result
 }

@@ -15,7 +15,12 @@ const LEAVES_ONE: &str = "setsid sleep 300 >/dev/null 2>&1 </dev/null &";
 
 /// Starts a shell under all limits, as this user, and looks what held.
 pub(super) fn checks() -> Vec<Check> {
-    match oneshot(OneShot { plan: plan(), timeout: None, grace: std::time::Duration::ZERO }) {
+    match oneshot(OneShot {
+        plan: plan(),
+        own: Vec::new(),
+        timeout: None,
+        grace: std::time::Duration::ZERO,
+    }) {
         Ok(outcome) => found(&outcome),
         Err(error) => vec![Check::fail(
             "start a process",

@@ -1,0 +1,82 @@
+//! Landlock's part of a sandbox, as rights beneath paths inside.
+
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use ganger_sys::spawn::walls::Landlock;
+use landlock::{ABI, Access as _, AccessFs, BitFlags};
+
+use super::paths::View;
+use super::{Access, Net, ProfileName, Sandbox};
+use crate::landlock::{Reach, ReachError};
+
+/// The ruleset, and what this kernel's Landlock can't hold and nothing else holds either.
+pub(super) fn rules(
+    sandbox: &Sandbox,
+    view: &View,
+    root: bool,
+    pid: bool,
+) -> Result<(Landlock, Vec<&'static str>), ReachError> {
+    let (connect, bind) = match sandbox.net() {
+        Net::None => (Some(Vec::new()), Some(Vec::new())),
+        Net::Host => (None, None),
+        Net::Ports { connect, bind } => (Some(connect), Some(bind)),
+    };
+    // Where the network is the machine's, its abstract sockets are too, as long as there is no port to be chosen.
+    let open = matches!(sandbox.net(), Net::Host);
+    let reach = Reach { connect, bind, abstract_sockets: open, signals: false, ..Reach::default() };
+    let walls = reach.walls()?;
+    let version = ganger_sys::landlock::version().unwrap_or(1);
+    let known = ABI::from(i32::try_from(version).unwrap_or(1));
+    let handled = AccessFs::from_all(known.min(ABI::V7));
+    let mut rules = Vec::new();
+    let mut add = |path: &Path, access: BitFlags<AccessFs>, folder: bool| {
+        let access = access & handled;
+        let access = if folder { access } else { access & AccessFs::from_file(ABI::V7) };
+        let path = CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
+        rules.push((path, access.bits()));
+    };
+    let execute = AccessFs::from_read(ABI::V7);
+    let read = execute & !AccessFs::Execute;
+    let no_device = AccessFs::MakeChar | AccessFs::MakeBlock;
+    let write = AccessFs::from_all(ABI::V7) & !(no_device | AccessFs::Execute | AccessFs::IoctlDev);
+    let device = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev;
+    let minimal = sandbox.profile == ProfileName::Strict;
+    // A root of its own has nothing in it that may not be known of.
+    let listed = if minimal && root { AccessFs::ReadDir.into() } else { execute };
+    if root || !minimal {
+        add(Path::new("/"), listed, true);
+    }
+    for (path, seen) in &view.seen {
+        let access = match seen.access {
+            Access::Read => read,
+            Access::Execute => execute,
+            Access::Write => write,
+            Access::Work => write | AccessFs::Execute,
+        };
+        add(path, access, seen.folder);
+    }
+    let temporary = if minimal { write } else { write | AccessFs::Execute };
+    if root {
+        for path in ["/tmp", "/dev/shm", super::root::HOME] {
+            add(Path::new(path), if path == "/dev/shm" { write } else { temporary }, true);
+        }
+        for path in ["/etc/passwd", "/etc/group", "/etc/hosts"].iter().filter(|_| minimal) {
+            add(Path::new(path), read, false);
+        }
+    }
+    if root || !minimal {
+        for name in ["null", "zero", "full", "random", "urandom"] {
+            add(&Path::new("/dev").join(name), device.into(), false);
+        }
+    }
+    // Without a /proc of its own it would be every process's.
+    if root && pid || !minimal {
+        add(Path::new("/proc"), read, true);
+    }
+    let held =
+        |what: &&&str| !(pid && what.starts_with("signals")) && !what.starts_with("commands");
+    let missing = walls.missing.iter().filter(held).copied().collect();
+    Ok((Landlock { ruleset: walls.ruleset, rules }, missing))
+}

@@ -1,0 +1,206 @@
+//! A root folder of one's own, mounted and made the only one.
+
+use std::ffi::CStr;
+
+use libc::c_int;
+
+use super::raw;
+use super::{Base, Bind, Entry, NO_DEV, NO_EXEC, NO_SUID, PLACES_MAX, Private, READ_ONLY, Root};
+use crate::spawn::Step;
+use crate::spawn::child::{Fault, check};
+
+type Try = Result<(), Fault>;
+
+/// Builds the root and moves into it; nothing of the old one can be reached afterwards but what was bound.
+pub(super) fn enter(root: &Root) -> Try {
+    let none = std::ptr::null::<libc::c_char>();
+    let private = libc::MS_REC | libc::MS_PRIVATE;
+    // SAFETY: NUL-terminated paths; type and data are not used when propagation is changed.
+    let alone = unsafe { libc::mount(none, c"/".as_ptr(), none, private, none.cast()) };
+    check(alone == 0, Step::Private)?;
+    let base = base(&root.base)?;
+    for (index, entry) in root.entries.iter().enumerate() {
+        match entry {
+            Entry::Private(private) => memory(base, private)?,
+            _ => put(base, entry).map_err(|()| Fault { step: Step::Mount, index })?,
+        }
+    }
+    if matches!(root.base, Base::Empty(_)) {
+        let closed = raw::restrict(base, READ_ONLY | NO_SUID | NO_DEV | NO_EXEC, false);
+        check(closed == 0, Step::Root)?;
+    }
+    pivot(base)
+}
+
+/// The new root, mounted over the old one. Absolute paths still lead into the old one, which is below.
+fn base(base: &Base) -> Result<c_int, Fault> {
+    let tree = match base {
+        Base::Empty(options) => raw::filesystem(c"tmpfs", options, NO_SUID | NO_DEV),
+        Base::Machine => raw::copy_tree(libc::AT_FDCWD, c"/".as_ptr(), true),
+    };
+    check(tree >= 0, Step::Root)?;
+    if matches!(base, Base::Machine) {
+        check(raw::restrict(tree, READ_ONLY | NO_SUID, true) == 0, Step::Root)?;
+    }
+    check(raw::attach(tree, libc::AT_FDCWD, c"/".as_ptr()) == 0, Step::Root)?;
+    Ok(tree)
+}
+
+fn put(base: c_int, entry: &Entry) -> Result<(), ()> {
+    // SAFETY (of the calls in here): NUL-terminated texts of the caller's CStrings and plain numbers.
+    match entry {
+        Entry::Folder(at) => folder(base, at),
+        // SAFETY: see above.
+        Entry::Place(at) => {
+            ok(unsafe { libc::mknodat(base, at.as_ptr(), libc::S_IFREG | 0o444, 0) })
+        }
+        Entry::Text { at, text } => file(base, at, text),
+        // SAFETY: see above.
+        Entry::Link { to, at } => ok(unsafe { libc::symlinkat(to.as_ptr(), base, at.as_ptr()) }),
+        Entry::Memory(at) => {
+            let tree = raw::filesystem(c"tmpfs", c"size=65536,nr_inodes=64,mode=0755", NO_SUID);
+            attached(tree, base, at)
+        }
+        Entry::Shut(at) => {
+            let mount = raw::look(base, at.as_ptr());
+            let shut =
+                mount >= 0 && raw::restrict(mount, READ_ONLY | NO_SUID | NO_EXEC, false) == 0;
+            raw::close(mount);
+            if shut { Ok(()) } else { Err(()) }
+        }
+        Entry::Bind(one) => bind(base, one),
+        // Its steps are told apart by the caller.
+        Entry::Private(_) => Ok(()),
+        Entry::Proc(at) => {
+            let attributes = READ_ONLY | NO_SUID | NO_DEV | NO_EXEC;
+            attached(raw::filesystem(c"proc", c"", attributes), base, at)
+        }
+    }
+}
+
+fn folder(base: c_int, at: &CStr) -> Result<(), ()> {
+    // SAFETY: a NUL-terminated text and plain numbers.
+    let made = unsafe { libc::mkdirat(base, at.as_ptr(), 0o755) };
+    // SAFETY: errno's address is valid for the thread.
+    if made == 0 || unsafe { *libc::__errno_location() } == libc::EEXIST { Ok(()) } else { Err(()) }
+}
+
+fn file(base: c_int, at: &CStr, text: &[u8]) -> Result<(), ()> {
+    let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_CLOEXEC;
+    // SAFETY: a NUL-terminated path; the buffer is given with its length; the descriptor is this function's own.
+    unsafe {
+        let fd = libc::openat(base, at.as_ptr(), flags, 0o444);
+        if fd < 0 {
+            return Err(());
+        }
+        let written = libc::write(fd, text.as_ptr().cast(), text.len());
+        raw::close(fd);
+        if usize::try_from(written) == Ok(text.len()) { Ok(()) } else { Err(()) }
+    }
+}
+
+/// What is mounted is what is compared, not what the path leads to a moment later.
+fn bind(base: c_int, bind: &Bind) -> Result<(), ()> {
+    let found = raw::look(libc::AT_FDCWD, bind.from.as_ptr());
+    if found < 0 {
+        return Err(());
+    }
+    if raw::identity(found) != Some(bind.file) {
+        raw::close(found);
+        raw::set_errno(libc::ESTALE);
+        return Err(());
+    }
+    let tree = raw::copy_tree(found, c"".as_ptr(), bind.folder);
+    raw::close(found);
+    if tree >= 0 && bind.attributes != 0 && raw::restrict(tree, bind.attributes, bind.folder) != 0 {
+        raw::close(tree);
+        return Err(());
+    }
+    attached(tree, base, &bind.to)
+}
+
+fn attached(tree: c_int, base: c_int, at: &CStr) -> Result<(), ()> {
+    if tree < 0 {
+        return Err(());
+    }
+    let done = raw::attach(tree, base, at.as_ptr());
+    raw::close(tree);
+    ok(done)
+}
+
+/// One tmpfs, and so one budget, behind several places. It is mounted once to be filled and copied from, then only the copies stay.
+fn memory(base: c_int, private: &Private) -> Try {
+    let fault = |index| move |()| Fault { step: Step::Memory, index };
+    let Some(first) = private.places.first() else { return Ok(()) };
+    let whole = raw::filesystem(c"tmpfs", &private.options, NO_SUID | NO_DEV);
+    check(whole >= 0, Step::Memory)?;
+    check(raw::attach(whole, base, first.at.as_ptr()) == 0, Step::Memory)?;
+    let mut trees = [-1; PLACES_MAX];
+    for (index, (place, tree)) in private.places.iter().zip(&mut trees).enumerate() {
+        // SAFETY: a NUL-terminated text and plain numbers.
+        ok(unsafe { libc::mkdirat(whole, place.name.as_ptr(), place.mode) })
+            .map_err(fault(index))?;
+        *tree = raw::copy_tree(whole, place.name.as_ptr(), false);
+        check(*tree >= 0, Step::Memory)?;
+        check(raw::restrict(*tree, place.attributes, false) == 0, Step::Memory)?;
+    }
+    hide(base, whole, private)?;
+    // SAFETY: plain numbers and a NUL-terminated text; what is copied stays.
+    unsafe {
+        check(libc::fchdir(base) == 0, Step::Memory)?;
+        check(libc::umount2(first.at.as_ptr(), libc::MNT_DETACH) == 0, Step::Memory)?;
+    }
+    raw::close(whole);
+    for (index, (place, tree)) in private.places.iter().zip(trees).enumerate() {
+        attached(tree, base, &place.at).map_err(fault(index))?;
+    }
+    Ok(())
+}
+
+/// Puts a file or folder without any right over each.
+fn hide(base: c_int, whole: c_int, private: &Private) -> Try {
+    if private.hide.is_empty() {
+        return Ok(());
+    }
+    // SAFETY: NUL-terminated texts and plain numbers.
+    let made = unsafe {
+        libc::mkdirat(whole, c"hidden".as_ptr(), 0) == 0
+            && libc::mknodat(whole, c"hidden-file".as_ptr(), libc::S_IFREG, 0) == 0
+    };
+    check(made, Step::Memory)?;
+    for (index, (at, folder)) in private.hide.iter().enumerate() {
+        let name = if *folder { c"hidden" } else { c"hidden-file" };
+        let tree = raw::copy_tree(whole, name.as_ptr(), false);
+        let shut = READ_ONLY | NO_SUID | NO_DEV | NO_EXEC;
+        let hidden = tree >= 0 && raw::restrict(tree, shut, false) == 0;
+        let hidden = hidden && attached(tree, base, at).is_ok();
+        if !hidden {
+            return Err(Fault { step: Step::Hide, index });
+        }
+    }
+    // They stay where they are mounted. Not to be counted against the child: two inodes, which go with the last of the mounts.
+    // SAFETY: NUL-terminated texts and plain numbers.
+    unsafe {
+        libc::unlinkat(whole, c"hidden".as_ptr(), libc::AT_REMOVEDIR);
+        libc::unlinkat(whole, c"hidden-file".as_ptr(), 0);
+    }
+    Ok(())
+}
+
+/// pivot_root(2), NOTES: with "." for both, the old root lies over the new one and is taken off.
+fn pivot(base: c_int) -> Try {
+    let here = c".".as_ptr();
+    // SAFETY: NUL-terminated texts and plain numbers.
+    unsafe {
+        check(libc::fchdir(base) == 0, Step::Pivot)?;
+        check(libc::syscall(libc::SYS_pivot_root, here, here) == 0, Step::Pivot)?;
+        check(libc::umount2(here, libc::MNT_DETACH) == 0, Step::Pivot)?;
+        check(libc::chdir(c"/".as_ptr()) == 0, Step::Pivot)?;
+    }
+    raw::close(base);
+    Ok(())
+}
+
+const fn ok(result: c_int) -> Result<(), ()> {
+    if result == 0 { Ok(()) } else { Err(()) }
+}
