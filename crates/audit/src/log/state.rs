@@ -68,6 +68,11 @@ impl State {
         self.unsigned_since.and_then(|since| since.checked_add(self.options.checkpoint_after))
     }
 
+    /// A group begins: its records have one time, that of the write that brings them to the disk.
+    pub(super) fn begin_group(&mut self) {
+        self.now = Moment::now();
+    }
+
     /// Adds a record to the group that [`State::commit`] will bring to the disk.
     pub(super) fn push(&mut self, prepared: &Prepared) -> Result<Receipt, AuditError> {
         let bytes = self.len + (self.buffer.len() + prepared.len_max()) as u64;
@@ -75,7 +80,6 @@ impl State {
         if bytes > self.options.segment_max && self.lines > 1 {
             self.rotate()?;
         }
-        self.now = Moment::now();
         let receipt = self.line(prepared);
         self.since_checkpoint += 1;
         self.unsigned_since.get_or_insert_with(Instant::now);

@@ -97,6 +97,7 @@ impl Writer<'_> {
             }
             return;
         };
+        state.begin_group();
         let written: Result<Vec<Receipt>, AuditError> =
             group.iter().map(|pending| state.push(&pending.prepared)).collect();
         let receipts = written.and_then(|receipts| state.commit().map(|()| receipts));
