@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask quickstart|test|test-kernel|node-conformance|torture|bench`.
+//! Developer commands: `cargo xtask quickstart|test|test-kernel|node-conformance|torture|attacks|bench`.
 //!
 //! This program builds the workspace with cargo and drives the `ganger` binary from outside, as a user would: it links
 //! none of our crates, so it is built in a moment and can't see what a user can't see.
@@ -8,6 +8,7 @@
     reason = "a developer's command line tool talks to its terminal"
 )]
 
+mod attacks;
 mod bench;
 mod build;
 mod conformance;
@@ -93,6 +94,8 @@ enum Verb {
         #[arg(long)]
         debug: bool,
     },
+    /// Attack what ganger contains: each attack once as it is, which must succeed, and once against the sandbox or a policy.
+    Attacks(attacks::Wish),
     /// Run ganger beside its peers on this machine and compare.
     Bench {
         /// `peers`: durable queues end to end, beside BullMQ, Celery and graphile-worker; `services`: what a crash
@@ -145,6 +148,7 @@ fn main() -> ExitCode {
             let wish = torture::Wish { target, kills, seconds, tasks, seed, queue_kills, release };
             torture::torture(&wish)
         }
+        Verb::Attacks(wish) => attacks::attacks(&wish),
         Verb::Bench { what: None, rounds, .. } => return played(bench::bench(rounds)),
         Verb::Bench { what: Some(Which::Peers), rounds, .. } => {
             return played(bench::peers(rounds));

@@ -20,7 +20,7 @@ mod http;
 mod killer;
 mod ledger;
 mod oracle;
-mod procs;
+pub(crate) mod procs;
 mod pusher;
 mod queue;
 mod series;
