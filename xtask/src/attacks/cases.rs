@@ -113,7 +113,7 @@ pub(super) const WALLS: &[Wall] = &[
     wall("R05", "ignores SIGTERM at the end of its time", &["outlive", "3"])
         .options(&["--timeout", "1s"]),
     wall("R09", "64 MiB where 8 may be", &["fill", "/tmp", "64"]).options(&["--disk", "8M"]),
-    wall("R09i", "100,000 files", &["files", "/tmp", "100000"]).options(&["--disk", "8M"]),
+    wall("R09i", "30,000 files", &["files", "/tmp", "30000"]).options(&["--disk", "8M"]),
 ];
 
 /// How an attack by `ganger exec` shows in the log.
@@ -176,7 +176,7 @@ args = [{ path = "read", beneath = "{ro}" }]
 [policy.echo]
 program = "{self}"
 subcommand = ["echo"]
-args = [{ regex = "[ -~]*", max = 200000, optional = true, repeat = 8 }]
+args = [{ regex = "[ -~]*", max = 65536, optional = true, repeat = 8 }]
 [policy.variable]
 program = "{self}"
 subcommand = ["variable"]
@@ -187,19 +187,13 @@ subcommand = ["read"]
 args = [{ regex = ".*" }]
 [policy.outlive]
 program = "{self}"
-subcommand = ["outlive", "3"]
+subcommand = ["outlive"]
+args = ["3"]
 limits = { time = "1s" }
-[policy.flood]
-program = "{yes}"
-limits = { output = "64K", time = "20s" }
 [policy.theirs]
 program = "{self}"
 subcommand = ["say"]
 who = { uids = [4242] }
-[policy.seldom]
-program = "{self}"
-subcommand = ["say"]
-rate = "1/h"
 "#;
 
 const ALLOWED: Recorded = Recorded::Outcome;
@@ -280,17 +274,17 @@ pub(super) const POLICIES: &[Policy] = &[
     ),
     policy(
         "B20",
-        "an argument of 150,000 bytes",
-        &["exec", "echo", "--", "{long}"],
-        &["{self}", "echo", "{long}"],
+        "an argument of 100,000 bytes",
+        &["exec", "echo", "--", "echo", "{long}"],
+        &["{self}", "say", "{long}"],
         DENIED,
     ),
     policy(
         "C01",
         "a shell's separators",
-        &["exec", "echo", "--", "x; echo PWNED"],
+        &["exec", "echo", "--", "echo", "x; echo PWNED"],
         &["sh", "-c", "echo x; echo PWNED"],
-        DENIED,
+        ALLOWED,
     ),
     policy(
         "C04",
@@ -316,21 +310,21 @@ pub(super) const POLICIES: &[Policy] = &[
     policy(
         "D01",
         "LD_PRELOAD",
-        &["exec", "variable", "--env", "LD_PRELOAD=/x", "--", "LD_PRELOAD"],
+        &["exec", "variable", "--env", "LD_PRELOAD=/x", "--", "variable", "LD_PRELOAD"],
         &["env", "LD_PRELOAD=", "{self}", "variable", "LD_PRELOAD"],
         DENIED,
     ),
     policy(
         "D04",
         "NODE_OPTIONS",
-        &["exec", "variable", "--env", "NODE_OPTIONS=-r/x", "--", "NODE_OPTIONS"],
+        &["exec", "variable", "--env", "NODE_OPTIONS=-r/x", "--", "variable", "NODE_OPTIONS"],
         &["env", "NODE_OPTIONS=-r/x", "{self}", "variable", "NODE_OPTIONS"],
         DENIED,
     ),
     policy(
         "D06",
         "variables of the daemon",
-        &["exec", "variable", "--", "DATABASE_URL"],
+        &["exec", "variable", "--", "variable", "DATABASE_URL"],
         &["{self}", "variable", "DATABASE_URL"],
         ALLOWED,
     ),
@@ -351,15 +345,21 @@ pub(super) const POLICIES: &[Policy] = &[
     policy(
         "E07",
         "a secret of the machine",
-        &["exec", "read", "--", "{secret}"],
+        &["exec", "read", "--", "read", "{secret}"],
         &["{self}", "read", "{secret}"],
         ALLOWED,
     ),
-    policy("J01", "somebody else's policy", &["exec", "theirs"], &["{self}", "say"], DENIED),
+    policy(
+        "J01",
+        "somebody else's policy",
+        &["exec", "theirs", "--", "say"],
+        &["{self}", "say"],
+        DENIED,
+    ),
     policy(
         "R05",
         "ignores SIGTERM at the end of its time",
-        &["exec", "outlive"],
+        &["exec", "outlive", "--", "outlive", "3"],
         &["{self}", "outlive", "3"],
         Recorded::Breach,
     ),
