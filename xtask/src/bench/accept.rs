@@ -2,6 +2,7 @@
 //!
 //! The same program of Node workers answers each request, on a connection of its own, with its pid. Load, primary and workers have the same
 //! cores. Rounds take turns, medians are compared. The machine's own limit is the load beside a server that only accepts and answers.
+//! What the accepting process uses of a processor for each connection holds on a busy machine too, where the other figures don't.
 
 mod flood;
 
@@ -38,6 +39,8 @@ struct Row {
     p50: Vec<f64>,
     p99: Vec<f64>,
     spread: Vec<f64>,
+    /// Microseconds of processor for each connection, of who accepts.
+    cpu: Vec<f64>,
     failed: usize,
 }
 
@@ -50,7 +53,7 @@ pub(crate) fn accept(rounds: u32) -> Result<()> {
     let mut rows: BTreeMap<&str, Row> = BTreeMap::new();
     for round in 1..=rounds {
         println!("round {round} of {rounds}");
-        rows.entry("").or_default().add(&bare()?);
+        rows.entry("").or_default().add(&(bare()?, f64::NAN));
         rows.entry(NODE).or_default().add(&node(folder.path())?);
         for mode in Mode::ALL {
             let seen = ganger(&binary, folder.path(), mode)?;
@@ -67,7 +70,8 @@ pub(crate) fn accept(rounds: u32) -> Result<()> {
     Ok(())
 }
 
-fn measure(address: SocketAddr) -> Seen {
+/// What was seen, and what the process that accepts used for each connection, in microseconds.
+fn measure(address: SocketAddr, accepts: Option<u32>) -> Result<(Seen, f64)> {
     let run = |time: Duration| {
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
@@ -79,7 +83,23 @@ fn measure(address: SocketAddr) -> Seen {
         })
     };
     run(WARM_UP);
-    run(TIME)
+    let used = || accepts.map_or(Ok(f64::NAN), processor_time);
+    let before = used()?;
+    let seen = run(TIME);
+    let each = (used()? - before) / seen.latencies.len() as f64;
+    Ok((seen, each))
+}
+
+/// Of all threads of a process, in microseconds (schedstat: the kernel counts nanoseconds).
+fn processor_time(pid: u32) -> Result<f64> {
+    let mut sum = 0.0;
+    let folder = format!("/proc/{pid}/task");
+    for thread in std::fs::read_dir(&folder).with_context(|| format!("can't read {folder}"))? {
+        let text = std::fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
+        let ns = text.split(' ').next().and_then(|ns| ns.parse::<f64>().ok());
+        sum += ns.unwrap_or(0.0) / 1e3;
+    }
+    Ok(sum)
 }
 
 /// What load and kernel alone can do.
@@ -97,7 +117,7 @@ fn bare() -> Result<Seen> {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n1");
         }
     });
-    let seen = measure(address);
+    let (seen, _) = measure(address, None)?;
     // Says nothing: that is its end.
     drop(std::net::TcpStream::connect(address));
     Ok(seen)
@@ -114,30 +134,34 @@ impl Drop for Ended {
     }
 }
 
-fn node(folder: &Path) -> Result<Seen> {
+fn node(folder: &Path) -> Result<(Seen, f64)> {
     let address = web::free_port()?;
     let mut command = Command::new("node");
     command.arg("server.js").current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null());
     command.env("PORT", address.port().to_string()).env("WORKERS", WORKERS.to_string());
-    let _primary = Ended(command.spawn().context("could not start node")?);
+    let primary = Ended(command.spawn().context("could not start node")?);
     web::answers(address)?;
     // The others may still be on their way.
     std::thread::sleep(WARM_UP);
-    Ok(measure(address))
+    measure(address, Some(primary.0.id()))
 }
 
-fn ganger(binary: &Path, folder: &Path, mode: Mode) -> Result<Seen> {
+fn ganger(binary: &Path, folder: &Path, mode: Mode) -> Result<(Seen, f64)> {
     let address = web::free_port()?;
     let text = format!("version = 1\n{}", mode.section(WORKERS, address, false));
     std::fs::write(folder.join("ganger.toml"), text)?;
     let ganger = Ganger::new(binary.to_path_buf(), folder.to_path_buf());
-    let seen = web::up(&ganger, address).map(|()| measure(address));
+    let seen = web::up(&ganger, address).and_then(|()| {
+        let daemon = u32::try_from(ganger.status()?.daemon.pid)?;
+        measure(address, (mode == Mode::Cluster).then_some(daemon))
+    });
     ganger.down()?;
     seen
 }
 
 impl Row {
-    fn add(&mut self, seen: &Seen) {
+    fn add(&mut self, (seen, cpu): &(Seen, f64)) {
+        self.cpu.push(*cpu);
         self.rate.push(seen.rate());
         self.p50.push(seen.at(0.5));
         self.p99.push(seen.at(0.99));
@@ -155,6 +179,7 @@ fn print(rows: &BTreeMap<&str, Row>) {
         "max/mean",
         "failed",
         "beside Node's",
+        "who accepts: CPU µs each",
         "aim",
     ];
     let mut table = new_table(&columns);
@@ -167,6 +192,8 @@ fn print(rows: &BTreeMap<&str, Row>) {
         let (ratio, spread) = (median(&row.rate) / node, median(&row.spread));
         let met =
             row.failed == 0 && ratio >= AIM.0 && spread <= AIM.1 && median(&row.p99) <= node_p99;
+        let cpu = median(&row.cpu);
+        let cpu = if cpu.is_nan() { "-".to_owned() } else { format!("{cpu:.0}") };
         let aim = match key == Mode::Cluster.name() {
             true => format!(
                 "{}x, p99 no worse, max/mean {}{}",
@@ -184,9 +211,10 @@ fn print(rows: &BTreeMap<&str, Row>) {
             if key.is_empty() { "-".to_owned() } else { format!("{spread:.3}") },
             row.failed.to_string(),
             format!("{ratio:.2}x"),
+            cpu,
             aim,
         ]);
     }
-    right_align(&mut table, 1..7);
+    right_align(&mut table, 1..8);
     println!("\n{table}\n");
 }

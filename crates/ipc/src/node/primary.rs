@@ -12,6 +12,7 @@
 //! What is accepted is written to a worker's channel before anything else is done: a primary that is killed takes at most the one connection
 //! with it that it had in its hands. All others wait in the kernel, for the next primary ([`Primary::rejoin`], [`Primary::reopen`]).
 
+mod came;
 mod door;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -25,6 +26,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use tokio::time::Sleep;
 
+pub use came::Came;
 use door::Door;
 
 use super::channel::{Next, SharedFd};
@@ -108,6 +110,7 @@ pub struct Primary {
     events: VecDeque<PrimaryEvent>,
     /// No descriptor was left: accept again then.
     retry: Option<Pin<Box<Sleep>>>,
+    came: Option<Came>,
 }
 
 impl Primary {
@@ -121,7 +124,14 @@ impl Primary {
             doors: Vec::new(),
             events: VecDeque::new(),
             retry: None,
+            came: None,
         }
+    }
+
+    /// Counts there what it accepts.
+    #[must_use]
+    pub fn counting(self, came: Came) -> Self {
+        Self { came: Some(came), ..self }
     }
 
     /// A worker was started with `NODE_UNIQUE_ID` = `worker`, a number never used before, and this is our end of its channel.
@@ -406,6 +416,7 @@ impl Primary {
                 any = true;
                 match came {
                     Ok(connection) => {
+                        self.came.as_ref().inspect(|came| came.add());
                         let actions = self.cluster.offer(&door.key, connection);
                         self.act(actions);
                     }

@@ -1,10 +1,11 @@
-//! The task that finds the owner of a service's connections, and starts it.
+//! The task that finds the owner of a service's connections, and starts it in the [`Lane`].
 
 use std::collections::BTreeMap;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use super::lane::Lane;
 use super::owner::{Order, Owner};
 use super::{Connections, Handover, Served};
 use crate::listeners::Listeners;
@@ -29,6 +30,8 @@ pub(super) struct Hub {
     /// While a service changes its kind it has two.
     owners: BTreeMap<(String, Handover), mpsc::Sender<Order>>,
     tasks: JoinSet<()>,
+    /// Where they run, from the first on.
+    lane: Option<Lane>,
 }
 
 impl Hub {
@@ -38,7 +41,7 @@ impl Hub {
         numbers: BTreeMap<String, u32>,
     ) -> Self {
         let (owners, tasks) = (BTreeMap::new(), JoinSet::new());
-        Self { listeners, told, numbers, owners, tasks }
+        Self { listeners, told, numbers, owners, tasks, lane: None }
     }
 
     /// Runs until every handle is dropped; then owners end, and workers and sockets stay with the keeper.
@@ -123,11 +126,13 @@ impl Hub {
     }
 
     fn owner(&mut self, service: String, handover: Handover) -> &mpsc::Sender<Order> {
-        let Self { listeners, told, owners, tasks, .. } = self;
+        let Self { listeners, told, owners, tasks, lane, .. } = self;
         owners.entry((service.clone(), handover)).or_insert_with(|| {
             let (orders, inbox) = mpsc::channel(ORDERS);
-            let owner = Owner::new(service, handover, listeners.clone(), told.clone());
-            tasks.spawn(owner.run(inbox));
+            let lane = lane.get_or_insert_with(Lane::start);
+            let (listeners, told) = (listeners.clone(), told.clone());
+            let owner = Owner::new(service, handover, listeners, told, lane.came());
+            tasks.spawn_on(owner.run(inbox), lane.runtime());
             orders
         })
     }

@@ -3,7 +3,7 @@
 //! ```text
 //!                   Primaries (one task: finds the owner)
 //! instances ── join, left, drain ──►│                       ┌─► Primary of ganger-ipc ◄──► channels of workers
-//! services  ── who serves ─────────►├──► one task per service ┤
+//! services  ── who serves ─────────►├──► one task per service ┤  (thread `connections`)
 //!                                   │                       └─► Listeners: claim, lend
 //! instances ◄── Heard: listening, "ready", keys ── (watch) ─┘
 //! ```
@@ -15,9 +15,10 @@
 //! listens on, and numbers of messages begin at the time of day, so that answers to a former primary are known as such. What is accepted is
 //! written to a worker before anything else is done: a killed daemon loses the one connection it had in its hands, if any.
 //!
-//! A service without either pays for none of this.
+//! Owners run on a thread of their own (`lane`), which is there from the first of them on. A service without either pays for none of this.
 
 mod hub;
+mod lane;
 mod owner;
 mod tell;
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ganger_ipc::node::Kind;
 use ganger_ipc::node::cluster::{Notice, Settings, Wish, WorkerId};
-use ganger_ipc::node::primary::{Primary, PrimaryEvent};
+use ganger_ipc::node::primary::{Came, Primary, PrimaryEvent};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -68,6 +68,7 @@ impl Owner {
         handover: Handover,
         listeners: Listeners,
         told: mpsc::Sender<Told>,
+        came: Came,
     ) -> Self {
         let settings = Settings {
             shared: handover == Handover::NodeCluster { shared: true },
@@ -80,7 +81,7 @@ impl Owner {
             service,
             handover,
             listeners,
-            primary: Primary::new(settings),
+            primary: Primary::new(settings).counting(came),
             workers: BTreeMap::new(),
             serving: vec![],
             listening: None,
