@@ -7,7 +7,7 @@ use ganger_audit::{
 };
 
 use crate::LockOut;
-use crate::live::{Hit, Key, Live, Raised};
+use crate::live::{Counted, Hit, Key, Live, Raised};
 use crate::memory::{Memory, Who};
 use crate::policies::Policies;
 use crate::rule::Rule;
@@ -33,6 +33,7 @@ pub struct Detector {
     locked: HashMap<Who, LockOut>,
     boot: Option<String>,
     seq: u64,
+    whole: bool,
 }
 
 impl Detector {
@@ -40,6 +41,12 @@ impl Detector {
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self { settings, ..Self::default() }
+    }
+
+    /// It will see every record of the log, those of the log about itself too: then a number that is missing is tampering.
+    #[must_use]
+    pub fn of_whole_log(self) -> Self {
+        Self { whole: true, ..self }
     }
 
     /// Other settings from here on.
@@ -116,7 +123,7 @@ impl Detector {
                 Vec::new()
             }
             Record::IncidentState(changed) => {
-                self.handled(changed);
+                self.handled(changed, entry.seq);
                 Vec::new()
             }
             Record::Stopped(_) => Vec::new(),
@@ -213,15 +220,12 @@ impl Detector {
         let key = Key { rule, who: about, program: program.filter(|_| !whole).cloned() };
         let ms = milliseconds(&entry.ts);
         let hit = Hit { key, seq: entry.seq, ms, evidence, signal, severity, policy, principal };
-        let (id, mut raised) = self.live.hit(hit);
-        if let Some(who) = who.filter(|_| rule.blames_principal()) {
-            let bad = severity.unwrap_or_else(|| rule.severity());
-            let bad = raised.as_ref().map_or(bad, |raised| raised.incident.severity);
-            if self.lock(who, rule, id, bad, entry.mono_ns)
-                && let Some(raised) = &mut raised
-            {
-                raised.incident.action = Some(signal::words::LOCKED_OUT.to_owned());
-            }
+        let Counted { id, severity, mut raised } = self.live.hit(hit)?;
+        if let Some(who) = who.filter(|_| rule.blames_principal())
+            && self.lock(who, rule, id, severity, entry.mono_ns)
+            && let Some(raised) = &mut raised
+        {
+            raised.incident.action = Some(signal::words::LOCKED_OUT.to_owned());
         }
         raised
     }
@@ -243,7 +247,7 @@ impl Detector {
     }
 
     fn gap(&mut self, entry: &Entry) -> Vec<Raised> {
-        if self.seq == 0 || entry.seq == self.seq + 1 {
+        if !self.whole || self.seq == 0 || entry.seq == self.seq + 1 {
             return Vec::new();
         }
         let message = format!("record {} follows record {}", entry.seq, self.seq);
@@ -264,7 +268,7 @@ impl Detector {
             policy: None,
             principal: None,
         };
-        self.live.hit(hit).1.into_iter().collect()
+        self.live.hit(hit).and_then(|counted| counted.raised).into_iter().collect()
     }
 
     fn restore(&mut self, entry: &Entry, incident: &Incident) {
@@ -275,8 +279,8 @@ impl Detector {
         self.live.restore(key, incident, milliseconds(&entry.ts));
     }
 
-    fn handled(&mut self, changed: &IncidentState) {
-        self.live.handled(changed);
+    fn handled(&mut self, changed: &IncidentState, seq: u64) {
+        self.live.handled(changed, seq);
         if changed.state == Handling::Closed {
             self.locked.retain(|_, locked| locked.incident != changed.id);
         }

@@ -62,11 +62,21 @@ pub(crate) struct Hit<'a> {
     pub(crate) principal: Option<&'a Principal>,
 }
 
+/// What a hit came to.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    pub(crate) id: String,
+    pub(crate) severity: Severity,
+    pub(crate) raised: Option<Raised>,
+}
+
 #[derive(Debug)]
 struct One {
     incident: Incident,
     state: Handling,
     last_ms: u64,
+    /// The last record that is counted, or that says it is dealt with: a log that is read again tells nothing twice.
+    seq: u64,
 }
 
 /// All that go on.
@@ -78,13 +88,18 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    /// A rule was hit. Gives the incident's id, and the incident if it is to be told.
-    pub(crate) fn hit(&mut self, hit: Hit<'_>) -> (String, Option<Raised>) {
+    /// A rule was hit. Gives the incident as it is now, and whether it is to be told; none where the record is counted already.
+    pub(crate) fn hit(&mut self, hit: Hit<'_>) -> Option<Counted> {
+        let known = self.all.get(&hit.key);
+        if known.is_some_and(|one| hit.seq <= one.seq) {
+            return None;
+        }
         let message: String = hit.signal.message.chars().take(MESSAGE_MAX).collect();
         let Some(one) = self.all.get_mut(&hit.key).filter(|one| one.state != Handling::Closed)
         else {
-            return self.open(hit, message);
+            return Some(self.open(hit, message));
         };
+        one.seq = hit.seq;
         let incident = &mut one.incident;
         incident.count += 1;
         incident.message = message;
@@ -107,10 +122,10 @@ impl Live {
             principal: hit.principal.cloned(),
             incident: incident.clone(),
         });
-        (incident.id.clone(), raised)
+        Some(Counted { id: incident.id.clone(), severity: incident.severity, raised })
     }
 
-    fn open(&mut self, hit: Hit<'_>, message: String) -> (String, Option<Raised>) {
+    fn open(&mut self, hit: Hit<'_>, message: String) -> Counted {
         let count = hit.evidence.len() as u64;
         let mut evidence = hit.evidence;
         if evidence.len() > EVIDENCE_MAX {
@@ -130,34 +145,39 @@ impl Live {
             program: hit.key.program.clone(),
             action: None,
         };
-        self.put(hit.key, incident.clone(), hit.ms);
-        let id = incident.id.clone();
-        (id, Some(Raised { change: Change::Opened, principal: hit.principal.cloned(), incident }))
+        self.put(hit.key, incident.clone(), hit.ms, hit.seq);
+        let (id, severity) = (incident.id.clone(), incident.severity);
+        let principal = hit.principal.cloned();
+        let raised = Some(Raised { change: Change::Opened, principal, incident });
+        Counted { id, severity, raised }
     }
 
     /// An incident that stands in the log: it goes on from there.
     pub(crate) fn restore(&mut self, key: Key, incident: &Incident, ms: u64) {
+        let seq = incident.evidence.last().copied().unwrap_or(0);
         match self.all.get_mut(&key) {
             Some(one) if one.incident.id == incident.id => {
                 if incident.count > one.incident.count {
                     one.incident = incident.clone();
+                    one.seq = one.seq.max(seq);
                 }
             }
-            _ => self.put(key, incident.clone(), ms),
+            _ => self.put(key, incident.clone(), ms, seq),
         }
     }
 
     /// Somebody dealt with it.
-    pub(crate) fn handled(&mut self, changed: &IncidentState) {
+    pub(crate) fn handled(&mut self, changed: &IncidentState, seq: u64) {
         let key = self.keys.get(&changed.id);
         if let Some(one) = key.and_then(|key| self.all.get_mut(key))
             && one.incident.id == changed.id
         {
             one.state = changed.state;
+            one.seq = one.seq.max(seq);
         }
     }
 
-    fn put(&mut self, key: Key, incident: Incident, ms: u64) {
+    fn put(&mut self, key: Key, incident: Incident, ms: u64, seq: u64) {
         if self.all.len() >= LIVE_MAX
             && !self.all.contains_key(&key)
             && let Some(quietest) = self
@@ -170,7 +190,7 @@ impl Live {
         }
         self.remove(&key);
         self.keys.insert(incident.id.clone(), key.clone());
-        self.all.insert(key, One { incident, state: Handling::Open, last_ms: ms });
+        self.all.insert(key, One { incident, state: Handling::Open, last_ms: ms, seq });
     }
 
     fn remove(&mut self, key: &Key) {
@@ -195,7 +215,7 @@ mod tests {
         for seq in 1..=3 * LIVE_MAX as u64 {
             let principal = Principal { name: format!("p{seq}"), ..Principal::default() };
             let who = Some(Who::from(&principal));
-            let (id, raised) = live.hit(Hit {
+            let counted = live.hit(Hit {
                 key: Key { rule: Rule::EnvInjection, who, program: None },
                 seq,
                 ms: seq,
@@ -205,8 +225,10 @@ mod tests {
                 policy: None,
                 principal: Some(&principal),
             });
-            let raised = raised.unwrap();
-            assert_eq!((raised.incident.id, raised.incident.message.len()), (id, MESSAGE_MAX));
+            let counted = counted.unwrap();
+            let raised = counted.raised.unwrap();
+            let found = (raised.incident.id, raised.incident.message.len());
+            assert_eq!(found, (counted.id, MESSAGE_MAX));
             assert!(live.all.len() <= LIVE_MAX && live.all.len() == live.keys.len());
         }
         let oldest = live.all.values().map(|one| one.last_ms).min();

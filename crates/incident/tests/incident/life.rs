@@ -154,3 +154,28 @@ fn the_ledger_shows_how_each_stands() {
     assert_eq!((all[0].notes[0].by.as_deref(), &all[0].notes[0].note), (Some("root"), &note));
     assert_eq!(ledger.get(&id), Some(all[0]));
 }
+
+/// A daemon that starts reads what is said of incidents, then the rest of the last day: nothing is told twice, what was
+/// dealt with stays so, and counts go on.
+#[test]
+fn a_log_that_is_read_again_tells_nothing_twice() {
+    let mut story = Story::plain();
+    for _ in 0..12 {
+        story.wait_ms(1_000);
+        eve(&mut story);
+    }
+    let closed = story.raised[0].incident.id.clone();
+    assert_eq!(story.opened(), ["I07", "I01"]);
+    story.handle(&closed, Handling::Closed);
+    let log = std::mem::take(&mut story.log);
+    let of_incidents = |entry: &&Entry| entry.name().starts_with("incident");
+    let mut detector = Detector::new(Settings::default());
+    for entry in log.iter().filter(of_incidents).chain(&log) {
+        assert_eq!(detector.see(entry), [], "{entry:?}");
+    }
+    // And one that was not recorded, because ganger was killed before, is.
+    let lost = |entry: &&Entry| !entry.name().starts_with("incident");
+    let mut detector = Detector::new(Settings::default());
+    let raised: Vec<_> = log.iter().filter(lost).flat_map(|entry| detector.see(entry)).collect();
+    assert_eq!(raised[0].incident.id, closed);
+}

@@ -18,6 +18,7 @@ struct Story {
     seq: u64,
     /// Nanoseconds since boot and since 1970 go together.
     now_ns: u64,
+    log: Vec<Entry>,
     raised: Vec<Raised>,
 }
 
@@ -30,8 +31,13 @@ fn who(name: &str) -> Principal {
 
 impl Story {
     fn new(settings: Settings) -> Self {
-        let mut story =
-            Self { detector: Detector::new(settings), seq: 0, now_ns: 0, raised: Vec::new() };
+        let mut story = Self {
+            detector: Detector::new(settings).of_whole_log(),
+            seq: 0,
+            now_ns: 0,
+            log: Vec::new(),
+            raised: Vec::new(),
+        };
         let started = Started { boot_id: Some("b1".into()), ..Started::default() };
         story.event(None, None, Event::Record(Record::Started(started)));
         story
@@ -60,6 +66,7 @@ impl Story {
             event,
         };
         let raised = self.detector.see(&entry);
+        self.log.push(entry.clone());
         // As the daemon does it: what is raised is recorded, and comes back.
         for raised in &raised {
             self.seq += 1;
@@ -71,6 +78,7 @@ impl Story {
                 ..entry.clone()
             };
             assert_eq!(self.detector.see(&entry), []);
+            self.log.push(entry);
         }
         self.raised.extend(raised);
         entry.seq

@@ -55,7 +55,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<ExitCode, CliError> {
 
 impl Found {
     fn ledger(&self, ui: &Ui) -> Result<Ledger, CliError> {
-        let mut detector = self.replay.then(|| Detector::new(Settings::default()));
+        let mut detector = self.replay.then(|| Detector::new(Settings::default()).of_whole_log());
         let mut ledger = Ledger::default();
         // Without the rules, only what is about incidents need be read.
         let event = (!self.replay).then_some(["incident", "incident_state"]);
