@@ -68,6 +68,7 @@ impl Default for Desired {
             groups: BTreeMap::new(),
             policies: BTreeMap::new(),
             audit: crate::config::Audit::default(),
+            incident: ganger_incident::Settings::default(),
             supervision: crate::config::Supervision::default(),
         };
         Self {

@@ -5,24 +5,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::live::{Change, Raised};
 
-/// Who is told, from which severity on.
+/// Who is told, from which severity on: a program, which makes a mail, a page or a call of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hook {
-    /// How.
-    pub target: Target,
+    /// A program by its absolute path, and its arguments; no shell. The incident is one line of JSON on its standard input, so
+    /// that nothing an attacker chose is ever an argument.
+    pub command: Vec<String>,
     /// Incidents at least this bad.
     pub severity: Severity,
-}
-
-/// How somebody is told.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Target {
-    /// A program with its arguments, started without a shell; the incident is one line of JSON on its standard input, so
-    /// that nothing an attacker chose is ever an argument.
-    Command(Vec<String>),
-    /// An address that the incident is posted to as JSON.
-    Url(String),
 }
 
 impl Hook {

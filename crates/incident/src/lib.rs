@@ -30,7 +30,7 @@ mod signal;
 mod window;
 
 pub use detector::Detector;
-pub use hook::{Hook, Target};
+pub use hook::Hook;
 pub use ledger::{Ledger, Note, Standing};
 pub use live::{Change, Raised};
 pub use memory::Who;

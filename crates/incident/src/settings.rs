@@ -85,3 +85,38 @@ impl Default for Settings {
         }
     }
 }
+
+impl Settings {
+    /// Nothing was said.
+    #[must_use]
+    pub fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// What is wrong with settings that did not come from a file that was checked.
+    #[must_use]
+    pub fn faults(&self) -> Vec<String> {
+        let thresholds = [
+            ("denials", self.denials),
+            ("probes", self.probes),
+            ("paths", self.paths),
+            ("kills", self.kills),
+            ("limited", self.limited),
+        ];
+        let sound = |threshold: Threshold| {
+            (1..=COUNT_MAX).contains(&threshold.count) && !threshold.within.0.is_zero()
+        };
+        let mut wrong: Vec<String> = thresholds
+            .into_iter()
+            .filter(|(_, threshold)| !sound(*threshold))
+            .map(|(name, _)| {
+                format!("incident: `{name}` needs 1 to {COUNT_MAX} within more than nothing")
+            })
+            .collect();
+        let program = self.hook.as_ref().and_then(|hook| hook.command.first());
+        if self.hook.is_some() && program.is_none_or(|program| !program.starts_with('/')) {
+            wrong.push("incident: the hook's program is no absolute path".to_owned());
+        }
+        wrong
+    }
+}

@@ -14,6 +14,7 @@ mod diagnostic;
 mod env_file;
 mod group;
 mod import;
+mod incident;
 mod interpolate;
 mod limits;
 mod listen;

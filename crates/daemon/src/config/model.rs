@@ -44,6 +44,9 @@ pub struct Config {
     /// The audit log of commands.
     #[serde(default, skip_serializing_if = "Audit::is_usual")]
     pub audit: Audit,
+    /// What counts as an attack or a fault among commands.
+    #[serde(default, skip_serializing_if = "ganger_incident::Settings::is_usual")]
+    pub incident: ganger_incident::Settings,
     /// What holds for all services and workers together.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub supervision: Supervision,

@@ -1,5 +1,6 @@
 //! The sections of `ganger.toml` as they are written. The doc comments are the JSON Schema's descriptions.
 
+use super::incident::RawIncident;
 use super::limits::{LaneWeights, QueueLimits};
 use super::listen;
 use super::model::{Kill, Protocol};
@@ -35,6 +36,8 @@ section! {
         policy: Plain<Named<RawPolicy>>,
         /// The audit log of commands that run under policies.
         audit: Audit,
+        /// What counts as an attack or a fault among commands that run under policies.
+        incident: RawIncident,
         /// The daemon's own listener.
         server: Server,
         /// What holds for all services and workers together.

@@ -61,6 +61,7 @@ pub(super) fn resolve(
         groups: BTreeMap::new(),
         policies: super::policy::resolve(file.policy.get().map(|policy| &policy.0), walk),
         audit: file.audit.get().map_or_else(Audit::default, |keys| audit(keys, walk)),
+        incident: super::incident::resolve(file.incident.get(), walk),
         supervision: file
             .supervision
             .get()

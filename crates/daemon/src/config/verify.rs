@@ -43,6 +43,7 @@ pub(crate) fn verify(config: &Config) -> Vec<String> {
             .map(|fault| format!("group `{}`: {}", fault.group, fault.why)),
     );
     wrong.extend(super::policy::verify(&config.policies));
+    wrong.extend(config.incident.faults());
     wrong.extend(super::listen::verify(config));
     let named =
         config.services.iter().filter_map(|(name, s)| Some((name, s.instance_var.as_ref()?)));

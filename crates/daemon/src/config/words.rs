@@ -112,6 +112,13 @@ const FOREIGN: &[(&str, &str)] = &[
     ("concurrency_key", "limits.key"),
     ("weights", "lanes"),
     ("kinds", "kind"),
+    // Of incidents.
+    ("ban", "lock_out"),
+    ("lockout", "lock_out"),
+    ("webhook", "hook"),
+    ("bantime", "time"),
+    ("findtime", "within"),
+    ("maxretry", "count"),
     // Of policies.
     ("enum", "one_of"),
     ("values", "one_of"),
@@ -157,13 +164,15 @@ const LATER: &[&str] = &[
 ];
 
 /// Sections by other names.
-const SECTIONS: [(&str, &str); 14] = [
+const SECTIONS: [(&str, &str); 16] = [
     ("groups", "group"),
     ("schedules", "schedule"),
     ("cron", "schedule"),
     ("timer", "schedule"),
     ("services", "service"),
     ("policies", "policy"),
+    ("incidents", "incident"),
+    ("detection", "incident"),
     ("command", "policy"),
     ("program", "service"),
     ("process", "service"),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ganger_audit::Severity;
 use ganger_core::Dur;
-use ganger_incident::{Hook, Ledger, LockOutRule, Rule, Target};
+use ganger_incident::{Hook, Ledger, LockOutRule, Rule};
 
 use super::*;
 
@@ -118,7 +118,7 @@ fn rules_can_be_off_and_hooks_hear_of_news_only() {
         story.wait_ms(60_000);
         eve(&mut story);
     });
-    let hook = |severity| Hook { target: Target::Command(vec!["/bin/page".into()]), severity };
+    let hook = |severity| Hook { command: vec!["/bin/page".into()], severity };
     assert!(hook(Severity::High).wants(&story.raised[0]));
     assert!(!hook(Severity::Critical).wants(&story.raised[0]));
     story.wait_ms(60_000);
