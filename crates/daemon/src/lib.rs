@@ -10,6 +10,7 @@ mod desired;
 mod environments;
 mod foreman;
 mod http;
+mod incidents;
 mod left;
 mod recorder;
 mod run;

@@ -176,6 +176,20 @@ pub enum LoadError {
     Gone,
 }
 
+/// A record of somebody else's was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// There is no log yet: it begins with the first policy.
+    #[error("there is no audit log to write to: no policy was ever loaded")]
+    NoLog,
+    /// The log refused it.
+    #[error(transparent)]
+    Log(#[from] audit::AuditError),
+    /// The executor has ended.
+    #[error("the executor has ended; the daemon is going down")]
+    Gone,
+}
+
 /// Handle to the executor's owner. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Executor {
@@ -208,6 +222,17 @@ impl Executor {
     #[must_use]
     pub fn records(&self) -> broadcast::Receiver<std::sync::Arc<Seen>> {
         self.seen.subscribe()
+    }
+
+    /// Writes a record of what others found in those of the executor. Returns when it is on disk.
+    ///
+    /// # Errors
+    /// [`RecordError`]; it may stand in the log all the same where the disk did not answer in time.
+    pub async fn record(&self, append: audit::Append) -> Result<(), RecordError> {
+        let (reply, answer) = oneshot::channel();
+        let order = Order::Record { append: Box::new(append), reply };
+        self.orders.send(order).await.map_err(|_| RecordError::Gone)?;
+        answer.await.map_err(|_| RecordError::Gone)?
     }
 
     /// Ends every run, records that, and closes the log in order; at most for so long.

@@ -21,10 +21,14 @@ mod opened;
 mod plan;
 mod records;
 mod run;
+mod shut;
 mod speech;
 mod task;
 
-pub use handle::{Ask, Breach, Caller, Ended, Executor, Load, LoadError, Started, Told, Verdict};
+pub use handle::{
+    Ask, Breach, Caller, Ended, Executor, Load, LoadError, RecordError, Started, Told, Verdict,
+};
 pub use left::is_run;
 pub use records::Seen;
+pub use shut::Shut;
 pub use task::Parts;

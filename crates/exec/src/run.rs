@@ -17,9 +17,13 @@ use crate::handle::{Ask, Breach, Ended, Started, Told, Verdict};
 use crate::left::Note;
 use crate::opened::{self, Opened};
 use crate::records::{self, Book, Refusal, millis};
+use crate::shut::Shut;
 use crate::speech::Speech;
 use crate::task::{Enter, Ground};
 use crate::{left, plan};
+
+/// The code of denials to those who may run nothing for now.
+const LOCKED_OUT: &str = "locked_out";
 
 /// What a run needs.
 #[derive(Debug, Clone)]
@@ -32,6 +36,7 @@ pub(crate) struct Tools {
     pub(crate) leave: mpsc::UnboundedSender<Key>,
     /// Tells runs apart in their instances' names.
     pub(crate) slot: u32,
+    pub(crate) shut: Shut,
 }
 
 /// Room for one run; gives it back when dropped.
@@ -69,6 +74,13 @@ struct Run<'a> {
 
 impl Run<'_> {
     async fn answer(&self) -> Ended {
+        if let Some(why) = self.tools.shut.why(&self.ask.caller.record) {
+            let ended = Ended {
+                code: Some(LOCKED_OUT.to_owned()),
+                ..Ended::new(self.run, Verdict::Denied, why.clone())
+            };
+            return self.refuse(&Refusal::new(LOCKED_OUT, why), ended).await;
+        }
         let policies = &self.tools.ground.policies;
         let request = match &self.ask.request {
             Ok(request) => request,

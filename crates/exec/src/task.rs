@@ -22,10 +22,11 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::gate::{Full, Gates, Key};
-use crate::handle::{Ask, Ended, Executor, Load, LoadError, Told, Verdict};
+use crate::handle::{Ask, Ended, Executor, Load, LoadError, RecordError, Told, Verdict};
 use crate::left::{self, Note};
 use crate::records::Book;
 use crate::run::{self, Tools};
+use crate::shut::Shut;
 
 /// Requests on their way to the owner; each becomes a task at once.
 const ORDERS: usize = 256;
@@ -45,6 +46,8 @@ pub struct Parts {
     pub log: Options,
     /// Runs that a former daemon left ([`crate::is_run`]).
     pub left: Vec<Child>,
+    /// Who may run nothing for now.
+    pub shut: Shut,
 }
 
 /// What requests are decided by.
@@ -59,6 +62,7 @@ pub(crate) struct Ground {
 pub(crate) enum Order {
     Load { load: Box<Load>, reply: oneshot::Sender<Result<Vec<String>, LoadError>> },
     Run { ask: Box<Ask>, tell: mpsc::Sender<Told> },
+    Record { append: Box<audit::Append>, reply: oneshot::Sender<Result<(), RecordError>> },
     Close { reason: String, reply: oneshot::Sender<()> },
 }
 
@@ -82,6 +86,7 @@ impl Executor {
             processes: parts.processes,
             options: parts.log,
             left: parts.left,
+            shut: parts.shut,
             ground: None,
             log: None,
             tried: None,
@@ -100,6 +105,7 @@ struct Owner {
     processes: Processes,
     options: Options,
     left: Vec<Child>,
+    shut: Shut,
     ground: Option<Arc<Ground>>,
     log: Option<Result<Log, String>>,
     tried: Option<Instant>,
@@ -133,6 +139,7 @@ impl Owner {
                         drop(reply.send(loaded));
                     }
                     Some(Order::Run { ask, tell }) => self.begin(*ask, tell).await,
+                    Some(Order::Record { append, reply }) => self.write(*append, reply),
                     Some(Order::Close { reason, reply }) => {
                         self.close(reason, &mut entering).await;
                         let _gone = reply.send(());
@@ -142,6 +149,18 @@ impl Owner {
                 },
             }
         }
+    }
+
+    fn write(&mut self, append: audit::Append, reply: oneshot::Sender<Result<(), RecordError>>) {
+        let Some(Ok(log)) = &self.log else {
+            // Who no longer waits needs no answer.
+            return drop(reply.send(Err(RecordError::NoLog)));
+        };
+        let book = Book { log: log.clone(), seen: self.seen.clone() };
+        self.runs.spawn(async move {
+            let written = book.append(append).await;
+            drop(reply.send(written.map_err(RecordError::Log)));
+        });
     }
 
     fn enter(&mut self, enter: Enter) {
@@ -182,6 +201,7 @@ impl Owner {
             gates: self.enters.clone(),
             leave: self.leave.clone(),
             slot: self.slot,
+            shut: self.shut.clone(),
         };
         self.runs.spawn(run::run(ask, tools, tell));
     }

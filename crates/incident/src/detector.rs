@@ -84,6 +84,12 @@ impl Detector {
         self.tampered(self.seq, 0, message.to_owned())
     }
 
+    /// Who is locked out, and who was: times that are over stay until something else takes their place.
+    #[must_use]
+    pub fn locked(&self) -> &HashMap<Who, LockOut> {
+        &self.locked
+    }
+
     /// Whether a principal may run nothing, `mono` nanoseconds after boot.
     #[must_use]
     pub fn lock_out(&self, principal: &Principal, mono: u64) -> Option<&LockOut> {

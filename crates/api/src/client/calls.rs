@@ -10,11 +10,11 @@ use super::sse::Sse;
 use super::{Client, Connection};
 use crate::{
     ApiError, Applied, ApplyRequest, CallAnswer, CallRequest, DeadDone, DeadEdit, DeadPage,
-    DeadQuery, DeadRequest, ErrorKind, EventLine, Instances, LogLine, NDJSON, NewTask, NextFires,
-    NextQuery, OnError, PriorityRequest, PublishRequest, PushQuery, Pushed, Queue, Queues, Reached,
-    RunAnswer, ScaleRequest, Schedule, Schedules, Service, Status, SubscribeQuery, Task,
-    TaskExport, TaskLogQuery, TaskPage, TaskQuery, TaskWord, TopicLine, UpgradeReport,
-    UpgradeRequest, UpgradeStarted, VerbAnswer, WaitRequest, Waited, Why,
+    DeadQuery, DeadRequest, ErrorKind, EventLine, IncidentChange, Instances, LogLine, NDJSON,
+    NewTask, NextFires, NextQuery, OnError, PriorityRequest, PublishRequest, PushQuery, Pushed,
+    Queue, Queues, Reached, RunAnswer, ScaleRequest, Schedule, Schedules, Service, Status,
+    SubscribeQuery, Task, TaskExport, TaskLogQuery, TaskPage, TaskQuery, TaskWord, TopicLine,
+    UpgradeReport, UpgradeRequest, UpgradeStarted, VerbAnswer, WaitRequest, Waited, Why,
 };
 use ganger_core::{Priority, TaskId};
 
@@ -116,6 +116,15 @@ impl Client {
     /// `POST /schedules/{name}/resume`.
     pub async fn resume_schedule(&self, name: &str) -> Result<VerbAnswer, ApiError> {
         self.verb(format!("/schedules/{}/resume", escape(name)), &(), true).await
+    }
+
+    /// `POST /incidents/{id}`: what was done about it.
+    pub async fn change_incident(
+        &self,
+        id: &str,
+        change: &IncidentChange,
+    ) -> Result<VerbAnswer, ApiError> {
+        self.verb(format!("/incidents/{}", escape(id)), change, true).await
     }
 
     /// `GET /tasks/{id}`.

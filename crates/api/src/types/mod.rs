@@ -6,6 +6,7 @@ mod control;
 mod dead;
 mod exec;
 mod exec_frames;
+mod incidents;
 mod instances;
 mod ipc;
 mod push;
@@ -29,6 +30,7 @@ pub use control::{
 pub use dead::{DeadDone, DeadEdit, DeadLetter, DeadPage, DeadQuery, DeadRequest};
 pub use exec::{ExecBreach, ExecEnd, ExecLimits, ExecQuery, ExecStart, ExecUsage};
 pub use exec_frames::{FRAMES, FrameError, FrameKind, Frames, frame};
+pub use incidents::{IncidentChange, IncidentWord};
 pub use instances::{
     Connections, Group, GroupMember, Instance, Instances, Listener, Probe, ScaleRequest, Service,
     VerbAnswer,

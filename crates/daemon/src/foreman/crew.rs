@@ -27,6 +27,8 @@ pub(crate) struct Crew {
     pub(crate) restart_rate: watch::Sender<Rate>,
     /// Commands under policies.
     pub(crate) exec: Executor,
+    /// To the watcher of incidents.
+    pub(crate) incidents: watch::Sender<ganger_incident::Settings>,
 }
 
 /// Specs of everything in a desired state.
@@ -113,6 +115,11 @@ impl Crew {
         }
         let rate = new.supervision.restarts;
         self.restart_rate.send_if_modified(|old| std::mem::replace(old, rate) != rate);
+        self.incidents.send_if_modified(|old| {
+            let other = *old != new.incident;
+            old.clone_from(&new.incident);
+            other
+        });
         let groups = crate::config::group_specs(&new.groups);
         self.services.set_groups(groups).await.map_err(service_error)?;
         self.services.apply(specs.services, Vec::new()).await.map_err(service_error)?;

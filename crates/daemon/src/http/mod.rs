@@ -10,6 +10,7 @@ mod error;
 mod events;
 mod exec;
 mod extract;
+mod incidents;
 mod instances;
 mod ipc;
 mod logs;
@@ -82,6 +83,7 @@ pub(crate) fn routes(app: App) -> Router {
         .route("/dead/replay", post(dead::replay))
         .route("/dead/purge", post(dead::purge))
         .route("/dead/{id}/edit", post(dead::edit))
+        .route("/incidents/{id}", post(incidents::change))
         .route("/logs/{name}", get(logs::logs))
         .route("/events", get(events::events))
         .route("/apply", post(apply::apply))

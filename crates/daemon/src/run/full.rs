@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ganger_core::{InstanceKind, SpawnId};
-use ganger_exec::{Executor, Load, Parts as ExecParts};
+use ganger_exec::{Executor, Load, Parts as ExecParts, Seen, Shut};
 use ganger_keeper::wire::Survivor;
 use ganger_logs::LogReader;
 use ganger_pool::{PoolParts, Pools, ScheduleParts, Schedules};
@@ -15,7 +15,7 @@ use ganger_store::WriterThread;
 use ganger_supervise::checks::exec::is_check;
 use ganger_supervise::{Services, SlotResume, Snapshot, Surroundings};
 use tokio::net::UnixListener;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{broadcast, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::DaemonError;
@@ -27,6 +27,7 @@ use crate::convert;
 use crate::desired::Desired;
 use crate::foreman::{self, Crew, Parts, Specs, pool_error};
 use crate::http::{self, Doors};
+use crate::incidents::{self, Locks};
 use crate::left::Left;
 use crate::recorder::{Events, recorder};
 
@@ -76,7 +77,9 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
     let (left, adopted): (Vec<_>, Vec<_>) =
         startup.adopted.into_iter().partition(ganger_exec::is_run);
     let (checks, adopted): (Vec<_>, Vec<_>) = adopted.into_iter().partition(is_check);
-    let exec = executor(&processes, &desired, &state_dir, left, &mut tasks).await;
+    let (hooks, adopted): (Vec<_>, Vec<_>) = adopted.into_iter().partition(incidents::is_hook);
+    let locks = Locks::default();
+    let (exec, seen) = executor(&processes, &desired, &state_dir, (left, &locks), &mut tasks).await;
     let (services, workers): (Vec<_>, Vec<_>) = adopted.into_iter().partition(is_service);
     let (restart_rate, rate) = watch::channel(desired.config.supervision.restarts);
     let (permits, budget) = ganger_supervise::budget::start(rate);
@@ -139,6 +142,19 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
     let schedules = schedules
         .map_err(|source| DaemonError::System { what: "can't go on with schedules", source })?;
 
+    let (close, closed) = watch::channel(None);
+    let (incidents, settings) = watch::channel(desired.config.incident.clone());
+    tasks.spawn(incidents::watch(incidents::Parts {
+        exec: exec.clone(),
+        seen,
+        folder: convert::audit_options(&desired.config.audit, &state_dir).folder,
+        events: events.clone(),
+        settings,
+        locks,
+        processes: processes.clone(),
+        left: hooks,
+        ending: closed.clone(),
+    }));
     let (end, ended) = watch::channel(false);
     let (listeners, primaries) = (supervised.listeners, supervised.primaries);
     let (services, workers, stuck) = (supervised.snapshot, pools.snapshot(), pools.stuck());
@@ -150,6 +166,7 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
         schedules: schedules.clone(),
         restart_rate,
         exec: exec.clone(),
+        incidents,
     };
     let parts = Parts {
         crew,
@@ -177,7 +194,6 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
         writer,
         exec: exec.clone(),
     };
-    let (close, closed) = watch::channel(None);
     let mode = Mode::Full(Box::new(full));
     let app = App::new(state_dir, about, closed.clone(), processes.clone(), mode);
     let follow = tokio::spawn(notices::follow(startup.notices, tell_about, Some(events), foreman));
@@ -206,19 +222,23 @@ async fn executor(
     processes: &Processes,
     desired: &Desired,
     state_dir: &Path,
-    left: Vec<Child>,
+    (left, locks): (Vec<Child>, &Locks),
     tasks: &mut JoinSet<()>,
-) -> Executor {
+) -> (Executor, broadcast::Receiver<Arc<Seen>>) {
     let log = crate::convert::audit_options(&desired.config.audit, state_dir);
-    let parts = ExecParts { processes: processes.clone(), log: log.clone(), left };
+    let locks = locks.clone();
+    let shut = Shut::new(move |principal| locks.why(principal));
+    let parts = ExecParts { processes: processes.clone(), log: log.clone(), left, shut };
     let (exec, owner) = Executor::start(parts);
+    // From before the first record.
+    let seen = exec.records();
     tasks.spawn(owner);
     let file = desired.file().map(|file| file.path.display().to_string());
     match exec.load(Load { policies: desired.config.policies.clone(), log, file }).await {
         Ok(doubtful) => doubtful.iter().for_each(|why| tracing::warn!("{why}")),
         Err(error) => tracing::error!(%error, "no policy is in force"),
     }
-    exec
+    (exec, seen)
 }
 
 /// Where instances were left, by who owns them now.

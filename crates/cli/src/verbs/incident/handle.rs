@@ -1,8 +1,8 @@
 //! `ganger incident ack|close`: what people did about it, recorded in the log itself.
 
-use std::path::Path;
 use std::process::ExitCode;
 
+use ganger_api::{IncidentChange, IncidentWord};
 use ganger_audit::{
     Append, AuditError, Entry, Event, Filter, Handling, IncidentState, Log, Options, Own,
     Principal, Reader, Record,
@@ -10,6 +10,7 @@ use ganger_audit::{
 
 use super::{Found, no_incident};
 use crate::error::{CliError, Kind};
+use crate::link;
 use crate::ui::Ui;
 
 #[derive(Debug, clap::Args)]
@@ -32,32 +33,53 @@ pub(super) fn run(args: &Args, state: Handling, ui: &Ui) -> Result<ExitCode, Cli
     let folder = args.found.at.folder(ui)?;
     let records =
         args.ids.iter().map(|id| IncidentState { id: id.clone(), state, note: args.note.clone() });
-    append(&folder, records.collect())?;
+    let records: Vec<IncidentState> = records.collect();
+    let mut options = Options::new(&folder);
+    options.witness = witness(&Reader::open(&folder)?)?;
+    // Whoever holds the log's lock writes it: a daemon, or this call.
+    match append(options, &records) {
+        Ok(()) => {}
+        Err(AuditError::Locked { .. }) => ask(&records, ui)?,
+        Err(error) => return Err(failed(&error)),
+    }
     let what = if state == Handling::Closed { "closed" } else { "acknowledged" };
     ui.talk(&format!("{what}: {}", args.ids.join(", ")));
     Ok(ExitCode::SUCCESS)
 }
 
 /// Appends to the log itself. Its lock keeps two writers apart.
-fn append(folder: &Path, changes: Vec<IncidentState>) -> Result<(), CliError> {
-    let mut options = Options::new(folder);
-    options.witness = witness(&Reader::open(folder)?)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+fn append(options: Options, changes: &[IncidentState]) -> Result<(), AuditError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| AuditError::Form(error.to_string()))?;
     runtime.block_on(async {
-        let log = Log::open(options).map_err(failed)?;
+        let log = Log::open(options)?;
         for change in changes {
-            let record = Record::IncidentState(Box::new(change));
+            let record = Record::IncidentState(Box::new(change.clone()));
             let append = Append { run: None, principal: Some(caller()), record };
-            log.append(&append).await.map_err(failed)?;
+            log.append(&append).await?;
         }
-        log.close().await.map_err(failed)
+        log.close().await
     })
 }
 
-fn failed(error: AuditError) -> CliError {
-    let kind =
-        if matches!(error, AuditError::Locked { .. }) { Kind::Conflict } else { Kind::Failed };
-    CliError::new(kind, error.to_string())
+/// The daemon writes it.
+fn ask(changes: &[IncidentState], ui: &Ui) -> Result<(), CliError> {
+    link::session(ui, async |client| {
+        for IncidentState { id, state, note } in changes {
+            let state = match state {
+                Handling::Open => IncidentWord::Open,
+                Handling::Ack => IncidentWord::Ack,
+                Handling::Closed => IncidentWord::Closed,
+            };
+            let change = IncidentChange { state, note: note.clone() };
+            client.change_incident(id, &change).await?;
+        }
+        Ok(())
+    })
+}
+
+fn failed(error: &AuditError) -> CliError {
+    CliError::new(Kind::Failed, error.to_string())
 }
 
 /// The witness folder that the log was last written with.

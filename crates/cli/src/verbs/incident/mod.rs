@@ -10,6 +10,7 @@ use ganger_incident::{Detector, Ledger, Settings};
 
 use super::audit::Where;
 use crate::error::{CliError, Kind};
+use crate::place::Place;
 use crate::text;
 use crate::ui::Ui;
 
@@ -39,7 +40,7 @@ enum IncidentVerb {
 struct Found {
     #[command(flatten)]
     at: Where,
-    /// Run the rules over the whole log anew, with their usual thresholds, besides what it has of incidents
+    /// Run the rules over the whole log anew, with the thresholds of the config file, besides what it has of incidents
     #[arg(long)]
     replay: bool,
 }
@@ -55,7 +56,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<ExitCode, CliError> {
 
 impl Found {
     fn ledger(&self, ui: &Ui) -> Result<Ledger, CliError> {
-        let mut detector = self.replay.then(|| Detector::new(Settings::default()).of_whole_log());
+        let mut detector = self.replay.then(|| Detector::new(settings(ui)).of_whole_log());
         let mut ledger = Ledger::default();
         // Without the rules, only what is about incidents need be read.
         let event = (!self.replay).then_some(["incident", "incident_state"]);
@@ -83,6 +84,13 @@ impl Found {
         }
         Ok(ledger)
     }
+}
+
+/// Those of the config file, if there is one that can be read.
+fn settings(ui: &Ui) -> Settings {
+    let config = Place::find(ui.globals()).ok().and_then(|place| place.config);
+    let loaded = config.and_then(|file| ganger_daemon::config::load(&file).ok());
+    loaded.map(|loaded| loaded.config.incident).unwrap_or_default()
 }
 
 fn no_incident(id: &str) -> CliError {
