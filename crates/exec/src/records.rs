@@ -180,7 +180,11 @@ impl<'a> Refusal<'a> {
         digests: &SecretDigests,
     ) -> audit::Denied {
         let (name, program) = match &request.target {
-            Target::Policy(name) => (name.clone(), None),
+            Target::Policy(name) => {
+                let policy = policies.iter().find(|(known, _)| known == name);
+                let program = policy.map(|(_, policy)| Text::from(policy.program.as_str()));
+                (name.clone(), program)
+            }
             Target::Program(path) => (String::new(), Some(Text::new(path))),
         };
         // Which of them was meant as a secret nobody can say when the request is not allowed: the policies say which could be.

@@ -138,6 +138,8 @@ pub struct Refused {
     pub message: String,
     /// The line that would allow it, where there is one.
     pub allow: Option<String>,
+    /// What that would make it able to do, where it is known for something.
+    pub danger: Option<String>,
     /// So often.
     pub count: u64,
     /// The last record of it.

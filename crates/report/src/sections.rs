@@ -2,7 +2,7 @@
 
 use ganger_incident::Standing;
 
-use crate::model::{Count, Groups, Integrity, Report};
+use crate::model::{Count, Groups, Integrity, Refused, Report};
 use crate::score::ProfileScore;
 use crate::tally::severity;
 
@@ -84,7 +84,7 @@ fn short(report: &Report) -> Vec<Block> {
         Block::Facts(vec![
             (Tone::Plain, "runs", t.runs),
             (Tone::warn_if(t.denied), "denied", t.denied),
-            (Tone::warn_if(t.limited), "too often", t.limited),
+            (Tone::warn_if(t.limited), "too often or locked out", t.limited),
             (Tone::Plain, "failed", t.failed),
             (Tone::warn_if(t.limit_kills), "ended at limits", t.limit_kills),
             (Tone::bad_if(t.violations), "stopped by the sandbox", t.violations),
@@ -198,7 +198,7 @@ fn denials(report: &Report) -> Vec<Block> {
             one.count.to_string(),
             one.command.clone(),
             one.message.clone(),
-            one.allow.clone().unwrap_or_else(|| "–".into()),
+            allowing(one),
             one.seq.to_string(),
         ]
     });
@@ -218,6 +218,14 @@ fn denials(report: &Report) -> Vec<Block> {
             top.collect(),
         ),
     ]
+}
+
+fn allowing(one: &Refused) -> String {
+    match (&one.allow, &one.danger) {
+        (None, _) => "–".to_owned(),
+        (Some(line), None) => line.clone(),
+        (Some(line), Some(danger)) => format!("{line} (and what it is known for: {danger})"),
+    }
 }
 
 fn new_programs(report: &Report) -> Vec<Block> {
@@ -354,7 +362,7 @@ fn integrity(log: &Integrity) -> Block {
                 ),
             };
             format!(
-                "Records {} to {} are as they were written: the chain holds, {} verify, {witness}.{unsigned} Head {} signed by key {}.",
+                "Records {} to {} are as they were written: the chain and {} hold, {witness}.{unsigned} Head {} signed by key {}.",
                 log.first,
                 log.last,
                 many(log.checkpoints, "signed checkpoint"),

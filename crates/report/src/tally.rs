@@ -183,6 +183,7 @@ impl Tally {
             command: String::new(),
             message: String::new(),
             allow: None,
+            danger: None,
             count: 0,
             seq: 0,
         });
@@ -192,6 +193,7 @@ impl Tally {
             one.command = command;
             one.message = cut(&denied.message);
             one.allow = denied.allow.as_deref().map(cut);
+            one.danger = denied.danger.as_deref().map(cut);
         }
     }
 

@@ -23,6 +23,7 @@ mod exit_codes;
 mod failures;
 mod full_disk;
 mod imports;
+mod incidents;
 mod listeners;
 mod pass;
 mod policy;

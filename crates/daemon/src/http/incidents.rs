@@ -1,16 +1,22 @@
 //! `POST /incidents/{id}`: what was done about an incident, recorded where the incident is.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::{Extension, Path, State};
 use ganger_api::{ApiError, ErrorKind, IncidentChange, IncidentWord, V1, VerbAnswer};
 use ganger_audit::{Append, Filter, Handling, IncidentState, ReadError, Reader, Record};
 use ganger_incident::Ledger;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::timeout;
 
 use super::error::{Answer, Fault};
 use super::extract::Body;
 use super::peer::Peer;
 use crate::app::App;
 
+/// What a lock-out hangs on is looked at within milliseconds; nobody waits longer for a busy one.
+const IN_FORCE: Duration = Duration::from_secs(2);
 /// Characters of a note.
 const NOTE_MAX: usize = 1_000;
 
@@ -46,9 +52,24 @@ pub(crate) async fn change(
     let record =
         Record::IncidentState(Box::new(IncidentState { id: id.clone(), state, note: change.note }));
     let append = Append { run: None, principal: Some(peer.caller().record), record };
+    let mut events = full.events.listen();
     full.exec.record(append).await.map_err(|error| failed(&error))?;
-    full.events.tell("incident.state", &id, state.as_str()).await;
-    Ok(Json(VerbAnswer { v: V1, done: vec![id], notes: Vec::new() }))
+    let in_force = async {
+        loop {
+            match events.recv().await {
+                Ok(event) if event.kind == crate::incidents::STATE && event.name == id => break,
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => break,
+            }
+        }
+    };
+    let notes = match timeout(IN_FORCE, in_force).await {
+        Ok(()) => Vec::new(),
+        Err(_) => {
+            vec!["recorded, and in force once the records before it are looked at".to_owned()]
+        }
+    };
+    Ok(Json(VerbAnswer { v: V1, done: vec![id], notes }))
 }
 
 fn failed(error: &(dyn std::error::Error + 'static)) -> Fault {

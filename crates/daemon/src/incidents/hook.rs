@@ -4,13 +4,15 @@ use std::io::{Seek, Write};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use ganger_core::{InstanceId, InstanceKind};
+use ganger_core::{Dur, InstanceId, InstanceKind};
 use ganger_incident::{Hook, Raised};
 use ganger_keeper::wire::{Output, Plan, Stdin};
 use ganger_process::{Child, Processes};
 use serde::Serialize;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+
+use crate::recorder::Events;
 
 /// Hooks at once: what comes beyond is in the log, and somebody is being told already.
 const AT_ONCE: usize = 8;
@@ -39,18 +41,19 @@ pub(crate) fn is_hook(child: &Child) -> bool {
 #[derive(Debug)]
 pub(super) struct Hooks {
     processes: Processes,
+    events: Events,
     runs: JoinSet<()>,
     slot: u32,
 }
 
 impl Hooks {
     /// What a former daemon left is ended: nobody knows how long it ran.
-    pub(super) fn new(processes: Processes, left: Vec<Child>) -> Self {
+    pub(super) fn new(processes: Processes, events: Events, left: Vec<Child>) -> Self {
         let mut runs = JoinSet::new();
         for child in left {
             runs.spawn(end(child));
         }
-        Self { processes, runs, slot: 0 }
+        Self { processes, events, runs, slot: 0 }
     }
 
     pub(super) fn is_busy(&self) -> bool {
@@ -106,30 +109,35 @@ impl Hooks {
                 hook.command.clone(),
             )
         };
-        self.runs.spawn(carry_out(self.processes.clone(), plan, line, id));
+        self.runs.spawn(carry_out(self.processes.clone(), self.events.clone(), plan, line, id));
     }
 }
 
-async fn carry_out(processes: Processes, plan: Plan, line: Vec<u8>, id: String) {
-    let stdin = match file_of(&line) {
-        Ok(fd) => fd,
-        Err(error) => return tracing::error!(%error, id, "the hook of incidents is not called"),
+async fn carry_out(processes: Processes, events: Events, plan: Plan, line: Vec<u8>, id: String) {
+    let how = match run(&processes, plan, &line).await {
+        Ok(how) => how,
+        Err(why) => {
+            tracing::warn!(why, id, "the hook of incidents");
+            why
+        }
     };
-    let mut child = match processes.spawn(plan, vec![stdin]).await {
-        Ok(child) => child,
-        Err(error) => return tracing::warn!(%error, id, "the hook of incidents can't be started"),
-    };
+    events.tell("incident.hook", &id, how).await;
+}
+
+/// How it went, or why it did not.
+async fn run(processes: &Processes, plan: Plan, line: &[u8]) -> Result<String, String> {
+    let stdin = file_of(line).map_err(|error| format!("it can't be told: {error}"))?;
+    let mut child = processes.spawn(plan, vec![stdin]).await.map_err(|error| error.to_string())?;
     match timeout(LIMIT, child.exit()).await {
         Ok(Ok(report)) => {
             child.ack().confirm().await;
-            if !report.end.is_success() {
-                tracing::warn!(id, end = %report.end, "the hook of incidents failed");
-            }
+            let how = report.end.to_string();
+            if report.end.is_success() { Ok(how) } else { Err(how) }
         }
-        Ok(Err(gone)) => tracing::warn!(id, error = %gone, "the hook of incidents"),
+        Ok(Err(gone)) => Err(gone.to_string()),
         Err(_) => {
-            tracing::warn!(id, "the hook of incidents took longer than 30 s and is ended");
             end(child).await;
+            Err(format!("it took longer than {} and was ended", Dur(LIMIT)))
         }
     }
 }

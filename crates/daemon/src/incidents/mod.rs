@@ -29,6 +29,9 @@ pub(crate) use locks::Locks;
 use crate::recorder::Events;
 use hook::Hooks;
 
+/// Event: somebody dealt with an incident, and that is in force.
+pub(crate) const STATE: &str = "incident.state";
+
 /// What the task is made of.
 #[derive(Debug)]
 pub(crate) struct Parts {
@@ -53,7 +56,7 @@ pub(crate) struct Parts {
 pub(crate) async fn watch(parts: Parts) {
     let Parts { exec, seen, folder, events, settings, locks, processes, left, ending } = parts;
     let detector = Detector::new(settings.borrow().clone());
-    let hooks = Hooks::new(processes, left);
+    let hooks = Hooks::new(processes, events.clone(), left);
     let mut watcher = Watcher { exec, folder, events, locks, hooks, detector, last: 0 };
     watcher.begin().await;
     watcher.run(seen, settings, ending).await;
@@ -143,6 +146,10 @@ impl Watcher {
         self.last = record.seq;
         let raised = self.detector.see(&entry(record));
         self.locks.set(self.detector.locked());
+        if let Record::IncidentState(changed) = &record.append.record {
+            // What it ends has ended by now.
+            self.events.tell(STATE, &changed.id, changed.state.as_str()).await;
+        }
         self.raise(raised).await;
     }
 
