@@ -14,6 +14,9 @@ pub const WORKERS_MAX: u32 = 1_024;
 /// Bytes of a command's stdout that are its result, unless its pool says otherwise: a result is a row in the store.
 pub const OUTPUT_MAX: u64 = 1 << 20;
 
+/// Tells an SDK that words for other processes go in the lines of the worker's own channel, without descriptors.
+const PEERS_ENV: &str = "GANGER_PEERS";
+
 /// How ganger talks with the processes of a pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
@@ -51,6 +54,8 @@ pub struct PoolSpec {
     pub protocol: Protocol,
     /// Bare payload out, next message is the result; one at a time.
     pub raw: bool,
+    /// Its workers talk with other processes over the channel that brings their tasks.
+    pub peers: bool,
     /// What one worker runs at once.
     pub concurrency: u32,
     /// What one worker buffers beyond that.
@@ -84,6 +89,7 @@ impl PoolSpec {
             autoscale: None,
             protocol: Protocol::Channel,
             raw: false,
+            peers: false,
             concurrency: 1,
             prefetch: 16,
             instance,
@@ -112,6 +118,9 @@ impl PoolSpec {
         let plan = &mut spec.plan;
         plan.instance = InstanceId::new(&self.name, slot);
         plan.stderr = self.log(slot);
+        if self.peers {
+            plan.env.insert(PEERS_ENV.to_owned(), "lines".to_owned());
+        }
         match self.protocol {
             Protocol::Channel => {
                 plan.kind = InstanceKind::Worker;

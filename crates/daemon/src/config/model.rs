@@ -323,6 +323,9 @@ pub struct Pool {
     pub protocol: Protocol,
     /// Bare payload out, next message is the result.
     pub raw: bool,
+    /// Its workers talk with other processes over the channel that brings their tasks.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub channel: bool,
     /// What one worker runs at once.
     pub concurrency: u32,
     /// What one worker buffers.

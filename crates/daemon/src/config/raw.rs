@@ -356,6 +356,8 @@ program_section! {
         protocol: Protocol,
         /// Send the bare payload and take the next message as the result: for scripts written for fork(). Default: false.
         raw: bool,
+        /// Its workers talk with services and other workers over the channel that brings their tasks: requests by name, topics. Default: false.
+        channel: bool,
         /// Tasks one worker runs at once. Default: 1.
         concurrency: u32,
         /// Tasks one worker may have waiting in its buffer. Default: 16.

@@ -282,6 +282,12 @@ fn resolve_pool(
         )
         .help("raise `workers` instead".into());
     }
+    let channel = pool.channel.or(false);
+    if channel && (raw || protocol == Protocol::Command) {
+        let what = if raw { "`raw` workers" } else { "commands" };
+        let why = format!("{what} can't talk with others: a message of theirs is a result");
+        walk.error(pool.channel.span().unwrap_or_default(), why);
+    }
     let mut program = program(name, &pool.program(), walk, sources);
     if protocol == Protocol::Command && !pool.shell.is_absent() {
         // A payload must never become shell text: in a line for a shell nothing is a placeholder.
@@ -297,6 +303,7 @@ fn resolve_pool(
         workers: workers(&pool.workers, walk),
         protocol,
         raw,
+        channel,
         concurrency,
         prefetch,
         recycle: recycle(pool, protocol, walk),

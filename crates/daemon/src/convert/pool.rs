@@ -48,6 +48,7 @@ pub(crate) fn pool_spec(
             Protocol::Command => ganger_pool::Protocol::Command,
         },
         raw: pool.raw,
+        peers: pool.channel,
         concurrency: pool.concurrency,
         prefetch: pool.prefetch,
         drain,

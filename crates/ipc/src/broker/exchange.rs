@@ -11,10 +11,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::Broker;
 use super::line::{self, Fd, Line, Shown};
 use super::types::{Answer, Cargo, Counts, Event, Limits, PeerId, Said, ToPeer};
 use super::wire::Bodies;
+use super::{Broker, Guest};
 
 /// Words of all peers on their way to the broker; who says more waits, and is not read meanwhile.
 const ASKS: usize = 1_024;
@@ -31,6 +31,7 @@ pub struct ExchangeGone;
 pub(super) enum Ask {
     Event(Event<Fd>),
     Open(Box<Opening>, mpsc::Sender<LineSign>, watch::Receiver<Shown>),
+    Visit { peer: PeerId, instance: InstanceId, out: mpsc::Sender<ToPeer<Fd>> },
     Call { peer: PeerId, out: mpsc::Sender<ToPeer<Fd>>, said: Vec<Said<Fd>> },
     Publish { topic: Arc<str>, payload: Arc<str>, reply: oneshot::Sender<u64> },
     Counts(oneshot::Sender<Counts>),
@@ -96,11 +97,12 @@ impl LineHandle {
 pub struct Exchange {
     asks: mpsc::Sender<Ask>,
     next: Arc<AtomicU64>,
+    session: u64,
 }
 
 impl Default for Exchange {
     fn default() -> Self {
-        Self { asks: mpsc::channel(1).0, next: Arc::default() }
+        Self { asks: mpsc::channel(1).0, next: Arc::default(), session: 0 }
     }
 }
 
@@ -109,7 +111,7 @@ impl Default for Exchange {
 pub fn start(session: u64) -> (Exchange, impl Future<Output = ()> + Send + use<>) {
     let (asks, inbox) = mpsc::channel(ASKS);
     // The first is the API's own, which publishes.
-    let exchange = Exchange { asks: asks.clone(), next: Arc::new(AtomicU64::new(1)) };
+    let exchange = Exchange { asks: asks.clone(), next: Arc::new(AtomicU64::new(1)), session };
     let owner = Owner {
         session,
         next: Arc::clone(&exchange.next),
@@ -129,6 +131,25 @@ impl Exchange {
         let (show, shown) = watch::channel(Shown::Ready(false));
         self.send(Ask::Open(Box::new(opening), sign, shown)).await?;
         Ok(LineHandle { signs, show })
+    }
+
+    /// A pool's worker, whose words its pool reads and writes. `adopted`: a former daemon's, which is asked what it waits for and has no other
+    /// `$sync`.
+    #[must_use]
+    pub fn guest(&self, instance: InstanceId, adopted: bool) -> Guest {
+        Guest::new(self, instance, adopted)
+    }
+
+    pub(super) fn number(&self) -> PeerId {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) const fn session(&self) -> u64 {
+        self.session
+    }
+
+    pub(super) const fn asks(&self) -> &mpsc::Sender<Ask> {
+        &self.asks
     }
 
     /// Asks somebody; the answer is never late by more than the time it takes to tell it.
@@ -181,7 +202,7 @@ impl Exchange {
     }
 
     async fn join(&self, said: Vec<Said<Fd>>) -> Result<Caller, ExchangeGone> {
-        let peer = self.next.fetch_add(1, Ordering::Relaxed);
+        let peer = self.number();
         let (out, heard) = mpsc::channel(way());
         self.send(Ask::Call { peer, out, said }).await?;
         Ok(Caller { peer, heard, tell: self.asks.clone() })
@@ -219,7 +240,7 @@ impl Drop for Caller {
 }
 
 /// Room for all that the broker lets go on its way.
-fn way() -> usize {
+pub(super) fn way() -> usize {
     Limits::default().way
 }
 
@@ -260,6 +281,10 @@ impl Owner {
         match ask {
             Ask::Event(event) => self.step(event),
             Ask::Open(opening, signs, shown) => self.open(*opening, signs, shown),
+            Ask::Visit { peer, instance, out } => {
+                self.peers.insert(peer, out);
+                self.step(Event::Join { peer, name: Some(instance), speaks: true });
+            }
             Ask::Call { peer, out, said } => {
                 self.peers.insert(peer, out);
                 self.step(Event::Join { peer, name: None, speaks: true });

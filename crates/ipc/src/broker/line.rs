@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::body;
 use super::exchange::{Ask, LineSign};
-use super::types::{Answer, Attached, BodyIs, Cargo, Code, Event, PeerId, Published, Said, ToPeer};
+use super::types::{Answer, Attached, BodyIs, Cargo, Code, Event, PeerId, Said, ToPeer};
 use super::wire::{self, Bodies, BodyIn, BodyOut, Heard};
 use crate::node::channel::SharedFd;
 use crate::node::{Event as FromChannel, HandleIn, HandleOut, HandleType, Kind, NodeChannel};
@@ -26,7 +26,7 @@ pub(super) type Fd = SharedFd;
 const LENT_MAX: usize = 64;
 
 /// The largest payload that is put into a message for a process that takes no bodies.
-const INLINE_MAX: u64 = (crate::node::FRAME_MAX - (64 << 10)) as u64;
+pub(super) const INLINE_MAX: u64 = (crate::node::FRAME_MAX - (64 << 10)) as u64;
 
 /// How long the last words of a process that is gone are waited for: its socket is closed, but for a descendant that has it.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -306,19 +306,8 @@ impl Line {
         };
         let payload = text.and_then(|text| wire::payload(&text).ok());
         let payload = payload.ok_or("the body that was to be its payload is no JSON")?;
-        let mut message = message.clone();
         let whole = Cargo { payload: Some(payload), attached: None };
-        match &mut message {
-            ToPeer::Request { cargo, .. } => *cargo = whole,
-            ToPeer::Response { answer: Answer::Result(cargo), .. } => *cargo = whole,
-            ToPeer::Message { published, .. } => {
-                let Published { topic, from, .. } = &**published;
-                let (topic, from) = (Arc::clone(topic), Arc::clone(from));
-                *published = Arc::new(Published { topic, from, cargo: whole });
-            }
-            _ => {}
-        }
-        self.send(&message, None, None);
+        self.send(&message.clone().with(whole), None, None);
         Ok(())
     }
 

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! [`Broker`] is pure: who asked whom, what is open, what waits for whom. [`exchange`] owns it, with one task for each channel
-//! (`line.rs`), which speaks [`wire`] on Node's framing ([`crate::node`]); `docs/channel.md` has the words for those who write such a process.
+//! (`line.rs`), which speaks [`wire`] on Node's framing ([`crate::node`]); a pool's worker is a [`Guest`], whose words come over the link of its tasks; `docs/channel.md` has the words for those who write such a process.
 //!
 //! # One request
 //!
@@ -30,6 +30,7 @@
 
 mod body;
 pub mod exchange;
+mod guest;
 mod line;
 mod peer;
 mod state;
@@ -40,6 +41,7 @@ pub mod wire;
 
 pub use body::{BodyError, seal};
 pub use exchange::{Caller, Exchange, ExchangeGone, LineHandle, LineSign, Opening, start};
+pub use guest::Guest;
 pub use state::Broker;
 pub use types::{
     Answer, Attached, BODY_MAX, BodyIs, Cargo, Code, Counts, Event, Limits, PeerId, Published,

@@ -14,6 +14,8 @@ pub(super) struct Peer<D> {
     pub(super) shown: Arc<str>,
     pub(super) ready: bool,
     pub(super) speaks: bool,
+    /// Tasks that it runs beside its requests.
+    pub(super) running: u32,
     /// Its open requests, by its own ids.
     pub(super) asked: BTreeMap<Box<str>, u64>,
     /// Requests it has not answered.
@@ -94,6 +96,11 @@ impl<D> Sub<D> {
 }
 
 impl<D> Peer<D> {
+    /// What it has to do.
+    pub(super) fn load(&self) -> usize {
+        self.given.len() + self.running as usize
+    }
+
     pub(super) fn new(name: Option<InstanceId>, speaks: bool) -> Self {
         let shown = name.as_ref().map_or_else(|| "api".to_owned(), ToString::to_string);
         Self {
@@ -101,6 +108,7 @@ impl<D> Peer<D> {
             shown: shown.into(),
             ready: false,
             speaks,
+            running: 0,
             asked: BTreeMap::new(),
             given: BTreeSet::new(),
             turn: 0,

@@ -68,6 +68,11 @@ impl<D: Clone> Broker<D> {
                     peer.ready = ready;
                 }
             }
+            Event::Busy { peer, running } => {
+                if let Some(peer) = self.peers.get_mut(&peer) {
+                    peer.running = running;
+                }
+            }
             Event::Leave { peer } => self.leave(peer),
             Event::Said { peer, said } => {
                 if let Some(known) = self.peers.get_mut(&peer) {
@@ -230,7 +235,7 @@ impl<D: Clone> Broker<D> {
         self.tell(responder, ToPeer::Request { number, from, kind, deadline, cargo });
     }
 
-    /// Fewest unanswered requests, then longest without one.
+    /// Fewest unanswered requests and running tasks, then longest without a request.
     fn responder(&self, to: &str, cargo: &Cargo<D>) -> Result<PeerId, (Code, String)> {
         let (name, slot) = match to.rsplit_once('#') {
             Some((name, slot)) => (name, slot.parse::<u32>().ok()),
@@ -241,7 +246,9 @@ impl<D: Clone> Broker<D> {
             return nobody("what follows # is the number of an instance");
         }
         let Some(all) = self.names.get(name) else {
-            return nobody("no running service of that name has a channel (`channel = true`)");
+            return nobody(
+                "no running service or pool of that name has a channel (`channel = true`)",
+            );
         };
         let all = all.iter().filter_map(|peer| Some((*peer, self.peers.get(peer)?)));
         let right = all.filter(|(_, peer)| {
@@ -258,7 +265,7 @@ impl<D: Clone> Broker<D> {
         let free = right.filter(|(_, peer)| {
             peer.given.len() < limits.given && peer.has_room(weight, body, limits)
         });
-        let best = free.min_by_key(|(_, peer)| (peer.given.len(), peer.turn));
+        let best = free.min_by_key(|(_, peer)| (peer.load(), peer.turn));
         let why = || (Code::Busy, format!("`{to}` has as many requests as may wait for it"));
         best.map(|(peer, _)| peer).ok_or_else(why)
     }

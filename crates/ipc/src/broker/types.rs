@@ -300,6 +300,25 @@ pub enum ToPeer<D> {
 }
 
 impl<D> ToPeer<D> {
+    /// The same with another cargo, where it has one.
+    pub(super) fn with(self, whole: Cargo<D>) -> Self {
+        match self {
+            Self::Request { number, from, kind, deadline, .. } => {
+                Self::Request { number, from, kind, deadline, cargo: whole }
+            }
+            Self::Response { id, answer: Answer::Result(_) } => {
+                Self::Response { id, answer: Answer::Result(whole) }
+            }
+            Self::Message { published, pattern } => {
+                let Published { topic, from, .. } = &*published;
+                let (topic, from) = (Arc::clone(topic), Arc::clone(from));
+                let published = Arc::new(Published { topic, from, cargo: whole });
+                Self::Message { published, pattern }
+            }
+            other => other,
+        }
+    }
+
     /// What it carries.
     pub(super) fn cargo(&self) -> Option<&Cargo<D>> {
         match self {
@@ -342,6 +361,13 @@ pub enum Event<D> {
         peer: PeerId,
         /// Whether.
         ready: bool,
+    },
+    /// How many tasks a pool's worker runs beside what it is asked here.
+    Busy {
+        /// Who.
+        peer: PeerId,
+        /// How many.
+        running: u32,
     },
     /// Its channel is closed.
     Leave {

@@ -20,6 +20,9 @@ const LOG_TEXT_MAX: usize = 32 << 10;
 /// The longest wait a worker may ask for: a year. More is a mistake in its unit.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(366 * 86_400);
 
+/// How the SDKs begin a word of the broker.
+const WORD: &[u8] = br#"{"$g":"#;
+
 /// One message of a worker.
 #[derive(Debug)]
 pub enum FromWorker<'a> {
@@ -61,6 +64,8 @@ pub enum FromWorker<'a> {
     Sync(SyncAnswer),
     /// The answer to `$ping`, with its number.
     Pong(u64),
+    /// A word of the broker (`{"$g":…}`): the message as it came.
+    Word(&'a [u8]),
     /// The string `ready`.
     Ready,
     /// Node's own traffic.
@@ -140,6 +145,8 @@ struct Wire<'a> {
     sync: Option<WireSync<'a>>,
     #[serde(default, rename = "$pong")]
     pong: Option<u64>,
+    #[serde(borrow, default, rename = "$g")]
+    word: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -163,6 +170,10 @@ pub fn parse<'a>(line: &'a [u8], mut take: impl FnMut(FromWorker<'a>)) -> Result
     let line = trim(line);
     match line.first() {
         None => Ok(()),
+        Some(b'{') if line.starts_with(WORD) => {
+            take(FromWorker::Word(line));
+            Ok(())
+        }
         Some(b'[') => parse_array(line, &mut take),
         Some(_) => parse_one(line, &mut take),
     }
@@ -190,6 +201,7 @@ fn parse_array<'a>(line: &'a [u8], take: &mut impl FnMut(FromWorker<'a>)) -> Res
 
 fn parse_one<'a>(text: &'a [u8], take: &mut impl FnMut(FromWorker<'a>)) -> Result<(), Garbage> {
     let why = match serde_json::from_slice::<Wire<'a>>(text) {
+        Ok(wire) if wire.word.is_some() => "a word of the broker".to_owned(),
         Ok(wire)
             if wire.id.is_some()
                 || wire.hello.is_some()
@@ -201,6 +213,10 @@ fn parse_one<'a>(text: &'a [u8], take: &mut impl FnMut(FromWorker<'a>)) -> Resul
         Ok(_) => "it has no id".to_owned(),
         Err(error) => error.to_string(),
     };
+    if is_word(text) {
+        take(FromWorker::Word(text));
+        return Ok(());
+    }
     let value: &'a RawValue =
         serde_json::from_slice(text).map_err(|e| Garbage::new(text, &e.to_string()))?;
     if value.get() == r#""ready""# {
@@ -210,6 +226,17 @@ fn parse_one<'a>(text: &'a [u8], take: &mut impl FnMut(FromWorker<'a>)) -> Resul
     internal_of(value)
         .map(|internal| take(FromWorker::Internal(internal)))
         .ok_or_else(|| Garbage::new(text, &why))
+}
+
+/// An object with a `$g`, wherever it stands in it.
+fn is_word(text: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Probe {
+        #[serde(rename = "$g")]
+        _word: serde::de::IgnoredAny,
+    }
+    memchr::memmem::find(text, br#""$g""#).is_some()
+        && serde_json::from_slice::<Probe>(text).is_ok()
 }
 
 fn understand<'a>(wire: Wire<'a>, text: &[u8]) -> Result<FromWorker<'a>, Garbage> {

@@ -22,7 +22,7 @@ const GARBAGE_MAX: u64 = 10;
 
 impl Worker {
     pub(super) fn on_heard(&mut self, heard: Heard, now: Now) {
-        let Heard { reports, answers, hello, sync, pong, ready, garbage, stray } = heard;
+        let Heard { reports, answers, hello, sync, pong, ready, garbage, stray, refused } = heard;
         self.note_pace(reports.len(), now);
         let ended = reports.len() as u64;
         self.reports.extend(reports);
@@ -55,6 +55,9 @@ impl Worker {
         self.announce |= ready;
         if stray > 0 {
             tracing::debug!(worker = %self.id, stray, "messages that belong to no open task");
+        }
+        if let Some(why) = refused {
+            self.on_refused(why);
         }
         if !garbage.is_empty() {
             self.on_garbage(&garbage);

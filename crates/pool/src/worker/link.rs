@@ -1,6 +1,7 @@
 //! The channel to one worker process, and how its messages are meant.
 
 use bytes::Bytes;
+use ganger_ipc::broker::Guest;
 use ganger_ipc::channel::{self, ChannelError, ChannelReader, ChannelWriter};
 use ganger_ipc::envelope::{self, BatchLine, NODE_HANDLE_ACK, TaskOut};
 use ganger_ipc::raw::{self, RawMessage};
@@ -41,7 +42,12 @@ pub(crate) struct Heard {
     pub garbage: Vec<Garbage>,
     /// Messages with no task they could belong to.
     pub stray: u64,
+    /// Words that are no task's, and what was wrong with them.
+    pub refused: Option<String>,
 }
+
+/// Why a word of the broker is not taken from a pool without it.
+const NO_PEERS: &str = "it speaks to other processes, and its pool has no `channel = true`";
 
 /// Unreadable lines kept of one look: they are shown to people, not processed.
 const GARBAGE_KEPT: usize = 16;
@@ -89,14 +95,19 @@ impl Link {
     }
 
     /// Takes every whole line that has been read.
-    pub(crate) fn hear(&mut self, load: &mut Load, now: Now) -> Result<Heard, ChannelError> {
+    pub(crate) fn hear(
+        &mut self,
+        load: &mut Load,
+        mut guest: Option<&mut Guest>,
+        now: Now,
+    ) -> Result<Heard, ChannelError> {
         let mut heard = Heard::default();
         let mut handles = 0;
         while let Some(line) = self.reader.next_line()? {
             let garbage = if self.raw {
                 hear_raw(line, load, now, &mut heard, &mut handles)
             } else {
-                hear_envelope(line, load, now, &mut heard, &mut handles)
+                hear_envelope(line, load, now, &mut heard, (&mut handles, guest.as_deref_mut()))
             };
             if let Err(garbage) = garbage
                 && heard.garbage.len() < GARBAGE_KEPT
@@ -106,6 +117,11 @@ impl Link {
         }
         for _ in 0..handles {
             self.writer.queue().extend_from_slice(NODE_HANDLE_ACK);
+        }
+        if handles > 0
+            && let Some(guest) = guest
+        {
+            heard.refused = Some(guest.refuse_descriptor());
         }
         if let Some(hello) = &heard.hello {
             self.batch = hello.batch;
@@ -197,7 +213,7 @@ fn hear_envelope(
     load: &mut Load,
     now: Now,
     heard: &mut Heard,
-    handles: &mut usize,
+    (handles, mut guest): (&mut usize, Option<&mut Guest>),
 ) -> Result<(), Garbage> {
     envelope::parse(line, |message| match message {
         FromWorker::Answer { id, answer } => {
@@ -233,6 +249,13 @@ fn hear_envelope(
         }
         FromWorker::Pong(n) => heard.pong = Some(n),
         FromWorker::Ready => heard.ready = true,
+        FromWorker::Word(text) => {
+            let said = match &mut guest {
+                Some(guest) => guest.hear(text),
+                None => Err(NO_PEERS.to_owned()),
+            };
+            heard.refused = said.err().or(heard.refused.take());
+        }
     })
 }
 

@@ -22,6 +22,7 @@ mod link;
 pub(crate) mod load;
 #[cfg(test)]
 mod load_tests;
+mod peers;
 mod ping;
 mod process;
 mod recycle;

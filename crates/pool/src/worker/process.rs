@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ganger_core::{Dur, End};
+use ganger_ipc::broker::Guest;
 use ganger_ipc::envelope::{put_cancel, put_sync};
 use ganger_ipc::{SyncAnswer, TaskAnswer};
 use ganger_keeper::wire::ExitReport;
@@ -32,6 +33,8 @@ pub(super) const SYNC: Duration = Duration::from_secs(2);
 pub(super) struct Process {
     pub pid: u32,
     pub link: Option<Link>,
+    /// What it is to other processes; absent: its pool has no `channel = true`.
+    pub guest: Option<Guest>,
     pub started_at_ms: u64,
     /// It said hello or answered `$sync`.
     pub sdk: bool,
@@ -51,6 +54,8 @@ pub(super) struct Process {
     pub garbage: Garbled,
     /// It was told that it does not end.
     pub told_stuck: bool,
+    /// It was told that a word of its was refused.
+    pub told_refused: bool,
     pub used: Used,
     /// Absent: nothing asks whether it still answers.
     pub pings: Option<Pings>,
@@ -80,6 +85,7 @@ impl Process {
             pid,
             doom: link.is_none().then_some(Doom::Now),
             link,
+            guest: None,
             started_at_ms,
             sdk: false,
             answers: 0,
@@ -90,6 +96,7 @@ impl Process {
             closed_due: None,
             garbage: Garbled::default(),
             told_stuck: false,
+            told_refused: false,
             used: Used::default(),
             pings: None,
             pinged: None,
@@ -120,7 +127,7 @@ impl Worker {
     pub(super) async fn on_notice(&mut self, notice: InstanceNotice, now: Now) {
         match notice {
             InstanceNotice::Started { pid, started_at_ms, adopted, ends, .. } => {
-                self.on_started(pid, started_at_ms, ends);
+                self.on_started(pid, started_at_ms, ends, adopted);
                 if adopted {
                     self.adopt(now).await;
                 }
@@ -130,7 +137,7 @@ impl Worker {
         }
     }
 
-    fn on_started(&mut self, pid: u32, started_at_ms: u64, ends: Ends) {
+    fn on_started(&mut self, pid: u32, started_at_ms: u64, ends: Ends, adopted: bool) {
         self.session += 1;
         let link = Link::open(&self.spec, ends);
         if let Err(error) = &link {
@@ -140,6 +147,7 @@ impl Worker {
         let age = Duration::from_millis(now.wall_ms.saturating_sub(started_at_ms));
         let mut process = Process::new(pid, started_at_ms, link.ok());
         process.pings = Pings::new(self.spec.instance.live.as_ref(), now.at, fastrand::f64());
+        process.guest = self.guest(adopted);
         process.used = Used::new(&self.spec.recycle, self.id.slot, age, now);
         self.process = Some(process);
         self.load.set_pid(pid);
@@ -211,7 +219,8 @@ impl Worker {
         let Some(mut process) = self.process.take() else { return };
         if let Some(link) = &mut process.link {
             link.drain();
-            if let Ok(heard) = link.hear(&mut self.load, now) {
+            // What it said last to others still counts.
+            if let Ok(heard) = link.hear(&mut self.load, process.guest.as_mut(), now) {
                 process.answers += heard.answers;
                 self.reports.extend(heard.reports);
                 if let Some(sync) = heard.sync {

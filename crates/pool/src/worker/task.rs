@@ -51,7 +51,7 @@ pub(crate) struct Worker {
     notices: mpsc::Receiver<(InstanceId, InstanceNotice)>,
     orders: mpsc::Receiver<ToWorker>,
     commands: mpsc::Receiver<Command>,
-    view: watch::Sender<Option<Arc<InstanceView>>>,
+    pub(super) view: watch::Sender<Option<Arc<InstanceView>>>,
     pub(super) load: Load,
     pace: Pace,
     /// Since when it is busy, or when it answered last while busy.
@@ -86,6 +86,8 @@ enum Wake {
     Order(Option<ToWorker>),
     Command(Option<Command>),
     Channel(Result<(), ChannelError>),
+    /// Lines of others; `None`: who has them is gone.
+    Peers(Option<Vec<u8>>),
     Late(Vec<Report>),
     Ended(bool),
     Time,
@@ -162,6 +164,7 @@ impl Worker {
                 Wake::Order(Some(order)) => self.on_order(order, now),
                 Wake::Command(Some(command)) => self.on_command(command, now).await,
                 Wake::Channel(result) => self.on_channel(result, now),
+                Wake::Peers(lines) => self.on_peers(lines),
                 Wake::Late(reports) => self.reports.extend(reports),
                 Wake::Ended(leave) => self.leaving |= leave,
                 Wake::Time => self.on_time(now),
@@ -209,11 +212,18 @@ impl Worker {
     /// The one wait. Bytes go before notices, so that a last answer is read before its process's end is acted on.
     async fn wait(&mut self) -> Wake {
         let due = self.due();
-        let channel = self.process.as_mut().and_then(|p| p.link.as_mut());
+        let (channel, guest) = match self.process.as_mut() {
+            Some(process) => (process.link.as_mut(), process.guest.as_mut()),
+            None => (None, None),
+        };
+        let room = channel.as_ref().is_some_and(|link| !link.is_full());
+        let reads = channel.is_some() && !guest.as_ref().is_some_and(|guest| guest.is_behind());
         tokio::select! {
             biased;
             result = async { channel.expect("the branch asks for a channel").ready().await },
-                if channel.is_some() => Wake::Channel(result),
+                if reads => Wake::Channel(result),
+            lines = async { guest.expect("the branch asks for a guest").next(room).await },
+                if guest.is_some() => Wake::Peers(lines),
             order = self.orders.recv() => Wake::Order(order),
             notice = self.notices.recv() => Wake::Notice(notice.map(|(_, notice)| notice)),
             command = self.commands.recv() => Wake::Command(command),
@@ -271,8 +281,9 @@ impl Worker {
     }
 
     fn on_channel(&mut self, result: Result<(), ChannelError>, now: Now) {
-        let heard = match (result, self.process.as_mut().and_then(|p| p.link.as_mut())) {
-            (Ok(()), Some(link)) => link.hear(&mut self.load, now),
+        let Some(process) = self.process.as_mut() else { return };
+        let heard = match (result, process.link.as_mut()) {
+            (Ok(()), Some(link)) => link.hear(&mut self.load, process.guest.as_mut(), now),
             (Err(error), Some(link)) => {
                 link.closed = true;
                 Err(error)
@@ -335,6 +346,7 @@ impl Worker {
                 self.on_broken(&error, now);
             }
         }
+        self.show_peers(accepts);
         self.watch_for_silence(now);
         let pid = self.process.as_ref().map_or(0, |p| p.pid);
         let room = self.room();
