@@ -119,7 +119,7 @@ impl PoolSpec {
         plan.instance = InstanceId::new(&self.name, slot);
         plan.stderr = self.log(slot);
         if self.peers {
-            plan.env.insert(PEERS_ENV.to_owned(), "lines".to_owned());
+            plan.env.set(PEERS_ENV, "lines");
         }
         match self.protocol {
             Protocol::Channel => {

@@ -8,10 +8,12 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const { ChannelError, RequestError, describe } = require('./errors');
+const { BODY_MIN, isSmall } = require('./sizes');
+const { workersTransport } = require('./transport');
 const { version } = require('../package.json');
 
-/** Payloads of more bytes than this travel as memory, not in the message. */
-const BODY_MIN = 1 << 20;
+/** The longest line that ganger takes is 16 MiB; the words around a payload are in it too. */
+const LINE_MAX = (16 << 20) - (64 << 10);
 /** Messages of a subscription that may wait in this process; ganger keeps (and bounds) the others. */
 const WINDOW = 32;
 /** Answered by ganger at the deadline; this much later we stop waiting for a daemon that is away. */
@@ -19,7 +21,9 @@ const GRACE_MS = 15_000;
 const TIMEOUT_MS = 30_000;
 
 class Channel {
-  constructor() {
+  /** @param link How words come and go: see `own` and `shared`. */
+  constructor(link) {
+    this.link = link;
     this.waiting = new Map();
     this.running = new Map();
     this.handlers = new Map();
@@ -27,9 +31,8 @@ class Channel {
     this.lent = new Set();
     this.next = 1;
     this.bodies = 0;
-    process.on('message', (message, handle) => this.#hear(message, handle));
-    process.on('disconnect', () => this.#closed());
-    this.#send({ $hello: { sdk: 'node', version, bodies: 'path' } });
+    link.open((message, handle) => this.#hear(message, handle), () => this.#closed());
+    this.#hello();
   }
 
   ready() {
@@ -90,13 +93,23 @@ class Channel {
     };
   }
 
+  #hello() {
+    // A worker of a pool has said its own, and takes no bodies.
+    if (!this.link.lines) this.#send({ $hello: { sdk: 'node', version, bodies: 'path' } });
+  }
+
   #send(message, handle) {
-    if (!process.connected) throw new ChannelError('ganger closed the channel');
-    process.send(message, handle, undefined, () => {});
+    if (!this.link.connected()) throw new ChannelError('ganger closed the channel');
+    this.link.send(message, handle);
   }
 
   /** Sends a message with what it carries: in it, or beside it as memory. */
   #carry(message, name, payload, body, handle) {
+    if (this.link.lines) return this.#inLine(message, name, payload, body, handle);
+    if (body === undefined && isSmall(payload)) {
+      this.#send({ ...message, [name]: payload ?? null }, handle);
+      return;
+    }
     const text = JSON.stringify(payload ?? null);
     if (text === undefined) throw new TypeError(`a ${typeof payload} can't be written as JSON`);
     if (body === undefined && (text.length <= BODY_MIN || handle !== undefined)) {
@@ -110,6 +123,19 @@ class Channel {
     const inline = body === undefined ? {} : { [name]: payload ?? null };
     this.lent.add(fd);
     this.#send({ ...message, ...inline, body: { size: bytes.length, is, fd } });
+  }
+
+  /** On the channel that brings tasks. */
+  #inLine(message, name, payload, body, handle) {
+    if (handle !== undefined || body !== undefined) {
+      throw new TypeError('a worker of a pool sends no handles and no bytes beside a payload: a service with `channel = true` can');
+    }
+    if (!isSmall(payload)) {
+      const text = JSON.stringify(payload ?? null);
+      if (text === undefined) throw new TypeError(`a ${typeof payload} can't be written as JSON`);
+      if (Buffer.byteLength(text) > LINE_MAX) throw new RequestError('too_large', 'a worker of a pool sends at most 16 MiB in a message');
+    }
+    this.#send({ ...message, [name]: payload ?? null });
   }
 
   /** A file in memory that has no name. Node can't make a memfd; ganger makes one of it. */
@@ -177,7 +203,7 @@ class Channel {
       answer = () => this.#send({ $g: 'response', id: message.id, error: describe(thrown) });
     }
     // Not running any more: a new daemon, or nobody, waits for it.
-    if (!this.running.delete(message.id) || !process.connected) return;
+    if (!this.running.delete(message.id) || !this.link.connected()) return;
     try {
       answer();
     } catch (why) {
@@ -229,7 +255,7 @@ class Channel {
         process.emitWarning(`the handler of topic "${subscription.topic}" failed: ${thrown?.stack ?? thrown}`);
       }
       subscription.took += 1;
-      if (subscription.took * 2 >= subscription.window && process.connected) {
+      if (subscription.took * 2 >= subscription.window && this.link.connected()) {
         this.#send({ $g: 'took', topic: subscription.topic, n: subscription.took });
         subscription.took = 0;
       }
@@ -244,7 +270,7 @@ class Channel {
     // What the old one had not read, the new one will copy; the rest it never says a word about.
     const lent = [...this.lent];
     setTimeout(() => lent.forEach((fd) => this.#copied(fd)), GRACE_MS).unref();
-    this.#send({ $hello: { sdk: 'node', version, bodies: 'path' } });
+    this.#hello();
     for (const { topic, window } of this.subscriptions.values()) {
       this.#send({ $g: 'subscribe', topic, window });
     }
@@ -264,17 +290,57 @@ let one = null;
 
 /** The channel of this process. */
 function channel() {
-  if (one === null) {
-    if (!process.send) {
-      throw new ChannelError(
-        'There is no channel: this service was not started by ganger, or has no `channel = true` in ganger.toml. ' +
-          'npm, npx, yarn and pnpm keep it for themselves: let ganger start node itself.',
-      );
-    }
-    delete process.env.GANGER_CHANNEL_FD;
-    one = new Channel();
-  }
+  one ??= new Channel(findLink());
   return one;
+}
+
+function findLink() {
+  const worker = workersTransport();
+  if (worker !== null) {
+    if (worker.peers) return shared(worker);
+    throw new ChannelError('There is no channel to others: the pool of this worker has no `channel = true` in ganger.toml.');
+  }
+  if (!process.send) {
+    throw new ChannelError(
+      'There is no channel: this service was not started by ganger, or has no `channel = true` in ganger.toml. ' +
+        'npm, npx, yarn and pnpm keep it for themselves: let ganger start node itself.',
+    );
+  }
+  delete process.env.GANGER_CHANNEL_FD;
+  return own();
+}
+
+/** A service's: Node's own channel, with handles. */
+function own() {
+  return {
+    lines: false,
+    open(hear, closed) {
+      process.on('message', hear);
+      process.on('disconnect', closed);
+    },
+    connected: () => process.connected,
+    send: (message, handle) => process.send(message, handle, undefined, () => {}),
+  };
+}
+
+/** The one that brings a worker's tasks. */
+function shared(transport) {
+  let open = true;
+  return {
+    lines: true,
+    open(hear, closed) {
+      const take = (message) => {
+        hear(message);
+        transport.early?.push(message);
+      };
+      transport.open(take, () => {
+        open = false;
+        closed();
+      });
+    },
+    connected: () => open,
+    send: (message) => transport.send(message),
+  };
 }
 
 module.exports = { channel };

@@ -6,8 +6,26 @@ const { Console } = require('node:console');
 const { StringDecoder } = require('node:string_decoder');
 const { ChannelError } = require('./errors');
 
-/** Finds out how ganger can be reached from this process. */
+let one = null;
+
+/** How ganger brings tasks to this process; the same at every call. */
 function openTransport() {
+  if (one === null) {
+    // Said of this process, not of its children.
+    const peers = process.env.GANGER_PEERS === 'lines';
+    delete process.env.GANGER_PEERS;
+    // What comes before worker() is called, which may be after an await.
+    one = Object.assign(find(), { peers, early: [] });
+  }
+  return one;
+}
+
+/** The same, if this is a worker of a pool for certain. */
+function workersTransport() {
+  return process.env.GANGER_PEERS === undefined ? one : openTransport();
+}
+
+function find() {
   const told = process.env.GANGER_CHANNEL_FD;
   // Not for children of this process: they have no such descriptor.
   delete process.env.GANGER_CHANNEL_FD;
@@ -50,21 +68,24 @@ function stdio() {
   const out = process.stdout.write.bind(process.stdout);
   // stdout is the protocol: what the program prints goes to stderr, which ganger logs.
   globalThis.console = new Console(process.stderr, process.stderr);
+  const listeners = [];
+  const tell = (message) => listeners.forEach((listener) => listener(message));
   return {
     name: 'stdio',
     open(onMessage, onClose) {
+      process.stdout.on('error', onClose);
+      if (listeners.push(onMessage) > 1) return;
       const decoder = new StringDecoder('utf8');
       let rest = '';
       process.stdin.on('data', (chunk) => {
         const lines = (rest + decoder.write(chunk)).split('\n');
         rest = lines.pop();
         for (const line of lines) {
-          if (line.trim() !== '') onMessage(JSON.parse(line));
+          if (line.trim() !== '') tell(JSON.parse(line));
         }
       });
       // No more tasks will come; those that came are done, and their answers can still be written.
-      process.stdin.on('end', () => onMessage({ $drain: true }));
-      process.stdout.on('error', onClose);
+      process.stdin.on('end', () => tell({ $drain: true }));
     },
     send(message, done) {
       out(`${JSON.stringify(message)}\n`, done);
@@ -72,4 +93,4 @@ function stdio() {
   };
 }
 
-module.exports = { openTransport };
+module.exports = { openTransport, workersTransport };

@@ -95,6 +95,9 @@ class Worker {
     const hello = { sdk: 'node', version, concurrency: this.concurrency, batch: true, ping: true };
     this.transport.open((message) => this.receive(message), () => this.close());
     this.transport.send({ $hello: hello });
+    const early = this.transport.early ?? [];
+    this.transport.early = null;
+    for (const message of early) this.receive(message);
   }
 
   receive(message) {
@@ -104,7 +107,8 @@ class Worker {
   }
 
   take(message) {
-    if (message === null || typeof message !== 'object') return;
+    // A word of another process is for `channel()`.
+    if (message === null || typeof message !== 'object' || message.$g !== undefined) return;
     if (typeof message.id === 'string') this.queue.push(message);
     else if (message.$ack !== undefined) this.forget(message.$ack);
     else if (message.$cancel !== undefined) this.cancel(message.$cancel);

@@ -31,6 +31,41 @@ test('results of every shape come back, and the process ends well when the chann
   assert.equal(await parent.end(), 0);
 });
 
+test('words of others come over the channel that brings the tasks', async (t) => {
+  const parent = new Parent('peer.js', { GANGER_PEERS: 'lines' });
+  t.after(() => parent.child.kill('SIGKILL'));
+  const subscribe = { $g: 'subscribe', topic: 't.*', window: 4 };
+  assert.deepEqual(await parent.next(), subscribe);
+  assert.equal((await parent.next()).$hello.sdk, 'node');
+  // A task waits for another service's answer; meanwhile it is asked itself.
+  parent.send(parent.task('1', 'ask', { w: 3 }));
+  const { id, ...asked } = await parent.next();
+  assert.deepEqual(asked, { $g: 'request', to: 'images', kind: 'resize', timeout_ms: 30_000, payload: { w: 3 } });
+  parent.send({ $g: 'request', id: '7.1', from: 'web#1', kind: 'add', payload: [1, 2] });
+  assert.deepEqual(await parent.next(), { $g: 'response', id: '7.1', result: ['web#1', 3] });
+  parent.send({ $g: 'request', id: '7.2', from: 'web#1', kind: 'bytes' });
+  assert.match((await parent.next()).error.message, /no bytes/);
+  parent.send({ $g: 'message', topic: 't.1', pattern: 't.*', from: 'web#1', payload: 4 });
+  assert.deepEqual(await parent.next(), { $g: 'publish', topic: 'heard', payload: ['t.1', 4] });
+  parent.send({ $sync: { n: 9 } });
+  assert.deepEqual(await parent.next(), subscribe);
+  assert.deepEqual(await parent.next(), { $g: 'open', ids: [id] });
+  assert.deepEqual((await parent.next()).$sync, { n: 9, running: ['1'], done: [] });
+  parent.send({ $g: 'response', id, result: 'small' });
+  assert.deepEqual(await parent.next(), { id: '1', result: 'small' });
+  assert.equal(await parent.end(), 0);
+});
+
+test('what is small for certain is not written to be measured', () => {
+  const { isSmall } = require('../lib/sizes');
+  const circle = {};
+  circle.self = circle;
+  for (const small of [null, undefined, 1, 'text', [1, [2]], { a: { b: 'c' } }, Object.create(null)]) assert.ok(isSmall(small));
+  for (const unknown of ['x'.repeat(1 << 18), circle, Array(5_000).fill(0), new Date(), Buffer.alloc(1), { toJSON: () => 'x' }, 1n, () => 1]) {
+    assert.ok(!isSmall(unknown));
+  }
+});
+
 test('progress and log lines carry the token, the newest progress of a turn counts, and nothing comes after the answer', async () => {
   const parent = await started();
   const said = { id: 'id-words', token: '1.1' };

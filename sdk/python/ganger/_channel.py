@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import array
 import json
-import mmap
 import os
 import queue
 import socket
@@ -20,9 +19,11 @@ import traceback
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as Late
-from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
+from typing import Any, Callable, Deque, Dict, List, Optional
 
+from ._bodies import cargo_of, kind_of, seal
 from ._errors import ChannelError, RequestError, describe
+from ._link import Link, workers_link
 from ._transport import RECEIVE, channel_number, lines_of
 
 BODY_MIN = 1 << 20
@@ -32,7 +33,9 @@ WINDOW = 32
 GRACE_S = 15.0
 """Ganger answers at the deadline; this much later we stop waiting for a daemon that is away."""
 THREADS = 8
-"""Requests that are answered at once."""
+"""Requests that are answered, and connections that are served, at once."""
+LINE_MAX = (16 << 20) - (64 << 10)
+"""The longest line that ganger takes is 16 MiB; the words around a payload are in it too."""
 
 _ANCILLARY = socket.CMSG_SPACE(253 * 4)
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
@@ -85,10 +88,11 @@ class _Subscription:
 
 
 class Channel:
-    """The channel of a service with ``channel = true``. Made by `channel`."""
+    """The channel of a service, or a worker of a pool, with ``channel = true``. Made by `channel`."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: Optional[socket.socket], link: Optional[Link] = None) -> None:
         self._socket = sock
+        self._link = link
         self._sending = threading.Lock()
         self._lock = threading.Lock()
         self._waiting: Dict[int, Reply] = {}
@@ -100,7 +104,11 @@ class Channel:
         self._next = 1
         self._pool = ThreadPoolExecutor(THREADS, "ganger-request")
         self._ended = threading.Event()
-        self._say(self._hello())
+        if link is not None:
+            link.hear, link.ended = lambda words: self._words(words, None, None), self._close
+            link.listen()
+            return
+        self._hello()
         threading.Thread(target=self._listen, name="ganger", daemon=True).start()
 
     # What a service says.
@@ -215,15 +223,21 @@ class Channel:
 
     # How words go out.
 
-    def _hello(self) -> Any:
+    def _hello(self) -> None:
         from . import __version__
 
-        return {"$hello": {"sdk": "python", "version": __version__, "bodies": "fd"}}
+        # A worker of a pool has said its own, and takes no descriptors.
+        if self._link is None:
+            self._say({"$hello": {"sdk": "python", "version": __version__, "bodies": "fd"}})
 
     def _say(self, words: Any) -> None:
         self._write((_encode(words) + "\n").encode(), None)
 
     def _write(self, line: bytes, fd: Optional[int]) -> None:
+        if self._socket is None:
+            assert self._link is not None
+            self._link.send(line)
+            return
         with self._sending:
             try:
                 if fd is not None:
@@ -238,12 +252,17 @@ class Channel:
         self, words: Dict[str, Any], name: str, payload: Any, body: Optional[bytes], handle: Optional[socket.socket]
     ) -> None:
         text = _encode(payload)
-        if body is None and (len(text) <= BODY_MIN or handle is not None):
+        if self._link is not None:
+            if handle is not None or body is not None:
+                raise TypeError("a worker of a pool sends no sockets and no bytes beside a payload: a service can")
+            if len(text) > LINE_MAX:
+                raise RequestError("too_large", "a worker of a pool sends at most 16 MiB in a message")
+        if body is None and (len(text) <= BODY_MIN or handle is not None or self._link is not None):
             line = _encode(words)[:-1] + f',"{name}":{text}}}'
             if handle is None:
                 self._write((line + "\n").encode(), None)
             else:
-                self._hand(_kind_of(handle), line, handle.fileno())
+                self._hand(kind_of(handle), line, handle.fileno())
             return
         if handle is not None:
             raise TypeError("a message carries a handle or a body, not both")
@@ -258,7 +277,7 @@ class Channel:
             size = len(view)
             while view:
                 view = view[os.write(fd, view) :]
-            _seal(fd)
+            seal(fd)
             self._hand({"type": "ganger.memfd"}, _encode({**words, "body": {"size": size, "is": what}}), fd)
         finally:
             os.close(fd)
@@ -282,6 +301,7 @@ class Channel:
 
     def _receive(self) -> bytes:
         try:
+            assert self._socket is not None
             data, ancillary, _, _ = self._socket.recvmsg(RECEIVE, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
         except ConnectionError:
             return b""
@@ -296,11 +316,16 @@ class Channel:
         fd = None
         if isinstance(words, dict) and words.get("cmd") == "NODE_HANDLE":
             fd = self._fds.popleft() if self._fds else None
+            kind, words = words.get("type"), words.get("msg")
+            take = None if kind == "ganger.memfd" or (isinstance(words, dict) and "$g" in words) else self._connections
+            if fd is not None and take is not None:
+                # Until a thread has it, it is ganger's, which gives it to another process if this one ends.
+                self._pool.submit(self._accept, take, socket.socket(fileno=fd), words)
+                return
             # At once: whoever waits for it sends nothing else.
             self._say({"cmd": "NODE_HANDLE_NACK" if fd is None else "NODE_HANDLE_ACK"})
             if fd is None:
                 return
-            kind, words = words.get("type"), words.get("msg")
             if kind != "ganger.memfd":
                 self._words(words, socket.socket(fileno=fd), None)
                 return
@@ -309,15 +334,11 @@ class Channel:
     def _words(self, words: Any, handle: Optional[socket.socket], fd: Optional[int]) -> None:
         word = words.get("$g") if isinstance(words, dict) else None
         if word is None and handle is not None:
-            take = self._connections
-            if take is None:
-                handle.close()
-            else:
-                self._pool.submit(_logged, take, handle, words)
+            handle.close()
         elif word is None and isinstance(words, dict) and "$sync" in words:
             self._sync()
         elif word == "request":
-            payload, body = _cargo(words, "payload", fd)
+            payload, body = cargo_of(words, "payload", fd)
             request = Request(words, handle, body)
             with self._lock:
                 self._running[words["id"]] = request
@@ -330,13 +351,17 @@ class Channel:
         elif word == "response":
             self._answered(words, fd)
         elif word == "message":
-            payload, body = _cargo(words, "payload", fd)
+            payload, body = cargo_of(words, "payload", fd)
             message = Message(words["topic"], words.get("from", ""), body)
             self._to(words.get("pattern", words["topic"]), (payload, message))
         elif word == "gap":
             self._to(words["topic"], words["missed"])
         elif word == "refused":
             print(f"ganger refused a message: {words['error']['message']}", file=sys.stderr)
+
+    def _accept(self, take: Callable[..., Any], handle: socket.socket, words: Any) -> None:
+        self._say({"cmd": "NODE_HANDLE_ACK"})
+        _logged(take, handle, words)
 
     def _to(self, topic: str, item: Any) -> None:
         with self._lock:
@@ -389,7 +414,7 @@ class Channel:
         self._say({"$g": "cancel", "id": number})
 
     def _answered(self, words: Dict[str, Any], fd: Optional[int]) -> None:
-        payload, body = _cargo(words, "result", fd)
+        payload, body = cargo_of(words, "result", fd)
         reply = self._take(words["id"])
         if reply is None or not reply.set_running_or_notify_cancel():
             return
@@ -408,7 +433,7 @@ class Channel:
             self._running.clear()
             topics = dict(self._subscriptions)
             ids: List[int] = list(self._waiting)
-        self._say(self._hello())
+        self._hello()
         for topic, subscription in topics.items():
             self._say({"$g": "subscribe", "topic": topic, "window": subscription.window})
             subscription.line.put(_UNKNOWN)
@@ -433,6 +458,12 @@ def channel() -> Channel:
     """The channel of this process; the same at every call. Raises `ChannelError` when there is none."""
     global _one
     if _one is None:
+        worker = workers_link()
+        if worker is not None:
+            if not worker.peers:
+                raise ChannelError("there is no channel to others: the pool of this worker has no `channel = true` in ganger.toml")
+            _one = Channel(None, worker)
+            return _one
         number = channel_number(os.environ)
         if number is None:
             raise ChannelError(
@@ -453,32 +484,3 @@ def _logged(call: Callable[..., Any], *args: Any) -> None:
         call(*args)
     except Exception:
         traceback.print_exc()
-
-
-def _kind_of(handle: socket.socket) -> Dict[str, str]:
-    if handle.type == socket.SOCK_DGRAM:
-        family = "udp6" if handle.family == socket.AF_INET6 else "udp4"
-        return {"type": "dgram.Socket", "dgramType": family}
-    listens = handle.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-    return {"type": "net.Server" if listens else "net.Socket"}
-
-
-def _seal(fd: int) -> None:
-    import fcntl
-
-    # F_ADD_SEALS; SEAL, SHRINK, GROW, WRITE (linux/fcntl.h): Python has their names from 3.9 on.
-    fcntl.fcntl(fd, 1033, 0x1 | 0x2 | 0x4 | 0x8)
-
-
-def _cargo(words: Dict[str, Any], name: str, fd: Optional[int]) -> Tuple[Any, Optional[memoryview]]:
-    """What a message carries. Mapped privately: kernels before 6.7 map sealed memory in no other way."""
-    if fd is None:
-        return words.get(name), None
-    try:
-        size = words["body"]["size"]
-        data: Any = mmap.mmap(fd, size, mmap.MAP_PRIVATE, mmap.PROT_READ) if size else b""
-    finally:
-        os.close(fd)
-    if words["body"]["is"] == "payload":
-        return json.loads(bytes(data)), None
-    return words.get(name), memoryview(data)

@@ -107,7 +107,8 @@ class Ledger:
         """Does what messages of ganger say."""
         with self.lock:
             for message in messages:
-                if not isinstance(message, dict):
+                # A word of another process is for `channel`.
+                if not isinstance(message, dict) or "$g" in message:
                     continue
                 if "id" in message:
                     self.waiting.append(message)

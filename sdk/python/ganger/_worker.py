@@ -11,23 +11,16 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import json
-import os
 import threading
-import traceback
-from typing import Any, Callable, Dict, List, Optional, TypeVar
+from typing import Any, Callable, Dict, Optional, TypeVar
 
 from ._errors import Cancelled, NonRetryableError
 from ._ledger import Ledger, encode, error_of, result_of
+from ._link import link
 from ._task import Task
-from ._transport import lines_of, open_transport
 
 Handler = Callable[[Any, Task], Any]
 H = TypeVar("H", bound=Handler)
-
-CLOSE_GRACE_S = 5.0
-"""When the channel is closed, running tasks get so long to notice that they are cancelled."""
-
 
 class Worker:
     """The handlers of this process, by kind."""
@@ -61,11 +54,11 @@ class Worker:
             raise ValueError(f"concurrency must be a whole number from 1, not {concurrency!r}")
         if not self._handlers:
             raise ValueError('there is no handler: add one with @worker.task("kind")')
-        transport = open_transport(os.environ)
-        ledger = Ledger(transport)
+        here = link()
+        ledger = here.ledger
         hello = {"sdk": "python", "version": _version(), "concurrency": concurrency, "batch": True, "ping": True}
-        transport.send((encode({"$hello": hello}) + "\n").encode())
-        threading.Thread(target=_listen, args=(ledger,), name="ganger", daemon=True).start()
+        here.send((encode({"$hello": hello}) + "\n").encode())
+        here.listen()
         if concurrency == 1:
             self._serve(ledger, False)
         else:
@@ -129,38 +122,6 @@ class _Loop:
     def close(self) -> None:
         if self._loop is not None:
             self._loop.close()
-
-
-def _listen(ledger: Ledger) -> None:
-    """Reads what ganger says until it is gone."""
-    try:
-        for line in lines_of(ledger.transport.receive):
-            if line.strip():
-                _hear(ledger, json.loads(line))
-    except Exception:
-        # Without this thread nothing is heard any more: a crash that ganger sees is better than silence.
-        traceback.print_exc()
-        os._exit(1)
-    if ledger.transport.answers_after_end:
-        ledger.take([{"$drain": True}])
-        return
-    ledger.close()
-    timer = threading.Timer(CLOSE_GRACE_S, os._exit, (0,))
-    timer.daemon = True
-    timer.start()
-
-
-def _hear(ledger: Ledger, said: Any) -> None:
-    messages: List[Any] = said if isinstance(said, list) else [said]
-    ledger.take(messages)
-    for message in messages:
-        if isinstance(message, dict) and "$sync" in message:
-            ledger.sync((message["$sync"] or {}).get("n"))
-        elif isinstance(message, dict) and "$ping" in message:
-            ledger.pong(message["$ping"])
-    if any(isinstance(message, dict) and "$cancel" in message for message in messages):
-        # A task that was cancelled before it started has its answer already.
-        ledger.flush()
 
 
 def _version() -> str:

@@ -150,6 +150,26 @@ class ChannelTest(unittest.TestCase):
         self.ganger.send(None, theirs.fileno())
         theirs.close()
         self.assertEqual(mine.recv(100), b"GET")
+
+    def test_a_connection_is_taken_when_a_thread_is_free(self):
+        ganger, threads = self.ganger, 8
+        ours = []
+        for n in range(threads + 1):
+            mine, theirs = socket.socketpair()
+            ours.append(mine)
+            line = json.dumps({"cmd": "NODE_HANDLE", "type": "net.Socket", "msg": {"$connection": {"n": n}}}).encode() + b"\n"
+            ganger.socket.sendmsg([line], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [theirs.fileno()]))])
+            theirs.close()
+        for _ in range(threads):
+            self.assertEqual(ganger.next(), {"cmd": "NODE_HANDLE_ACK"})
+        # Read after the last connection, which no thread has.
+        ganger.send({"$g": "message", "topic": "t.1", "pattern": "t.*", "from": "web#1", "payload": 1})
+        self.assertEqual(ganger.next()["topic"], "heard")
+        ours[0].sendall(b"get")
+        self.assertEqual(ours[0].recv(100), b"GET")
+        self.assertEqual(ganger.next(), {"cmd": "NODE_HANDLE_ACK"})
+        for mine in ours:
+            mine.close()
         mine.close()
 
 

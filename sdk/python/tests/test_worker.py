@@ -15,18 +15,21 @@ DEADLINE_S = 60
 
 
 class Parent:
-    def __init__(self, *args):
+    def __init__(self, *args, script=SCRIPT, more={}):
         self.socket, theirs = socket.socketpair()
         self.socket.settimeout(DEADLINE_S)
         fd = theirs.fileno()
-        env = {**ENV, "GANGER_CHANNEL_FD": str(fd), "NODE_CHANNEL_FD": str(fd)}
-        command = [sys.executable, SCRIPT, *args]
+        env = {**ENV, **more, "GANGER_CHANNEL_FD": str(fd), "NODE_CHANNEL_FD": str(fd)}
+        command = [sys.executable, script, *args]
         self.child = subprocess.Popen(command, env=env, pass_fds=[fd], stdout=subprocess.PIPE)
         theirs.close()
         self.reader = self.socket.makefile("rb")
         self.heard = []
         self.lines = 0
-        self.hello = self.next()["$hello"]
+        self.early = []
+        while "$hello" not in (said := self.next()):
+            self.early.append(said)
+        self.hello = said["$hello"]
 
     def send(self, message):
         self.socket.sendall(json.dumps(message).encode() + b"\n")
@@ -62,11 +65,37 @@ def task(id, kind, payload=None):
 
 
 class ChannelTest(unittest.TestCase):
-    def parent(self, *args):
-        parent = Parent(*args)
+    def parent(self, *args, **more):
+        parent = Parent(*args, **more)
         self.addCleanup(parent.child.wait)
         self.addCleanup(parent.child.kill)
         return parent
+
+    def test_words_of_others_come_over_the_same_channel(self):
+        script = str(HERE / "workers" / "peer.py")
+        parent = self.parent(script=script, more={"GANGER_PEERS": "lines"})
+        subscribe = {"$g": "subscribe", "topic": "t.*", "window": 4}
+        self.assertEqual(parent.early, [subscribe])
+        # A task waits for another service's answer; meanwhile it is asked itself.
+        parent.send(task("1", "ask", {"w": 3}))
+        asked = parent.next()
+        id = asked.pop("id")
+        expected = {"$g": "request", "to": "images", "kind": "resize", "timeout_ms": 30000, "payload": {"w": 3}}
+        self.assertEqual(asked, expected)
+        parent.send({"$g": "request", "id": "7.1", "from": "web#1", "kind": "add", "payload": [1, 2]})
+        self.assertEqual(parent.next(), {"$g": "response", "id": "7.1", "result": ["web#1", 3]})
+        parent.send({"$g": "request", "id": "7.2", "from": "web#1", "kind": "bytes"})
+        self.assertIn("no bytes", parent.next()["error"]["message"])
+        parent.send({"$g": "message", "topic": "t.1", "pattern": "t.*", "from": "web#1", "payload": 4})
+        heard = {"$g": "publish", "topic": "heard", "payload": ["t.1", 4]}
+        self.assertEqual(parent.next(), heard)
+        parent.send({"$sync": {"n": 9}})
+        self.assertEqual(parent.next()["$sync"], {"n": 9, "running": ["1"], "done": []})
+        self.assertEqual(parent.next(), subscribe)
+        self.assertEqual(parent.next(), {"$g": "open", "ids": [id]})
+        parent.send({"$g": "response", "id": id, "result": "small"})
+        self.assertEqual(parent.next(), {"id": "1", "result": "small"})
+        self.assertEqual(parent.end(), 0)
 
     def test_results_come_back_and_the_process_ends_with_the_channel(self):
         parent = self.parent()
