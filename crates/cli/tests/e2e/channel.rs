@@ -83,3 +83,52 @@ fn the_worker_in_python_is_told_and_goes_on_under_a_new_daemon() {
     }
     assert_eq!(it.pid("sums", 1), pid);
 }
+
+/// Twenty lines without an SDK: tasks and words of others on one channel. A task of it asks a service.
+const POOL_WORKER: &str = r#"
+import json, os, socket
+channel = socket.socket(fileno=int(os.environ["GANGER_CHANNEL_FD"]))
+def say(words):
+    channel.sendall((json.dumps(words) + "\n").encode())
+say("ready")
+for line in channel.makefile():
+    words = json.loads(line)
+    if words.get("$g") == "request":
+        say({"$g": "response", "id": words["id"], "result": [os.getpid(), words["from"]]})
+    elif words.get("$g") == "response":
+        say({"id": words["id"], "result": words["result"]})
+    elif "$sync" in words:
+        say({"$sync": {"n": words["$sync"]["n"], "running": [], "done": []}})
+    elif "id" in words:
+        say({"$g": "request", "id": words["id"], "to": "count", "payload": words["payload"]})
+"#;
+
+#[test]
+fn workers_of_a_pool_ask_and_are_asked() {
+    if !has_python() {
+        eprintln!("skipped: no python3");
+        return;
+    }
+    let it = TempDaemon::new(GANGER);
+    it.write("worker.sh", printed("#!/bin/sh\n# Answers"));
+    it.write("pool.py", POOL_WORKER);
+    it.write(
+        "ganger.toml",
+        "version = 1\n[service.count]\ncommand = [\"sh\", \"worker.sh\"]\nchannel = true\nready = { channel = true }\n\
+         [queue.texts]\n[pool.texts]\ncommand = [\"python3\", \"pool.py\"]\nqueues = [\"texts\"]\nworkers = 2\nchannel = true\n",
+    );
+    let _ = it.ganger(&["up", "-d"]).with_code(0);
+    let _ = it.ganger(&["wait", "service:count=ready", "--timeout", "60s"]).with_code(0);
+    let push = ["push", "texts", "--payload", "\"hello\"", "--wait"];
+    let pids = [it.pid("texts", 1), it.pid("texts", 2)];
+    for _ in 0..2 {
+        // Its answer says that it is there, and that requests go by name.
+        assert_eq!(it.ganger(&push).with_code(0).out.trim_end(), "5");
+        let second = format!("[{}, \"api\"]", pids[1]);
+        assert_eq!(call(&it, &["texts#2"]), second);
+        let daemon = Process::open(it.pid_of("daemon")).unwrap();
+        daemon.kill();
+        assert!(daemon.ended_within(SOON));
+    }
+    assert_eq!([it.pid("texts", 1), it.pid("texts", 2)], pids);
+}

@@ -29,6 +29,23 @@ const LINES: usize = crate::channel::QUEUED_MAX;
 /// A sentence for who sends what can't come here.
 const ONLY_LINES: &str = "a worker of a pool takes and sends no descriptors: payloads go in the line, up to 16 MiB; sockets and bytes need a service with `channel = true`";
 
+/// Why a word is not taken from a worker whose pool has no `channel = true`.
+const NO_PEERS: &str = "it speaks to other processes, and its pool has no `channel = true`";
+
+/// Answers a word of a worker that has no peers into `out`; gives what is to be told of it.
+pub fn refuse_word(line: &[u8], out: &mut Vec<u8>) -> String {
+    let why = NO_PEERS.to_owned();
+    let message: ToPeer<Fd> = match wire::parse::<Fd>(line, 0) {
+        Ok(Heard::Said(Said::Request { id, .. }, _)) => {
+            ToPeer::Response { id, answer: Answer::Ours(Code::Nobody, why.clone()) }
+        }
+        _ => ToPeer::Refused { why: why.clone() },
+    };
+    out.extend(wire::put(&message, 0, std::time::Instant::now(), None));
+    out.push(b'\n');
+    why
+}
+
 /// One worker of a pool as a peer. Dropped, it has left.
 #[derive(Debug)]
 pub struct Guest {

@@ -41,7 +41,7 @@ pub mod wire;
 
 pub use body::{BodyError, seal};
 pub use exchange::{Caller, Exchange, ExchangeGone, LineHandle, LineSign, Opening, start};
-pub use guest::Guest;
+pub use guest::{Guest, refuse_word};
 pub use state::Broker;
 pub use types::{
     Answer, Attached, BODY_MAX, BodyIs, Cargo, Code, Counts, Event, Limits, PeerId, Published,

@@ -22,7 +22,8 @@ const GARBAGE_MAX: u64 = 10;
 
 impl Worker {
     pub(super) fn on_heard(&mut self, heard: Heard, now: Now) {
-        let Heard { reports, answers, hello, sync, pong, ready, garbage, stray, refused } = heard;
+        let Heard { reports, answers, hello, sync, pong, ready, garbage, stray, refused, .. } =
+            heard;
         self.note_pace(reports.len(), now);
         let ended = reports.len() as u64;
         self.reports.extend(reports);

@@ -1,7 +1,7 @@
 //! The channel to one worker process, and how its messages are meant.
 
 use bytes::Bytes;
-use ganger_ipc::broker::Guest;
+use ganger_ipc::broker::{Guest, refuse_word};
 use ganger_ipc::channel::{self, ChannelError, ChannelReader, ChannelWriter};
 use ganger_ipc::envelope::{self, BatchLine, NODE_HANDLE_ACK, TaskOut};
 use ganger_ipc::raw::{self, RawMessage};
@@ -44,10 +44,9 @@ pub(crate) struct Heard {
     pub stray: u64,
     /// Words that are no task's, and what was wrong with them.
     pub refused: Option<String>,
+    /// Lines for it that say so.
+    answers_to_words: Vec<u8>,
 }
-
-/// Why a word of the broker is not taken from a pool without it.
-const NO_PEERS: &str = "it speaks to other processes, and its pool has no `channel = true`";
 
 /// Unreadable lines kept of one look: they are shown to people, not processed.
 const GARBAGE_KEPT: usize = 16;
@@ -122,6 +121,10 @@ impl Link {
             && let Some(guest) = guest
         {
             heard.refused = Some(guest.refuse_descriptor());
+        }
+        // A process that does not read is told less.
+        if !self.writer.is_full() {
+            self.writer.queue().append(&mut heard.answers_to_words);
         }
         if let Some(hello) = &heard.hello {
             self.batch = hello.batch;
@@ -250,11 +253,11 @@ fn hear_envelope(
         FromWorker::Pong(n) => heard.pong = Some(n),
         FromWorker::Ready => heard.ready = true,
         FromWorker::Word(text) => {
-            let said = match &mut guest {
-                Some(guest) => guest.hear(text),
-                None => Err(NO_PEERS.to_owned()),
+            let refused = match &mut guest {
+                Some(guest) => guest.hear(text).err(),
+                None => Some(refuse_word(text, &mut heard.answers_to_words)),
             };
-            heard.refused = said.err().or(heard.refused.take());
+            heard.refused = refused.or(heard.refused.take());
         }
     })
 }

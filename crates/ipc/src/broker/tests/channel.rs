@@ -15,7 +15,7 @@ use crate::node::channel::SharedFd;
 use crate::node::{Event, HandleOut, HandleType, Kind, NodeChannel};
 
 /// A process's end: a task that writes what it is given and reads ahead a little.
-struct Far {
+pub(super) struct Far {
     say: mpsc::UnboundedSender<(Value, Option<HandleOut<SharedFd>>)>,
     heard: mpsc::Receiver<(Value, Option<(HandleType, SharedFd)>)>,
 }
@@ -59,11 +59,11 @@ impl Far {
         Self { say, heard }
     }
 
-    fn say(&self, message: Value) {
+    pub(super) fn say(&self, message: Value) {
         self.say.send((message, None)).unwrap();
     }
 
-    fn hand(&self, message: Value, is: HandleType, fd: OwnedFd) {
+    pub(super) fn hand(&self, message: Value, is: HandleType, fd: OwnedFd) {
         self.say.send((message, Some(HandleOut::new(is, Arc::new(fd))))).unwrap();
     }
 
@@ -82,14 +82,14 @@ impl Far {
         }
     }
 
-    async fn word(&mut self, word: &str) -> Value {
+    pub(super) async fn word(&mut self, word: &str) -> Value {
         let (value, _) = self.hear().await;
         assert_eq!(value["$g"], word, "{value}");
         value
     }
 }
 
-async fn open(exchange: &Exchange, name: &str, adopted: bool) -> (Far, LineHandle) {
+pub(super) async fn open(exchange: &Exchange, name: &str, adopted: bool) -> (Far, LineHandle) {
     // A slow one does not read ahead.
     let ahead = if name == "slow" { 1 } else { 256 };
     let (near, far) = UnixStream::pair().unwrap();
@@ -105,7 +105,7 @@ async fn open(exchange: &Exchange, name: &str, adopted: bool) -> (Far, LineHandl
     (Far::new(far, ahead), line)
 }
 
-fn exchange() -> Exchange {
+pub(super) fn exchange() -> Exchange {
     let (exchange, owner) = start(7);
     tokio::spawn(owner);
     exchange

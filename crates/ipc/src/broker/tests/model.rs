@@ -406,6 +406,17 @@ fn requests_go_round_and_to_whom_they_name() {
 }
 
 #[test]
+fn who_runs_tasks_is_asked_after_who_runs_none() {
+    let (mut broker, now) = three();
+    broker.step(Event::Busy { peer: 2, running: 2 }, now);
+    let to = |out: Vec<(PeerId, ToPeer<u32>)>| out[0].0;
+    assert_eq!(to(ask(&mut broker, "1", "images", now)), 3);
+    assert_eq!(to(ask(&mut broker, "2", "images", now)), 3, "one request against two tasks");
+    broker.step(Event::Busy { peer: 2, running: 0 }, now);
+    assert_eq!(to(ask(&mut broker, "3", "images", now)), 2);
+}
+
+#[test]
 fn who_has_not_spoken_is_not_asked() {
     let (mut broker, now) = three();
     let name = Some(InstanceId::new("quiet", 1));
