@@ -38,6 +38,7 @@ fn read(line: &str) -> (Vec<String>, Option<Garbage>) {
             FromWorker::Pong(n) => format!("pong {n}"),
             FromWorker::Ready => "ready".to_owned(),
             FromWorker::Internal(internal) => format!("{internal:?}"),
+            FromWorker::Word(text) => format!("word {}", String::from_utf8_lossy(text)),
         });
     });
     (all, bad.err())
@@ -185,4 +186,18 @@ fn words_of_an_attempt() {
     assert_eq!(one(r#""result":7,"log":"x","progress":3"#), told("1 = 7"));
     let (none, why) = one(r#""log":"x","token":"soon""#);
     assert!(none.is_empty() && why.unwrap().to_string().contains("fencing token"));
+}
+
+#[test]
+fn words_for_other_processes_are_told_from_answers() {
+    for line in [
+        r#"{"$g":"request","id":"a","to":"web","payload":{"id":"x","result":1}}"#,
+        r#"{ "id": 7, "result": [1], "$g": "response" }"#,
+        r#"{"topic":"t","payload":null,"$g":"publish"}"#,
+    ] {
+        assert_eq!(read(line), (vec![format!("word {line}")], None));
+    }
+    // A task may carry such a thing.
+    let answer = format!(r#"{{"id":"{}","result":{{"$g":"request"}}}}"#, id(1));
+    assert_eq!(read(&answer), (vec![r#"1 = {"$g":"request"}"#.to_owned()], None));
 }
