@@ -46,6 +46,9 @@ pub fn refuse_word(line: &[u8], out: &mut Vec<u8>) -> String {
     why
 }
 
+/// A message, and the bytes that will be its payload; none: they can't be had.
+type Reading = (Box<ToPeer<Fd>>, JoinHandle<Option<Vec<u8>>>);
+
 /// One worker of a pool as a peer. Dropped, it has left.
 #[derive(Debug)]
 pub struct Guest {
@@ -63,7 +66,7 @@ pub struct Guest {
     /// For the link.
     lines: Vec<u8>,
     /// A body that is being read for this message.
-    reading: Option<(Box<ToPeer<Fd>>, JoinHandle<Option<Vec<u8>>>)>,
+    reading: Option<Reading>,
 }
 
 impl Guest {
