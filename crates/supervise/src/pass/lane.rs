@@ -7,8 +7,8 @@
 //!                           └── REST ◄────────────────── a rush ◄─────────────────────────┘
 //! ```
 //!
-//! A connection is an `accept4`, a `sendmsg`, a `close` and a share of a read. As tasks of the daemon's own threads, which wake each other and
-//! steal each other's work, the owners' wake-ups cost as much again; this thread waits in its own epoll, and nothing else does.
+//! A connection is an `accept4`, a `sendmsg`, a `close` and a share of a read. The daemon's own threads wake each other and
+//! steal each other's work, which would be a large part of that; this thread waits in its own epoll, and nothing else does.
 //!
 //! What is left then is that it sleeps and is woken for each connection, and again for each answer. So while connections come several at a time
 //! it rests a moment between two passes, as network cards moderate their interrupts: several are accepted in one pass, a worker
