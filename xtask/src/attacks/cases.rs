@@ -175,23 +175,38 @@ program = "{cat}"
 args = [{ path = "read", beneath = "{ro}" }]
 [policy.echo]
 program = "{self}"
+dashes = false
 subcommand = ["echo"]
 args = [{ regex = "[ -~]*", max = 65536, optional = true, repeat = 8 }]
 [policy.variable]
 program = "{self}"
+dashes = false
 subcommand = ["variable"]
 args = [{ regex = "[A-Z_]+" }]
 [policy.read]
 program = "{self}"
+dashes = false
 subcommand = ["read"]
 args = [{ regex = ".*" }]
 [policy.outlive]
 program = "{self}"
+dashes = false
 subcommand = ["outlive"]
 args = ["3"]
 limits = { time = "1s" }
+[policy.login]
+program = "{self}"
+dashes = false
+subcommand = ["variable"]
+options = { "--token" = { secret = true }, "-t" = { secret = true }, "-v" = "flag" }
+[policy.seldom]
+program = "{self}"
+dashes = false
+subcommand = ["say"]
+rate = "1/h"
 [policy.theirs]
 program = "{self}"
+dashes = false
 subcommand = ["say"]
 who = { uids = [4242] }
 "#;

@@ -9,6 +9,7 @@
 //! ```
 
 mod cases;
+mod extra;
 mod play;
 mod stage;
 
