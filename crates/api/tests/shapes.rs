@@ -62,6 +62,7 @@ fn status() {
         config_differs: true,
         schedules: None,
         groups: vec![],
+        reloads: vec![],
         degraded: vec![Degraded { what: "a".into(), why: "b".into(), fix: "c".into() }],
         api_only: None,
     };
@@ -105,12 +106,16 @@ fn ps() {
             GroupMember { name: "cache".into(), optional: true },
         ],
     };
-    shape("ps", &Instances { v: V1, instances: vec![instance()], groups: vec![group] });
+    shape(
+        "ps",
+        &Instances { v: V1, instances: vec![instance()], groups: vec![group], reloads: vec![] },
+    );
 }
 
 #[test]
 fn service() {
     let service = Service {
+        reload: None,
         v: V1,
         name: "web".into(),
         kind: InstanceKind::Service,
@@ -267,7 +272,13 @@ fn streams() {
 
 #[test]
 fn apply_wait_and_verbs() {
-    let change = Change { action: ChangeAction::Add, kind: "service".into(), name: "web".into() };
+    let change = Change {
+        action: ChangeAction::Add,
+        kind: "service".into(),
+        name: "web".into(),
+        effect: None,
+        keys: vec![],
+    };
     shape("applied", &Applied { v: V1, changes: vec![change], warnings: vec![] });
     let wait = WaitRequest {
         conditions: vec![

@@ -23,6 +23,6 @@ pub use priority::Priority;
 pub use task_backoff::TaskBackoff;
 pub use units::{Dur, DurRange, Size, UnitError};
 pub use words::{
-    BreakerState, Durability, FailureCause, GroupState, GroupStrategy, InstanceKind, InstanceState,
-    Stream, TaskState,
+    BreakerState, Durability, Effect, FailureCause, GroupState, GroupStrategy, InstanceKind,
+    InstanceState, ReloadState, Stream, TaskState,
 };

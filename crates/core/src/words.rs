@@ -113,6 +113,48 @@ words! {
 }
 
 words! {
+    /// What applying a specification does to a service.
+    Effect {
+        /// It starts.
+        Start = "start",
+        /// Its processes are ended and started again.
+        Restart = "restart",
+        /// New processes are ready before old ones go.
+        Roll = "roll",
+        /// Only its rules or the number of its instances change.
+        Adjust = "adjust",
+        /// It is stopped and forgotten.
+        Stop = "stop",
+        /// Nothing.
+        Unchanged = "unchanged",
+    }
+}
+
+words! {
+    /// Where a rolling reload is.
+    ReloadState {
+        /// New instances take the places of old ones.
+        Rolling = "rolling",
+        /// What was replaced is taken back.
+        GoingBack = "going-back",
+        /// All instances are of the new version.
+        Done = "done",
+        /// All instances are of the old version again.
+        TakenBack = "taken-back",
+        /// It ended in the middle, by a stop or another configuration.
+        CutShort = "cut-short",
+    }
+}
+
+impl ReloadState {
+    /// It is still going on.
+    #[must_use]
+    pub const fn is_under_way(self) -> bool {
+        matches!(self, Self::Rolling | Self::GoingBack)
+    }
+}
+
+words! {
     /// Where a task is in its life.
     TaskState {
         /// Waits for its time.

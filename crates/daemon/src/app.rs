@@ -13,7 +13,7 @@ use ganger_logs::LogReader;
 use ganger_pool::{Schedules, Tasks};
 use ganger_process::Processes;
 use ganger_store::{Readers, SqliteReader, Writer};
-use ganger_supervise::{InstanceView, Listeners, Primaries, Services, Snapshot};
+use ganger_supervise::{InstanceView, Listeners, Primaries, Reloads, Services, Snapshot};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::desired::Desired;
@@ -51,6 +51,7 @@ pub(crate) struct Full {
     pub(crate) listeners: Listeners,
     pub(crate) primaries: Primaries,
     pub(crate) exchange: Exchange,
+    pub(crate) reloads: watch::Receiver<Reloads>,
     pub(crate) services: watch::Receiver<Arc<Snapshot>>,
     pub(crate) workers: watch::Receiver<Arc<Snapshot>>,
     pub(crate) left: Left,

@@ -8,7 +8,10 @@
 //! | `stopped/NAME` | a person stopped this service or pool |
 //! | `scale/NAME` | its number of instances, where a person changed it |
 //! | `down` | a person said `down`: nothing is started until the next `up` |
+//! | `earlier/NAME` | the version of a service that a reload comes from, or has gone back to ([`Earlier`]) |
 //! | `slot/NAME#N` | what supervision needs to go on with a resting instance ([`SlotResume`]) |
+
+mod earlier;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,10 +22,13 @@ use ganger_supervise::SlotResume;
 use crate::config::{Config, SourceFile};
 use crate::environments::Environments;
 
+pub(crate) use earlier::{Earlier, TakenBack};
+
 const CONFIG: &str = "config";
 const ENVIRONMENTS: &str = "environments";
 const STOPPED: &str = "stopped/";
 const SCALE: &str = "scale/";
+const EARLIER: &str = "earlier/";
 const SLOT: &str = "slot/";
 const DOWN: &str = "down";
 
@@ -34,6 +40,8 @@ pub(crate) struct Desired {
     pub(crate) environments: Environments,
     pub(crate) stopped: BTreeSet<String>,
     pub(crate) scale: BTreeMap<String, u32>,
+    /// By service: what ran before what is configured.
+    pub(crate) earlier: BTreeMap<String, Earlier>,
     /// A person said `down`: nothing is to run until somebody applies a configuration.
     pub(crate) down: bool,
 }
@@ -76,6 +84,7 @@ impl Default for Desired {
             environments: Environments::default(),
             stopped: BTreeSet::new(),
             scale: BTreeMap::new(),
+            earlier: BTreeMap::new(),
             down: false,
         }
     }
@@ -101,6 +110,9 @@ impl Desired {
             } else if let Some(name) = key.strip_prefix(SCALE) {
                 let replicas = serde_json::from_slice(&value).map_err(fail)?;
                 desired.scale.insert(name.to_owned(), replicas);
+            } else if let Some(name) = key.strip_prefix(EARLIER) {
+                let earlier = serde_json::from_slice(&value).map_err(fail)?;
+                desired.earlier.insert(name.to_owned(), earlier);
             } else if key.starts_with(SLOT) {
                 slots.push(serde_json::from_slice(&value).map_err(fail)?);
             }
@@ -111,7 +123,7 @@ impl Desired {
     /// How many instances of a service or workers of a pool are wanted.
     pub(crate) fn replicas(&self, name: &str) -> Option<u32> {
         let configured = || {
-            let service = self.config.services.get(name).map(|service| service.replicas);
+            let service = self.service(name).map(|service| service.replicas);
             service.or_else(|| self.config.pools.get(name).map(|pool| pool.workers.min))
         };
         let configured = configured()?;
@@ -150,7 +162,17 @@ pub(crate) fn applied(old: &Desired, new: &Desired) -> Vec<Op> {
     ops.extend(old.scale.keys().filter(|n| !new.scale.contains_key(*n)).map(|n| scale(n, None)));
     let started = old.stopped.iter().filter(|name| !new.stopped.contains(*name));
     ops.extend(started.map(|name| stopped(name, false)));
+    ops.extend(earlier_ops(old, new));
     ops
+}
+
+/// Rows for what has changed about the versions before the configured ones.
+pub(crate) fn earlier_ops(old: &Desired, new: &Desired) -> Vec<Op> {
+    let key = |name: &String| format!("{EARLIER}{name}");
+    let gone = old.earlier.keys().filter(|name| !new.earlier.contains_key(*name));
+    let gone = gone.map(|name| remove(&key(name)));
+    let changed = new.earlier.iter().filter(|(name, one)| old.earlier.get(*name) != Some(one));
+    gone.chain(changed.map(|(name, one)| set(&key(name), json(one)))).collect()
 }
 
 /// The row for a `down`.

@@ -35,6 +35,6 @@ pub use spec::{
     ReadyBy, Reload, ServiceSpec, Stop, Until,
 };
 pub use view::{
-    Doing, GroupView, InstanceView, ProbeKind, ProbeView, Signs, SignsReader, SlotResume, Snapshot,
-    Told,
+    Doing, GroupView, InstanceView, ProbeKind, ProbeView, ReloadView, Reloads, Signs, SignsReader,
+    SlotResume, Snapshot, Told,
 };

@@ -1,5 +1,6 @@
 //! What others see of instances: published copies, never shared state.
 
+mod reload;
 mod signs;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use ganger_process::ExitAck;
 use ganger_sandbox::Degraded;
 use serde::{Deserialize, Serialize};
 
+pub use reload::{ReloadView, Reloads};
 pub use signs::{Doing, ProbeKind, ProbeView, Signs, SignsReader};
 
 /// One instance at one moment.

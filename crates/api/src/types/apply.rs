@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ganger_core::Effect;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -23,7 +24,7 @@ pub struct ApplyRequest {
 }
 
 /// What applying changed, or would.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Applied {
     /// Version of the shape.
     pub v: V1,
@@ -35,7 +36,7 @@ pub struct Applied {
 }
 
 /// One named thing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Change {
     /// What happens to it.
     pub action: ChangeAction,
@@ -43,6 +44,28 @@ pub struct Change {
     pub kind: String,
     /// Its name.
     pub name: String,
+    /// What that means for a service that is there or comes, as things are now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect: Option<Effect>,
+    /// Keys of the configuration that differ, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<ChangedKey>,
+}
+
+/// One key that differs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChangedKey {
+    /// Like `replicas` or `env.PORT`.
+    pub key: String,
+    /// What it was; absent where it was not there, or is not shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<serde_json::Value>,
+    /// What it is to be; absent where it is to be gone, or is not shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<serde_json::Value>,
+    /// Values of the environment are not shown: they may be secrets.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hidden: bool,
 }
 
 /// What happens to a named thing.

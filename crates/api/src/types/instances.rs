@@ -5,7 +5,7 @@ use ganger_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{LogLine, Seconds, Timestamp, V1};
+use super::{LogLine, Reload, Seconds, Timestamp, V1};
 
 /// `ps`: every instance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,6 +17,9 @@ pub struct Instances {
     /// Ordered by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<Group>,
+    /// Reloads that are under way or were taken back, ordered by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reloads: Vec<Reload>,
 }
 
 /// Services that fail together and are seen together.
@@ -140,6 +143,9 @@ pub struct Service {
     /// What it listens on, by address and, where each has its own, by slot.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub listeners: Vec<Listener>,
+    /// Its newest reload.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reload: Option<Reload>,
     /// Its instances by slot.
     pub instances: Vec<Instance>,
     /// What it said last, oldest first.

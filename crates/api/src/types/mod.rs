@@ -11,6 +11,7 @@ mod instances;
 mod ipc;
 mod push;
 mod queues;
+mod reloads;
 mod retry;
 mod said;
 mod schedules;
@@ -22,7 +23,7 @@ mod upgrade;
 mod wait;
 mod why;
 
-pub use apply::{Applied, ApplyRequest, Change, ChangeAction};
+pub use apply::{Applied, ApplyRequest, Change, ChangeAction, ChangedKey};
 pub use basic::{Seconds, Timestamp, V1};
 pub use control::{
     Dedupe, DedupeConflict, DedupeUntil, DedupeUntilError, PriorityRequest, QueueCache,
@@ -38,6 +39,7 @@ pub use instances::{
 pub use ipc::{CallAnswer, CallRequest, PublishRequest, Reached, SubscribeQuery, TopicLine};
 pub use push::{OnError, PushQuery, Pushed, RefusedTask};
 pub use queues::{Queue, QueueCounts, Queues};
+pub use reloads::Reload;
 pub use retry::TaskRetry;
 pub use said::{Progress, TaskLogQuery, TaskWord};
 pub use schedules::{Fire, FireTime, NextFires, NextQuery, RunAnswer, Schedule, Schedules};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Group, Seconds, V1};
+use super::{Group, Reload, Seconds, V1};
 
 /// How ganger itself is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,6 +28,9 @@ pub struct Status {
     /// Groups, ordered by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<Group>,
+    /// Reloads that are under way or were taken back, ordered by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reloads: Vec<Reload>,
     /// What does not work as it should on this machine or in this state, each with the way out.
     pub degraded: Vec<Degraded>,
     /// Set when the daemon serves the API only, and why.

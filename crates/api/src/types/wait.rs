@@ -1,4 +1,4 @@
-//! `POST /wait`: `queue:Q=empty`, `service:S=ready`, `task:ID=done`.
+//! `POST /wait`: `queue:Q=empty`, `service:S=ready`, `service:S=reloaded`, `task:ID=done`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,13 +15,17 @@ pub enum WaitCondition {
     QueueEmpty(String),
     /// Every wanted instance of the service is ready.
     ServiceReady(String),
+    /// No reload of the service is under way, and what is configured is what runs.
+    ServiceReloaded(String),
     /// The task has ended, well or not.
     TaskDone(TaskId),
 }
 
 /// A text that is no condition.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a condition; use queue:NAME=empty, service:NAME=ready or task:ID=done")]
+#[error(
+    "`{0}` is not a condition; use queue:NAME=empty, service:NAME=ready, service:NAME=reloaded or task:ID=done"
+)]
 pub struct WaitConditionError(String);
 
 impl FromStr for WaitCondition {
@@ -35,6 +39,7 @@ impl FromStr for WaitCondition {
             _ if name.is_empty() => Err(fail()),
             ("queue", "empty") => Ok(Self::QueueEmpty(name.to_owned())),
             ("service" | "pool", "ready") => Ok(Self::ServiceReady(name.to_owned())),
+            ("service", "reloaded") => Ok(Self::ServiceReloaded(name.to_owned())),
             ("task", "done") => name.parse().map(Self::TaskDone).map_err(|_| fail()),
             _ => Err(fail()),
         }
@@ -46,6 +51,7 @@ impl fmt::Display for WaitCondition {
         match self {
             Self::QueueEmpty(name) => write!(f, "queue:{name}=empty"),
             Self::ServiceReady(name) => write!(f, "service:{name}=ready"),
+            Self::ServiceReloaded(name) => write!(f, "service:{name}=reloaded"),
             Self::TaskDone(id) => write!(f, "task:{id}=done"),
         }
     }

@@ -86,7 +86,7 @@ pub(crate) enum Verb {
     Scale(scale::Args),
     /// Wait until a queue is empty, a service is ready or a task is done
     Wait(wait::Args),
-    /// Say why a task does not run, who holds it up and until when; why a command was denied or failed
+    /// Say why a task or service does not run, who holds it up and until when; why a command was denied or failed
     Why(why::Args),
     /// Ask a service over its channel and print the answer
     Call(call::Args),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ganger_api::{Group, GroupMember, Instance, Instances};
 use ganger_core::{BreakerState, GroupState, InstanceState};
 
-use super::Json;
+use super::{Json, reload};
 use crate::error::{CliError, Kind};
 use crate::link;
 use crate::table::{Table, Tone, left, right};
@@ -38,6 +38,20 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<ExitCode, CliError> {
     let table = table(&all.instances, text::now_ms());
     let mut out = ui.out();
     out.line(&table.render(ui.width(), ui.data_is_coloured()))?;
+    let now = text::now_ms();
+    let fits = |name: &str| args.names.is_empty() || args.names.iter().any(|one| one.name == name);
+    let reloads: Vec<String> = all
+        .reloads
+        .iter()
+        .filter(|reload| fits(&reload.name))
+        .map(|one| reload::summary(one, now))
+        .collect();
+    if !reloads.is_empty() {
+        out.line("")?;
+    }
+    for line in reloads {
+        out.line(&line)?;
+    }
     if !all.groups.is_empty() && args.names.is_empty() {
         out.line("")?;
         out.line(&groups(&all.groups).render(ui.width(), ui.data_is_coloured()))?;
@@ -208,7 +222,8 @@ mod tests {
 
     #[test]
     fn unknown_names_are_not_found() {
-        let mut all = Instances { v: ganger_api::V1, instances: sample(), groups: vec![] };
+        let mut all =
+            Instances { v: ganger_api::V1, instances: sample(), groups: vec![], reloads: vec![] };
         let error = choose(&mut all, &["wbe".parse().unwrap()]).unwrap_err();
         assert_eq!(error.code(), 4);
         choose(&mut all, &["web#2".parse().unwrap(), "cron".parse().unwrap()]).unwrap();

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use ganger_api::client::{EventQuery, Sse};
-use ganger_api::{Client, EventLine, VerbAnswer};
+use ganger_api::{Client, EventLine, Reload, VerbAnswer};
+use ganger_core::ReloadState;
 
 use super::control::all_or_part;
 use crate::error::CliError;
@@ -77,9 +78,64 @@ async fn step(events: &mut Sse<EventLine>, name: &str, ui: &Ui) -> bool {
         && matches!(event.to.as_deref(), Some("done" | "rolled back" | "cut short"))
 }
 
+/// A service's newest reload as a person reads it.
+pub(super) fn summary(reload: &Reload, now_ms: u64) -> String {
+    let Reload { name, state, from, to, done, of, reason, differs, began_at, ended_at } = reload;
+    let age = |at: u64| text::age(Duration::from_millis(now_ms.saturating_sub(at)));
+    let versions = if from == to { format!("{from} anew") } else { format!("{from} → {to}") };
+    let since = age(began_at.0);
+    let ago = age(ended_at.map_or(began_at.0, |at| at.0));
+    let because = text::printable(reason);
+    let mut line = match state {
+        ReloadState::Rolling => {
+            format!("{name} is being reloaded ({versions}) for {since}: {done} of {of} replaced")
+        }
+        ReloadState::GoingBack => format!(
+            "{name} goes back to {from} for {since}: {done} of {of} still replaced; {because}"
+        ),
+        ReloadState::Done => format!("{name} was reloaded {ago} ago ({versions})"),
+        ReloadState::TakenBack => {
+            format!("{name} stayed at {from}: {to} was taken back {ago} ago: {because}")
+        }
+        ReloadState::CutShort => {
+            format!("{name}: a reload ({versions}) was cut short {ago} ago: {because}")
+        }
+    };
+    if *differs {
+        line.push_str("; what is configured does not run: `ganger up` tries it again");
+    }
+    line
+}
+
 /// One step as a person reads it.
 pub(crate) fn line(event: &EventLine) -> String {
     let slot = event.slot.map(|slot| format!("#{slot}")).unwrap_or_default();
     let to = event.to.as_deref().unwrap_or_default();
     format!("{}{slot} reload {to}: {}", event.name, text::printable(&event.reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reload_in_a_line() {
+        let mut reload: Reload = serde_json::from_value(serde_json::json!({
+            "name": "web", "state": "rolling", "from": "3f2a91c0", "to": "88be0d12", "done": 1, "of": 2, "reason": "",
+            "began_at": "1970-01-01T00:00:01.000Z",
+        }))
+        .unwrap();
+        let line = summary(&reload, 4_000);
+        assert_eq!(line, "web is being reloaded (3f2a91c0 → 88be0d12) for 3s: 1 of 2 replaced");
+        reload.state = ReloadState::TakenBack;
+        (reload.reason, reload.differs) = ("#3 did not stay up: exited with code 3".into(), true);
+        assert_eq!(
+            summary(&reload, 4_000),
+            "web stayed at 3f2a91c0: 88be0d12 was taken back 3s ago: #3 did not stay up: exited with code 3; \
+             what is configured does not run: `ganger up` tries it again"
+        );
+        reload.to.clone_from(&reload.from);
+        (reload.state, reload.differs) = (ReloadState::Done, false);
+        assert_eq!(summary(&reload, 4_000), "web was reloaded 3s ago (3f2a91c0 anew)");
+    }
 }

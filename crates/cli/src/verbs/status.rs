@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ganger_api::{Instance, Listener, Probe, ScheduleSummary, Service, Status};
 
-use super::{Json, ps};
+use super::{Json, ps, reload};
 use crate::error::CliError;
 use crate::link;
 use crate::text;
@@ -63,6 +63,8 @@ fn whole(status: &Status) -> String {
             if group.reason.is_empty() { String::new() } else { format!(": {}", group.reason) };
         lines.push(format!("group   {} ({}) {}{why}", group.name, group.strategy, group.state));
     }
+    let now = text::now_ms();
+    lines.extend(status.reloads.iter().map(|one| format!("reload  {}", reload::summary(one, now))));
     if let Some(why) = &status.api_only {
         lines.push(format!("error   the daemon only answers: {why}"));
     }
@@ -104,6 +106,9 @@ fn one(service: &Service, ui: &Ui) -> Result<(), CliError> {
     } else if let Some(listener) = service.listeners.first() {
         let mode = &listener.mode;
         out.line(&format!("taken    by instance: not known in mode {mode}"))?;
+    }
+    if let Some(newest) = &service.reload {
+        out.line(&format!("reload   {}", reload::summary(newest, text::now_ms())))?;
     }
     if !service.instances.is_empty() {
         out.line("")?;

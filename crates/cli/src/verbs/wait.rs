@@ -15,7 +15,7 @@ use crate::ui::Ui;
 /// `wait`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// queue:NAME=empty, service:NAME=ready or task:ID=done; all must hold
+    /// queue:NAME=empty, service:NAME=ready, service:NAME=reloaded or task:ID=done; all must hold
     #[arg(required = true, value_name = "COND")]
     conditions: Vec<WaitCondition>,
     /// Give up after this long, with exit code 7 [default: never]

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ganger_api::{Change, ChangeAction};
+use ganger_api::{ApiError, Change, ChangeAction, ChangedKey};
+use ganger_core::Effect;
 use ganger_pool::PoolSpec;
 use ganger_supervise::ServiceSpec;
 
-use super::crew::Specs;
+use super::crew::{Crew, Specs};
+use super::differ::{difference, hidden};
 use crate::config::{Config, Program, find_executable};
-use crate::desired::Desired;
+use crate::desired::{Desired, Earlier};
 use crate::environments::Environments;
 
 /// What differs between two desired states, by kind and name; `specs` is what the new one comes to.
@@ -41,7 +43,83 @@ pub(super) fn changes(old: &Desired, new: &Desired, specs: &Specs) -> Vec<Change
     compare("pool", &old.config.pools, &now, &mut list, |name, now| {
         Specs::pool(old, name).and_then(Result::ok).as_ref() == Some(now)
     });
+    for change in list.iter_mut().filter(|change| change.action == ChangeAction::Change) {
+        change.keys = keys(old, new, &change.kind, &change.name);
+    }
     list
+}
+
+/// What of a thing differs.
+fn keys(old: &Desired, new: &Desired, kind: &str, name: &str) -> Vec<ChangedKey> {
+    let (before, now) = (&old.config, &new.config);
+    match kind {
+        "service" => {
+            let mut keys = difference(old.service(name), new.service(name));
+            let (had, gets) = (old.environment(name), new.environment(name));
+            let names: BTreeSet<&String> = had.keys().chain(gets.keys()).collect();
+            let differ = names.into_iter().filter(|one| had.get(*one) != gets.get(*one));
+            keys.extend(differ.map(|one| hidden(format!("environment.{one}"))));
+            keys
+        }
+        "queue" => difference(before.queues.get(name), now.queues.get(name)),
+        "pool" => difference(before.pools.get(name), now.pools.get(name)),
+        "schedule" => difference(before.schedules.get(name), now.schedules.get(name)),
+        "group" => difference(before.groups.get(name), now.groups.get(name)),
+        _ => Vec::new(),
+    }
+}
+
+/// Adds what the changes mean for services as they are now.
+pub(super) async fn effects(
+    changes: &mut [Change],
+    old: &Desired,
+    crew: &Crew,
+    specs: &Specs,
+) -> Result<(), ApiError> {
+    let is_service = |change: &&mut Change| change.kind == "service";
+    let mut changed = Vec::new();
+    for change in changes.iter_mut().filter(is_service) {
+        change.effect = Some(match change.action {
+            ChangeAction::Add => Effect::Start,
+            ChangeAction::Remove => Effect::Stop,
+            ChangeAction::Keep if under_way(old, &change.name) => Effect::Roll,
+            ChangeAction::Keep => Effect::Unchanged,
+            ChangeAction::Change => {
+                changed.extend(specs.services.iter().find(|spec| spec.name == change.name));
+                Effect::Adjust
+            }
+        });
+    }
+    let names: Vec<String> = changed.iter().map(|spec| spec.name.clone()).collect();
+    let planned = crew.plan(changed.into_iter().cloned().collect()).await?;
+    let planned: BTreeMap<String, Effect> = names.into_iter().zip(planned).collect();
+    for change in changes.iter_mut().filter(is_service) {
+        if let Some(effect) = planned.get(&change.name) {
+            change.effect = Some(*effect);
+        }
+    }
+    Ok(())
+}
+
+fn under_way(desired: &Desired, name: &str) -> bool {
+    desired.earlier.get(name).is_some_and(|earlier| earlier.taken_back.is_none())
+}
+
+/// The versions that reloads come from, once the new state is applied.
+pub(super) fn earlier(
+    old: &Desired,
+    new: &Desired,
+    changes: &[Change],
+) -> BTreeMap<String, Earlier> {
+    let mut all = BTreeMap::new();
+    for (name, effect) in changes.iter().filter_map(|change| Some((&change.name, change.effect?))) {
+        // Unchanged: it goes on with the reload that is under way.
+        let goes_on = effect == Effect::Unchanged && under_way(old, name);
+        if (effect == Effect::Roll || goes_on) && new.config.services.contains_key(name) {
+            all.extend(old.running(name).map(|running| (name.clone(), running)));
+        }
+    }
+    all
 }
 
 fn by_name<S>(specs: &[S], name: impl Fn(&S) -> &str) -> BTreeMap<&str, &S> {
@@ -63,7 +141,13 @@ fn compare<O, N>(
             Some(now) if same(name, now) => ChangeAction::Keep,
             Some(_) => ChangeAction::Change,
         };
-        list.push(Change { action, kind: kind.to_owned(), name: name.to_owned() });
+        list.push(Change {
+            action,
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+            effect: None,
+            keys: Vec::new(),
+        });
     }
 }
 

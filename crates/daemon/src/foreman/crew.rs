@@ -1,7 +1,7 @@
 //! Those who do the work: services, pools, queues, behind one face.
 
 use ganger_api::{ApiError, ErrorKind};
-use ganger_core::Rate;
+use ganger_core::{Effect, Rate};
 use ganger_exec::Executor;
 use ganger_pool::{PoolError, Pools, Schedules, Tasks};
 use ganger_queue::GateSet;
@@ -70,14 +70,35 @@ impl Specs {
         (specs, faults)
     }
 
+    /// As [`of`](Self::of), for a daemon that goes on where another one ended: a service whose reload is under way is what
+    /// it was before, and beside it stands what the reload is to bring.
+    pub(crate) fn resumed(desired: &Desired) -> (Self, Vec<ServiceSpec>, Vec<ConvertError>) {
+        let (mut specs, faults) = Self::of(desired);
+        let mut coming = Vec::new();
+        for spec in &mut specs.services {
+            let earlier = desired.earlier.get(&spec.name).filter(|one| one.taken_back.is_none());
+            let before = earlier.and_then(|earlier| {
+                let replicas = desired.scale.get(&spec.name).copied();
+                let replicas = replicas.unwrap_or(earlier.service.replicas);
+                let environment = earlier.environment.clone();
+                let (name, stopped) = (&spec.name, spec.stopped);
+                convert::service_spec(name, &earlier.service, replicas, stopped, environment).ok()
+            });
+            if let Some(before) = before {
+                coming.push(std::mem::replace(spec, before));
+            }
+        }
+        (specs, coming, faults)
+    }
+
     /// What one service of a desired state comes to.
     pub(super) fn service(
         desired: &Desired,
         name: &str,
     ) -> Option<Result<ServiceSpec, ConvertError>> {
-        let service = desired.config.services.get(name)?;
+        let service = desired.service(name)?;
         let replicas = desired.replicas(name).unwrap_or(0);
-        let (stopped, inherited) = (desired.stopped.contains(name), desired.environments.of(name));
+        let (stopped, inherited) = (desired.stopped.contains(name), desired.environment(name));
         Some(convert::service_spec(name, service, replicas, stopped, inherited))
     }
 
@@ -98,6 +119,14 @@ impl Crew {
     /// Opens addresses that running services are to move to: one that can't be had keeps the configuration out.
     pub(crate) async fn make_way(&self, specs: Vec<ServiceSpec>) -> Result<(), ApiError> {
         self.services.move_listeners(specs).await.map_err(service_error)
+    }
+
+    /// What an apply would do to each of these services.
+    pub(super) async fn plan(&self, specs: Vec<ServiceSpec>) -> Result<Vec<Effect>, ApiError> {
+        if specs.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.services.plan(specs).await.map_err(service_error)
     }
 
     /// Makes everything so. Queues come first: pools take from them; schedules last: what

@@ -9,6 +9,7 @@
 
 mod apply;
 mod crew;
+mod differ;
 mod down;
 mod handle;
 mod task;

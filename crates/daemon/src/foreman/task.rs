@@ -8,6 +8,7 @@ use ganger_api::{ApiError, Applied, ErrorKind, V1};
 use ganger_core::InstanceId;
 use ganger_exec::Load;
 use ganger_store::{Batch, Op, Writer};
+use ganger_supervise::Reloads;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -28,6 +29,7 @@ pub(crate) struct Parts {
     pub(crate) writer: Writer,
     pub(crate) events: Events,
     pub(crate) desired: Desired,
+    pub(crate) reloads: watch::Receiver<Reloads>,
     pub(crate) state_dir: PathBuf,
     /// Told when everything is down.
     pub(crate) end: watch::Sender<bool>,
@@ -49,7 +51,18 @@ pub(crate) fn spawn(parts: Parts, tasks: &mut JoinSet<()>) -> Foreman {
 
 impl Task {
     async fn run(mut self, mut inbox: mpsc::Receiver<Order>) {
-        while let Some(order) = inbox.recv().await {
+        self.on_reloads().await;
+        loop {
+            let order = tokio::select! {
+                order = inbox.recv() => order,
+                Ok(()) = self.parts.reloads.changed() => {
+                    self.on_reloads().await;
+                    continue;
+                }
+            };
+            let Some(order) = order else { return };
+            // What has ended before somebody asks counts.
+            self.on_reloads().await;
             match order {
                 Order::Apply { config, caller, dry_run, reply } => {
                     let applied = self.apply(*config, caller, dry_run).await;
@@ -85,18 +98,21 @@ impl Task {
             caller.update,
         );
         // `up` is a person's latest word: what was stopped or scaled by hand is as configured again.
-        let new = Desired {
+        let mut new = Desired {
             config: Arc::new(config),
             environments,
             stopped: BTreeSet::new(),
             scale: BTreeMap::new(),
+            earlier: BTreeMap::new(),
             down: false,
         };
         let (new_specs, faults) = Specs::of(&new);
         refuse(&faults)?;
         let mut warnings = apply::warnings(&new.config, &new.environments);
         warnings.extend(new.environments.differing(caller.environment));
-        let changes = apply::changes(before, &new, &new_specs);
+        let mut changes = apply::changes(before, &new, &new_specs);
+        apply::effects(&mut changes, before, &self.parts.crew, &new_specs).await?;
+        new.earlier = apply::earlier(before, &new, &changes);
         let mut applied = Applied { v: V1, changes, warnings };
         if dry_run {
             return Ok(applied);
@@ -123,6 +139,33 @@ impl Task {
         }
         self.parts.events.tell("config.applied", "", file.unwrap_or_default()).await;
         Ok(applied)
+    }
+
+    /// Reloads go on or are over: remembers which version of a service is the one that runs.
+    async fn on_reloads(&mut self) {
+        if self.parts.desired.earlier.is_empty() {
+            return;
+        }
+        let reloads = self.parts.reloads.borrow_and_update().clone();
+        let mut next = self.parts.desired.clone();
+        let mut changed = false;
+        for name in self.parts.desired.earlier.keys() {
+            changed |= match reloads.get(name) {
+                Some(view) => next.reloaded(name, view),
+                // A former daemon's, of which nothing was left to go on with.
+                None => next.forget_unfinished(name),
+            };
+        }
+        if !changed {
+            return;
+        }
+        let ops = desired::earlier_ops(&self.parts.desired, &next);
+        if let Err(error) = self.commit(ops).await {
+            // The next daemon tries the configured version again: that is what was asked for, too.
+            tracing::warn!(error = %error.message, "the end of a reload could not be stored");
+        }
+        self.parts.desired = next;
+        self.publish();
     }
 
     async fn verb(&mut self, target: &Target, verb: Verb) -> Result<Wait, ApiError> {

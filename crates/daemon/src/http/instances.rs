@@ -13,6 +13,7 @@ use ganger_supervise::{Doing, GroupView, InstanceView, ProbeKind, ProbeView, Sig
 
 use super::error::{Answer, Fault, not_found};
 use super::logs::log_line;
+use super::reloads;
 use crate::app::App;
 
 /// Lines of output that help to understand a service's state at a glance.
@@ -23,13 +24,13 @@ const WAITS: &str = "its restart waits for its turn";
 
 pub(crate) async fn list(State(app): State<App>) -> Answer<Instances> {
     let instances = app.instances().await;
-    Ok(Json(Instances { v: V1, instances, groups: groups(&app) }))
+    Ok(Json(Instances { v: V1, instances, groups: groups(&app), reloads: reloads::list(&app) }))
 }
 
 pub(crate) async fn one(State(app): State<App>, Path(name): Path<String>) -> Answer<Service> {
     let desired = app.full()?.desired();
     let config = &desired.config;
-    let (kind, program) = if let Some(service) = config.services.get(&name) {
+    let (kind, program) = if let Some(service) = desired.service(&name) {
         (InstanceKind::Service, &service.program)
     } else if let Some(pool) = config.pools.get(&name) {
         (InstanceKind::Worker, &pool.program)
@@ -47,6 +48,7 @@ pub(crate) async fn one(State(app): State<App>, Path(name): Path<String>) -> Ans
         command: program.command.clone(),
         instances,
         listeners: listeners(&app, &name).await?,
+        reload: reloads::of(&app, &name),
         last_lines: last_lines(&app, &name).await?,
         name,
     }))

@@ -19,6 +19,7 @@ mod ndjson;
 mod peer;
 mod push;
 mod queues;
+mod reloads;
 mod retry;
 mod schedules;
 mod serve;

@@ -32,6 +32,7 @@ pub(crate) async fn status(State(app): State<App>) -> Answer<Status> {
         config_differs,
         schedules: schedules(&app).await,
         groups: super::instances::groups(&app),
+        reloads: super::reloads::list(&app),
         degraded: app.degraded(),
         api_only: app.full().err().map(|e| e.message),
     }))

@@ -49,6 +49,7 @@ async fn one(full: &Full, condition: &WaitCondition) -> Result<(), Fault> {
         WaitCondition::QueueEmpty(name) => Ok(full.tasks.wait_empty(name).await?),
         WaitCondition::TaskDone(id) => Ok(full.tasks.wait(*id, None).await.map(drop)?),
         WaitCondition::ServiceReady(name) => ready(full, name).await,
+        WaitCondition::ServiceReloaded(name) => super::reloads::over(full, name).await,
     }
 }
 
@@ -94,6 +95,9 @@ async fn too_late(app: &App, conditions: &[WaitCondition], limit: Duration) -> F
     let mut error = ApiError::new(ErrorKind::Timeout, message);
     let instances = app.instances().await;
     for condition in conditions {
+        if let WaitCondition::ServiceReloaded(name) = condition {
+            error.chain.extend(super::reloads::progress(app, name));
+        }
         if let WaitCondition::ServiceReady(name) = condition {
             let late = instances.iter().filter(|i| &i.name == name && !i.ready);
             error.chain.extend(late.map(|i| {

@@ -13,7 +13,8 @@ use ganger_pool::{PoolParts, Pools, ScheduleParts, Schedules};
 use ganger_process::{Child, Processes, Startup};
 use ganger_store::WriterThread;
 use ganger_supervise::checks::exec::is_check;
-use ganger_supervise::{Services, SlotResume, Snapshot, Surroundings};
+use ganger_supervise::services::Resumed;
+use ganger_supervise::{ServiceSpec, Services, SlotResume, Snapshot, Surroundings};
 use tokio::net::UnixListener;
 use tokio::sync::{broadcast, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -109,7 +110,7 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
         queues,
     };
     let work = ganger_pool::start(parts, &mut tasks).await.map_err(DaemonError::Store)?;
-    let (specs, resting) = wanted(&desired, resting, &events).await;
+    let (specs, coming, resting) = wanted(&desired, resting, &events).await;
     let parts = PoolParts {
         tasks: work.tasks.clone(),
         claims: work.claims,
@@ -124,7 +125,8 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
     let groups = crate::config::group_specs(&desired.config.groups);
     // Who is gone for this is gone for the next call too, which says so.
     let _gone = supervised.services.set_groups(groups).await;
-    if let Err(error) = supervised.services.apply(specs.services, resting.services).await {
+    let resumed = Resumed { slots: resting.services, coming };
+    if let Err(error) = supervised.services.resume(specs.services, resumed).await {
         // A daemon that ends for it would end again and again; one that says so can be given a better configuration.
         tracing::error!(%error, "can't go on with the services");
         events.tell("daemon.resume_failed", "", error.to_string()).await;
@@ -168,11 +170,13 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
         exec: exec.clone(),
         incidents,
     };
+    let reloads = supervised.reloads;
     let parts = Parts {
         crew,
         writer: writer.clone(),
         events: events.clone(),
         desired,
+        reloads: reloads.clone(),
         state_dir: state_dir.clone(),
         end,
     };
@@ -184,6 +188,7 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
         listeners,
         primaries,
         exchange,
+        reloads,
         services,
         workers,
         left: Left { survivors, stuck },
@@ -249,15 +254,19 @@ struct Resting {
 }
 
 /// What shall run. What this machine can't give any more is told and left out: the rest must go on.
-async fn wanted(desired: &Desired, resting: Vec<SlotResume>, events: &Events) -> (Specs, Resting) {
-    let (specs, faults) = Specs::of(desired);
+async fn wanted(
+    desired: &Desired,
+    resting: Vec<SlotResume>,
+    events: &Events,
+) -> (Specs, Vec<ServiceSpec>, Resting) {
+    let (specs, coming, faults) = Specs::resumed(desired);
     for fault in faults {
         tracing::error!(error = %fault, "can't go on with it");
         events.tell("daemon.resume_failed", &fault.name, fault.to_string()).await;
     }
     let of_pool = |slot: &SlotResume| desired.config.pools.contains_key(&slot.id.name);
     let (workers, services) = resting.into_iter().partition(of_pool);
-    (specs, Resting { services, workers })
+    (specs, coming, Resting { services, workers })
 }
 
 /// Waits until taken-over services are published: the first caller must not see an empty list.

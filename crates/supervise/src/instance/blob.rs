@@ -148,6 +148,18 @@ pub(crate) fn is_outdated(note: &str, spec: &InstanceSpec) -> bool {
     !note.spec.is_empty() && note.stopping.is_none() && note.spec != fingerprint(spec)
 }
 
+/// A child with this note is on its way out.
+pub(crate) fn is_ending(note: &str) -> bool {
+    Blob::read(note).stopping.is_some()
+}
+
+/// A short name for what these processes are: eight digits of [`fingerprint`].
+pub(crate) fn version(spec: &InstanceSpec) -> String {
+    let mut version = fingerprint(spec);
+    version.truncate(8);
+    version
+}
+
 /// Neither plan nor readiness differ.
 pub(crate) fn same_process(a: &InstanceSpec, b: &InstanceSpec) -> bool {
     fingerprint(a) == fingerprint(b)

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::fd::OwnedFd;
 
-use ganger_core::{InstanceId, InstanceKind};
+use ganger_core::{Effect, InstanceId, InstanceKind};
 use ganger_keeper::wire::Plan;
 use ganger_process::Child;
 
 use super::error::ServiceError;
-use super::handle::{Applied, GroupTicket};
+use super::handle::{Applied, GroupTicket, Resumed};
 use super::listening::DOZES;
 use super::order::check;
 use super::owner::Owner;
@@ -46,10 +46,12 @@ impl Owner {
     pub(super) async fn apply(
         &mut self,
         specs: Vec<ServiceSpec>,
-        resume: Vec<SlotResume>,
+        resumed: Resumed,
     ) -> Result<Applied, ServiceError> {
         check(&specs)?;
-        let resumes: Resumes = resume.into_iter().map(|r| (r.id.clone(), r)).collect();
+        let Resumed { slots, coming } = resumed;
+        let resumes: Resumes = slots.into_iter().map(|r| (r.id.clone(), r)).collect();
+        let (specs, mut coming) = self.versions(specs, coming);
         let wanted: BTreeSet<String> = specs.iter().map(|spec| spec.name.clone()).collect();
         let mut applied = Applied::default();
         let deaf = self.open_listeners(&specs).await;
@@ -69,13 +71,14 @@ impl Owner {
         self.index();
         for name in fresh {
             self.fill(&name, &resumes).await;
-            let service = self.services.get_mut(&name).filter(|service| service.outdated);
-            let outdated = service.map(|service| {
-                service.outdated = false;
-                service.spec.clone()
+            let service = self.services.get_mut(&name);
+            let outdated = service.is_some_and(|service| std::mem::take(&mut service.outdated));
+            let spec = coming.remove(&name);
+            let spec = spec.or_else(|| {
+                outdated.then(|| self.services.get(&name).map(|service| service.spec.clone()))?
             });
-            if let Some(spec) = outdated {
-                // A former daemon ended in the middle of a reload, or after one that went back.
+            if let Some(spec) = spec {
+                // A former daemon ended in the middle of a reload.
                 self.begin_roll(&name, spec, None).await;
             }
         }
@@ -116,17 +119,16 @@ impl Owner {
             return self.change_course(spec, applied).await;
         }
         let Some(service) = self.services.get_mut(&name) else { return };
+        if service.effect(&spec) == Effect::Roll {
+            applied.replaced.push(name.clone());
+            self.begin_roll(&name, spec, None).await;
+            return;
+        }
         let back = service.leaving.take().is_some();
         let old = std::mem::replace(&mut service.spec, spec);
         let new = service.spec.clone();
         let mixed = std::mem::take(&mut service.mixed);
-        let process = mixed || !instance::same_process(&old.slot(1), &new.slot(1));
-        if process && !back && !mixed && service.can_roll(&old, &new) {
-            service.spec = old;
-            applied.replaced.push(name.clone());
-            self.begin_roll(&name, new, None).await;
-            return;
-        }
+        let process = mixed || old != new && !instance::same_process(&old.slot(1), &new.slot(1));
         let rules = old.instance != new.instance;
         if process || rules {
             for (slot, place) in &service.slots {
@@ -170,12 +172,13 @@ impl Owner {
                 (slot.leaving, slot.waiting) = (true, false);
                 surplus.push(*number);
             } else if *number <= spec.replicas && slot.leaving {
-                slot.leaving = false;
+                (slot.leaving, slot.held_back) = (false, false);
                 slot.handle.start().await;
                 started.push(slot.handle.clone());
             }
         }
         // A former daemon may have left more than there are to be now.
+        self.see_off(&spec).await;
         let adopted = self.adopted.keys().filter(|id| id.name == name).map(|id| id.slot);
         surplus.extend(adopted.filter(|slot| *slot > spec.replicas));
         let missing: Vec<u32> = (1..=spec.replicas)

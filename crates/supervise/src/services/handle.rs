@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use ganger_core::Effect;
 use ganger_process::Child;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -14,7 +15,7 @@ use crate::instance::{Surroundings, Ticket, TicketError};
 use crate::listeners::Listeners;
 use crate::pass::Primaries;
 use crate::spec::{GroupSpec, ServiceSpec};
-use crate::view::{SlotResume, Snapshot};
+use crate::view::{Reloads, SlotResume, Snapshot};
 
 /// Requests in flight: people and API clients, each waits for its answer.
 const ASKS: usize = 64;
@@ -78,11 +79,21 @@ impl Reloading {
     }
 }
 
+/// Where a former daemon left services.
+#[derive(Debug, Clone, Default)]
+pub struct Resumed {
+    /// Instances without a process.
+    pub slots: Vec<SlotResume>,
+    /// What reloads that were under way are to bring; the spec that is applied is what runs.
+    pub coming: Vec<ServiceSpec>,
+}
+
 pub(super) type Answer<T> = oneshot::Sender<Result<T, ServiceError>>;
 
 #[derive(Debug)]
 pub(super) enum Ask {
-    Apply { specs: Vec<ServiceSpec>, resume: Vec<SlotResume>, reply: Answer<Applied> },
+    Apply { specs: Vec<ServiceSpec>, resumed: Resumed, reply: Answer<Applied> },
+    Plan { specs: Vec<ServiceSpec>, reply: Answer<Vec<Effect>> },
     Start { name: String, slot: Option<u32>, reply: Answer<GroupTicket> },
     Stop { name: String, slot: Option<u32>, reply: Answer<GroupTicket> },
     Restart { name: String, slot: Option<u32>, reply: Answer<GroupTicket> },
@@ -101,6 +112,8 @@ pub struct Startup {
     pub services: Services,
     /// The newest snapshot, at most every 20 ms.
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
+    /// The newest reload of each service.
+    pub reloads: watch::Receiver<Reloads>,
     /// What services listen on.
     pub listeners: Listeners,
     /// Who hands connections to instances.
@@ -129,8 +142,9 @@ impl Services {
         let (owner, snapshot) = Owner::new(surroundings, adopted, held, inbox);
         let (listeners, primaries) =
             (owner.around.listeners.clone(), owner.around.primaries.clone());
+        let reloads = owner.reloads.subscribe();
         let (services, task) = (Self { asks }, tokio::spawn(owner.run()));
-        Startup { services, snapshot, listeners, primaries, task }
+        Startup { services, snapshot, reloads, listeners, primaries, task }
     }
 
     /// Makes the services those of `specs`: new ones start, changed ones are replaced, missing ones stop, the rest is
@@ -144,7 +158,28 @@ impl Services {
         specs: Vec<ServiceSpec>,
         resume: Vec<SlotResume>,
     ) -> Result<Applied, ServiceError> {
-        self.ask(|reply| Ask::Apply { specs, resume, reply }).await
+        self.resume(specs, Resumed { slots: resume, coming: vec![] }).await
+    }
+
+    /// As [`apply`](Self::apply), for a daemon that goes on where another one ended. Reloads that were under way go on, if
+    /// anything of the service runs; else what was to come starts at once.
+    ///
+    /// # Errors
+    /// Dependencies that can't be kept; then nothing is changed.
+    pub async fn resume(
+        &self,
+        specs: Vec<ServiceSpec>,
+        resumed: Resumed,
+    ) -> Result<Applied, ServiceError> {
+        self.ask(|reply| Ask::Apply { specs, resumed, reply }).await
+    }
+
+    /// What `apply` would do to each of these services, as things are now.
+    ///
+    /// # Errors
+    /// The owner task is gone.
+    pub async fn plan(&self, specs: Vec<ServiceSpec>) -> Result<Vec<Effect>, ServiceError> {
+        self.ask(|reply| Ask::Plan { specs, reply }).await
     }
 
     /// Opens addresses that services which are there are to move to, before `apply` moves them: nothing is changed but that.

@@ -28,6 +28,7 @@ mod order;
 mod owner;
 mod publisher;
 mod reload;
+mod reloads;
 mod rolling;
 mod service;
 #[cfg(test)]
@@ -36,4 +37,4 @@ mod turns;
 
 pub use error::ServiceError;
 pub use groups::{GroupFault, faults as group_faults};
-pub use handle::{Applied, GroupTicket, Reloading, Services, Startup};
+pub use handle::{Applied, GroupTicket, Reloading, Resumed, Services, Startup};

@@ -23,7 +23,7 @@ use crate::listeners::{Listeners, is_listener};
 use crate::pass::Primaries;
 use crate::permit::{Ask as PermitAsk, Permits};
 use crate::spec::ServiceSpec;
-use crate::view::{InstanceView, Snapshot, Told};
+use crate::view::{InstanceView, Reloads, Snapshot, Told};
 
 /// Notices in flight; an instance keeps its own and joins superseded ones while this is full.
 const NOTICES: usize = 1_024;
@@ -60,8 +60,10 @@ pub(super) struct Owner {
     pub(super) going_down: Option<Vec<oneshot::Sender<()>>>,
     /// What reloads wait for.
     pub(super) rolls: JoinSet<Heard>,
-    /// Numbers of what reloads have ordered.
+    /// Numbers of what reloads have ordered, and of reloads.
     pub(super) orders: u64,
+    /// What others see of reloads.
+    pub(super) reloads: watch::Sender<Reloads>,
 }
 
 impl Owner {
@@ -108,6 +110,7 @@ impl Owner {
             going_down: None,
             rolls: JoinSet::new(),
             orders: 0,
+            reloads: watch::channel(Reloads::default()).0,
         };
         owner.take_adopted(adopted, held);
         (owner, snapshot)
@@ -162,9 +165,13 @@ impl Owner {
                 answer(reply, moved);
             }
             Ask::Apply { reply, .. } if down => answer(reply, Err(ServiceError::GoingDown)),
-            Ask::Apply { specs, resume, reply } => {
-                let applied = self.apply(specs, resume).await;
+            Ask::Apply { specs, resumed, reply } => {
+                let applied = self.apply(specs, resumed).await;
                 answer(reply, applied);
+            }
+            Ask::Plan { specs, reply } => {
+                self.hear().await;
+                answer(reply, Ok(specs.iter().map(|spec| self.effect(spec)).collect()));
             }
             Ask::Reload { reply, .. } if down => answer(reply, Err(ServiceError::GoingDown)),
             Ask::Reload { name, reply } => {
@@ -393,6 +400,7 @@ impl Owner {
             return;
         }
         let Some(service) = self.services.remove(name) else { return };
+        self.forget_reload(name);
         for slot in service.slots.keys() {
             self.forget(InstanceId::new(name, *slot));
         }

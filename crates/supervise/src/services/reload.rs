@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ganger_core::{Event, InstanceId, InstanceState};
+use ganger_core::{Event, InstanceId, InstanceState, ReloadState};
 use tokio::sync::oneshot;
 
 use super::apply::Resumes;
@@ -21,6 +21,9 @@ use crate::view::{InstanceView, Told};
 /// Reload events that wait for the recorder; beyond them the oldest of all waiting events go first.
 const EVENTS_MAX: usize = 256;
 
+/// Why a surge instance ends.
+const STOOD_IN: &str = "stood in during a reload";
+
 /// One reload of a service.
 #[derive(Debug)]
 pub(super) struct Roll {
@@ -32,21 +35,40 @@ pub(super) struct Roll {
     waiting: Vec<oneshot::Sender<Result<(), String>>>,
     /// What was configured meanwhile.
     next: Option<ServiceSpec>,
+    /// The last words of the instance that failed; `None` while they are asked for.
+    words: Option<String>,
+    /// It is over but for them.
+    over: Option<Result<(), String>>,
 }
 
 impl Roll {
+    /// It is to bring this.
+    pub(super) fn is_to(&self, spec: &ServiceSpec) -> bool {
+        self.new == *spec && !self.machine.goes_back()
+    }
+
     /// From its end on there are to be so many.
     pub(super) const fn scale(&mut self, replicas: u32) {
         (self.old.replicas, self.new.replicas) = (replicas, replicas);
     }
 }
 
-/// What came of an order.
+/// Something that reloads wait for has come.
 #[derive(Debug)]
 pub(super) struct Heard {
-    name: String,
-    order: u64,
-    happened: Happened,
+    pub(super) name: String,
+    pub(super) what: What,
+}
+
+/// What has come.
+#[derive(Debug)]
+pub(super) enum What {
+    /// Of an order.
+    Ordered(u64, Happened),
+    /// The last words of a slot that has failed.
+    Said(u32, Option<String>),
+    /// A slot that a former daemon's reload has left has finished what it had.
+    SeenOff(u32),
 }
 
 impl Service {
@@ -127,7 +149,19 @@ impl Owner {
         let (machine, acts) = Rolling::begin(&main, &surge, rules.unavailable);
         let orders = BTreeMap::new();
         let waiting = reply.into_iter().collect();
-        service.roll = Some(Box::new(Roll { machine, old, new, orders, waiting, next: None }));
+        self.show_new_reload(name, &old, &new);
+        let Some(service) = self.services.get_mut(name) else { return };
+        service.roll = Some(Box::new(Roll {
+            machine,
+            old,
+            new,
+            orders,
+            waiting,
+            next: None,
+            words: Some(String::new()),
+            over: None,
+        }));
+        self.show_progress(name);
         let what =
             format!("{} to replace, {} of them beside the old ones", main.len(), surge.len());
         self.tell_reload(name, None, "begins", what);
@@ -138,7 +172,7 @@ impl Owner {
     pub(super) async fn change_course(&mut self, spec: ServiceSpec, applied: &mut Applied) {
         let name = spec.name.clone();
         let Some(roll) = self.services.get_mut(&name).and_then(|s| s.roll.as_mut()) else { return };
-        if roll.new == spec && !roll.machine.goes_back() {
+        if roll.is_to(&spec) {
             applied.unchanged.push(name);
             return;
         }
@@ -188,6 +222,7 @@ impl Owner {
             // Who no longer waits needs no answer.
             let _unheard = reply.send(Err(format!("the reload was cut short: {why}")));
         }
+        self.show_reload_over(name, ReloadState::CutShort, why);
         self.tell_reload(name, None, "cut short", why.to_owned());
         Some(roll)
     }
@@ -209,7 +244,19 @@ impl Owner {
     pub(super) async fn on_heard(&mut self, heard: Heard) {
         // What instances have said before they answered comes first.
         self.hear().await;
-        let Heard { name, order, happened } = heard;
+        let Heard { name, what } = heard;
+        let (order, happened) = match what {
+            What::Ordered(order, happened) => (order, happened),
+            What::Said(slot, words) => return self.on_words(&name, slot, words).await,
+            What::SeenOff(slot) => {
+                let service = self.services.get(&name);
+                // It may have been taken back by a larger number of replicas.
+                if service.and_then(|s| s.slots.get(&slot)).is_some_and(|slot| slot.leaving) {
+                    self.stop_slot(InstanceId::new(name, slot), STOOD_IN).await;
+                }
+                return;
+            }
+        };
         let (Happened::Came(slot, _) | Happened::Healthy(slot) | Happened::Drained(slot)) =
             &happened
         else {
@@ -230,11 +277,42 @@ impl Owner {
             Happened::Abort(why) => why.clone(),
             _ => String::new(),
         };
+        let failed = match &happened {
+            Happened::Came(slot, Err(_)) | Happened::Seen(slot, Err(_)) => Some(*slot),
+            _ => None,
+        };
         let acts = roll.machine.on(happened);
         if !back && roll.machine.goes_back() {
+            if let Some(slot) = failed {
+                roll.words = None;
+                self.ask_last_words(name, slot);
+            }
+            self.show_reload(name, |view| {
+                view.state = ReloadState::GoingBack;
+                view.reason.clone_from(&why);
+            });
             self.tell_reload(name, None, "goes back", why);
         }
+        self.show_progress(name);
         self.perform(name, acts).await;
+    }
+
+    fn show_progress(&self, name: &str) {
+        let roll = self.services.get(name).and_then(|service| service.roll.as_ref());
+        if let Some((done, of)) = roll.map(|roll| roll.machine.progress()) {
+            let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+            self.show_reload(name, |view| (view.done, view.of) = (count(done), count(of)));
+        }
+    }
+
+    /// What the instance that failed said last: the reason waits for it.
+    async fn on_words(&mut self, name: &str, slot: u32, words: Option<String>) {
+        let Some(roll) = self.services.get_mut(name).and_then(|s| s.roll.as_mut()) else { return };
+        let said = words.map(|words| format!("; #{slot} said last: {words}"));
+        roll.words = Some(said.unwrap_or_default());
+        if let Some(result) = roll.over.take() {
+            Box::pin(self.finish(name, result)).await;
+        }
     }
 
     async fn perform(&mut self, name: &str, acts: Vec<Act>) {
@@ -264,7 +342,7 @@ impl Owner {
                     if let Some(slot) = slots.and_then(|slots| slots.get_mut(&number)) {
                         slot.leaving = true;
                     }
-                    self.stop_slot(InstanceId::new(name, number), "stood in during a reload").await;
+                    self.stop_slot(InstanceId::new(name, number), STOOD_IN).await;
                 }
                 Act::Done(result) => return Box::pin(self.finish(name, result)).await,
             }
@@ -286,7 +364,9 @@ impl Owner {
         let (order, service) = (self.orders, name.to_owned());
         if let Some(roll) = self.services.get_mut(name).and_then(|s| s.roll.as_mut()) {
             roll.orders.insert(slot, order);
-            self.rolls.spawn(async move { Heard { name: service, order, happened: wait.await } });
+            self.rolls.spawn(async move {
+                Heard { name: service, what: What::Ordered(order, wait.await) }
+            });
         }
     }
 
@@ -350,8 +430,13 @@ impl Owner {
 
     async fn finish(&mut self, name: &str, result: Result<(), String>) {
         let Some(service) = self.services.get_mut(name) else { return };
+        if let Some(roll) = service.roll.as_mut().filter(|roll| roll.words.is_none()) {
+            roll.over = Some(result);
+            return;
+        }
         let Some(roll) = service.roll.take() else { return };
-        let Roll { machine, old, new, waiting, next, .. } = *roll;
+        let Roll { machine, old, new, waiting, next, words, .. } = *roll;
+        let result = result.map_err(|why| why + &words.unwrap_or_default());
         service.spec = if result.is_ok() { new } else { old };
         let spec = service.spec.clone();
         for (number, slot) in service.slots.iter_mut().filter(|(_, slot)| !slot.leaving) {
@@ -360,6 +445,10 @@ impl Owner {
             if !machine.has(*number) {
                 slot.handle.replace(spec.slot(*number), !at_rest(slot)).await;
             }
+        }
+        if next.is_none() {
+            let state = if result.is_ok() { ReloadState::Done } else { ReloadState::TakenBack };
+            self.show_reload_over(name, state, result.as_ref().err().map_or("", String::as_str));
         }
         let result = result.map_err(|why| format!("the old version runs on: {why}"));
         let (to, reason) = match &result {
@@ -378,6 +467,13 @@ impl Owner {
         if let Some(next) = next {
             self.change(next, &mut Applied::default()).await;
             self.index();
+            if !self.is_rolling(name) {
+                self.show_reload_over(
+                    name,
+                    ReloadState::CutShort,
+                    "the configuration changed again",
+                );
+            }
         }
     }
 

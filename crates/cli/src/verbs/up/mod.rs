@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use ganger_api::client::{EventQuery, lock_is_held};
-use ganger_api::{Applied, Change, ChangeAction, Client, Status};
+use ganger_api::{Applied, ChangeAction, Client, Status, V1};
 use ganger_core::Dur;
 use ganger_daemon::config::Config;
 
@@ -21,6 +21,7 @@ use crate::ui::Ui;
 use crate::{apply, link, start, text};
 
 mod formation;
+mod plan;
 mod scene;
 
 /// `up`
@@ -29,7 +30,8 @@ pub(crate) struct Args {
     /// Return when the config is applied; everything goes on in the background
     #[arg(short, long)]
     detach: bool,
-    /// Wait until every service is ready; exit 7 when it takes longer [default: 30s]
+    /// Wait until every service is ready and every reload is over; exit 7 when it takes longer, 1 when one fails or
+    /// goes back [default: 30s]
     #[arg(
         long,
         value_name = "TIME",
@@ -39,9 +41,12 @@ pub(crate) struct Args {
         hide_default_value = true
     )]
     wait: Option<Dur>,
-    /// Only show what would change
+    /// Only show what would change: what starts, restarts, rolls or stops, and why
     #[arg(long)]
     dry_run: bool,
+    /// With --dry-run: print JSON, stable for scripts
+    #[arg(long, requires = "dry_run")]
+    json: bool,
     /// Give this shell's environment also to what runs already, by a restart
     #[arg(long)]
     update_env: bool,
@@ -59,16 +64,8 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<ExitCode, CliError> {
     let mut config = loaded.config;
     formation::apply(&args.formation, &mut config)?;
     if args.dry_run && !lock_is_held(&place.state_dir) {
-        let all = |kind: &str, name: &String| Change {
-            action: ChangeAction::Add,
-            kind: kind.to_owned(),
-            name: name.clone(),
-        };
-        let mut changes: Vec<Change> = config.services.keys().map(|n| all("service", n)).collect();
-        changes.extend(config.queues.keys().map(|name| all("queue", name)));
-        changes.extend(config.pools.keys().map(|name| all("pool", name)));
-        changes.extend(config.policies.keys().map(|name| all("policy", name)));
-        show_changes(&changes, ui)?;
+        let applied = Applied { v: V1, changes: plan::all_new(&config), warnings: Vec::new() };
+        plan::show(&applied, args.json, ui)?;
         return Ok(ExitCode::SUCCESS);
     }
     link::runtime()?.block_on(up(args, &place, &config, ui))
@@ -81,10 +78,7 @@ async fn up(args: &Args, place: &Place, config: &Config, ui: &Ui) -> Result<Exit
         let applied =
             apply::apply(&client, config, ui, Ask { dry_run: true, update_env: args.update_env })
                 .await?;
-        for warning in &applied.warnings {
-            ui.talk(&format!("warning: {warning}"));
-        }
-        show_changes(&applied.changes, ui)?;
+        plan::show(&applied, args.json, ui)?;
         return Ok(ExitCode::SUCCESS);
     }
     let began = Instant::now();
@@ -115,7 +109,8 @@ async fn up(args: &Args, place: &Place, config: &Config, ui: &Ui) -> Result<Exit
         ui,
     };
     if let Some(limit) = args.wait {
-        let ready = scene.until_ready(config, limit.0, &mut interrupts).await?;
+        let ready =
+            scene.until_ready(config, plan::rolls(&applied), limit.0, &mut interrupts).await?;
         if let Stage::Interrupted = ready {
             return scene.interrupted(ours, tail, &mut interrupts).await;
         }
@@ -166,22 +161,4 @@ fn tell_applied(applied: &Applied, status: &Status, ours: bool, ui: &Ui) {
         "a daemon runs on {} already (pid {}): applied, {what}",
         status.state_dir, status.daemon.pid
     ));
-}
-
-fn show_changes(changes: &[Change], ui: &Ui) -> Result<(), CliError> {
-    let mut out = ui.out();
-    for change in changes {
-        let mark = match change.action {
-            ChangeAction::Add => '+',
-            ChangeAction::Change => '~',
-            ChangeAction::Remove => '-',
-            ChangeAction::Keep => continue,
-        };
-        out.line(&format!("{mark} {} {}", change.kind, change.name))?;
-    }
-    out.done()?;
-    if changes.iter().all(|change| change.action == ChangeAction::Keep) {
-        ui.talk("nothing would change");
-    }
-    Ok(())
 }

@@ -45,15 +45,17 @@ pub(super) struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    /// Until every service and pool is ready; an error when one gives up or time is over.
+    /// Until every reload is over and every service and pool is ready; an error when one goes back, one gives up or time is
+    /// over.
     pub(super) async fn until_ready(
         &mut self,
         config: &Config,
+        rolls: Vec<String>,
         limit: Duration,
         interrupts: &mut Interrupts,
     ) -> Result<Stage, CliError> {
         let client = self.client.clone();
-        let ready = all_ready(&client, config, limit);
+        let ready = all_ready(&client, config, rolls, limit);
         tokio::pin!(ready);
         let error = loop {
             tokio::select! {
@@ -188,16 +190,24 @@ async fn kill_all(client: &Client) -> Result<(), CliError> {
 }
 
 /// Waits for them in groups as large as the daemon takes, all under one deadline.
-async fn all_ready(client: &Client, config: &Config, limit: Duration) -> Result<(), ApiError> {
+async fn all_ready(
+    client: &Client,
+    config: &Config,
+    rolls: Vec<String>,
+    limit: Duration,
+) -> Result<(), ApiError> {
     const GROUP: usize = 64;
     let end = Instant::now() + limit;
+    // First: a service whose new version was taken back is ready too.
+    let rolls: Vec<_> = rolls.into_iter().map(WaitCondition::ServiceReloaded).collect();
     // What starts on demand is as it should be without a process.
     let services = config.services.iter().filter(|(_, service)| !service.on_demand);
     let services = services.map(|(name, _)| name);
-    let names: Vec<&String> = services.chain(config.pools.keys()).collect();
-    for group in names.chunks(GROUP) {
-        let conditions =
-            group.iter().map(|name| WaitCondition::ServiceReady((*name).clone())).collect();
+    let names = services.chain(config.pools.keys());
+    let ready = names.map(|name| WaitCondition::ServiceReady(name.clone()));
+    let all: Vec<_> = rolls.into_iter().chain(ready).collect();
+    for group in all.chunks(GROUP) {
+        let conditions = group.to_vec();
         let left = end.saturating_duration_since(Instant::now());
         client.wait(&WaitRequest { conditions, timeout_s: Some(left.into()) }).await?;
     }
@@ -205,9 +215,11 @@ async fn all_ready(client: &Client, config: &Config, limit: Duration) -> Result<
 }
 
 fn not_ready(waiting: &[Instance], error: ApiError, ui: &Ui) -> CliError {
-    if !waiting.is_empty() {
-        ui.talk(&ps::table(waiting, text::now_ms()).render(ui.width(), ui.talk_is_coloured()));
+    if waiting.is_empty() {
+        // All are up, of the old version.
+        return CliError::from(error);
     }
+    ui.talk(&ps::table(waiting, text::now_ms()).render(ui.width(), ui.talk_is_coloured()));
     let mut names: Vec<&str> = waiting.iter().map(|instance| instance.name.as_str()).collect();
     names.dedup();
     // The table says more than the chain and the hints of the answer.

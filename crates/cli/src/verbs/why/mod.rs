@@ -1,6 +1,8 @@
-//! `ganger why`: every cause that keeps a task from running, one sentence each; and why a command was denied or failed.
+//! `ganger why`: every cause that keeps a task from running, or a service from being as configured, one sentence each; and why
+//! a command was denied or failed.
 
 mod run;
+mod service;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -17,8 +19,8 @@ use crate::ui::Ui;
 /// `why`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A task's id, or that of a run of `ganger exec`
-    #[arg(value_name = "TASK|RUN")]
+    /// A task's id, the name of a service or pool, or the id of a run of `ganger exec`
+    #[arg(value_name = "TASK|NAME|RUN")]
     subject: Subject,
     #[command(flatten)]
     at: super::audit::Where,
@@ -28,28 +30,29 @@ pub(crate) struct Args {
 }
 
 /// Ids of runs are longer than those of tasks, so that one can't be taken for the other.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Subject {
     Task(TaskId),
     Run(RunId),
+    /// Of a service or pool, which the daemon may know.
+    Name(String),
 }
 
 impl std::str::FromStr for Subject {
-    type Err = String;
+    type Err = std::convert::Infallible;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        text.parse().map(Self::Run).or_else(|_| {
-            text.parse().map(Self::Task).map_err(|error: ganger_core::ids::IdError| {
-                format!("{error}; a run's id has 32 hexadecimal digits")
-            })
-        })
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let run = text.parse().map(Self::Run);
+        let task = || text.parse().map(Self::Task);
+        Ok(run.or_else(|_| task()).unwrap_or_else(|_| Self::Name(text.to_owned())))
     }
 }
 
 pub(crate) fn run(args: &Args, ui: &Ui) -> Result<ExitCode, CliError> {
-    let task = match args.subject {
-        Subject::Run(id) => return run::run(id, &args.at, args.json, ui),
-        Subject::Task(task) => task,
+    let task = match &args.subject {
+        Subject::Run(id) => return run::run(*id, &args.at, args.json, ui),
+        Subject::Name(name) => return service::run(name, args.json, ui),
+        Subject::Task(task) => *task,
     };
     let why = link::session(ui, async |client| Ok(client.why(task).await?))?;
     if args.json {

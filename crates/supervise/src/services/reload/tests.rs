@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ganger_core::InstanceId;
+use ganger_core::{Effect, InstanceId, ReloadState};
 use ganger_testkit::Act;
 
 use crate::services::{ServiceError, Services, Startup};
 use crate::spec::{Ready, ReadyBy, Reload, ServiceSpec};
 use crate::testing::{Rig, spec, within};
-use crate::view::Snapshot;
+use crate::view::{Reloads, Snapshot};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -137,4 +137,37 @@ async fn a_shutdown_in_the_middle_ends_all() {
     for slot in 1..=3 {
         assert_eq!(rig.keeper.lives("web", slot).await.now, 0);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_is_seen_from_its_beginning_to_its_end() {
+    let rig = rig();
+    let Startup { services, mut snapshot, mut reloads, .. } = begin(&rig);
+    services.apply(vec![web("1")], vec![]).await.unwrap();
+    within(snapshot.wait_for(|s| both_ready(s))).await.unwrap();
+    assert!(reloads.borrow().is_empty());
+    let stopped = ServiceSpec { stopped: true, ..web("2") };
+    let more = ServiceSpec { replicas: 3, ..web("1") };
+    let plan =
+        vec![web("1"), web("2"), stopped, more, ServiceSpec { name: "new".into(), ..web("1") }];
+    let plan = services.plan(plan).await.unwrap();
+    use Effect::{Adjust, Restart, Roll, Start, Unchanged};
+    assert_eq!(plan, [Unchanged, Roll, Restart, Adjust, Start]);
+
+    services.apply(vec![web("2")], vec![]).await.unwrap();
+    assert_eq!(services.plan(vec![web("2"), web("1")]).await.unwrap(), [Unchanged, Roll]);
+    let first = reloads.borrow_and_update()["web"].clone();
+    assert_eq!((first.state, first.done, first.of), (ReloadState::Rolling, 0, 2));
+    assert!(first.from != first.to && first.ended_ms.is_none());
+    let over = |all: &Reloads| !all["web"].state.is_under_way();
+    let last = within(reloads.wait_for(over)).await.unwrap()["web"].clone();
+    assert_eq!((last.state, last.done, last.number), (ReloadState::Done, 2, first.number));
+
+    services.apply(vec![web("dies")], vec![]).await.unwrap();
+    let back = within(reloads.wait_for(over)).await.unwrap()["web"].clone();
+    assert_eq!((back.state, &back.from), (ReloadState::TakenBack, &first.to));
+    assert!(back.number > first.number);
+    assert_eq!(back.reason, "#3 did not stay up: exited with code 3");
+    services.apply(vec![], vec![]).await.unwrap();
+    within(reloads.wait_for(|all| all.is_empty())).await.unwrap();
 }
