@@ -148,6 +148,16 @@ pub(crate) fn is_outdated(note: &str, spec: &InstanceSpec) -> bool {
     !note.spec.is_empty() && note.stopping.is_none() && note.spec != fingerprint(spec)
 }
 
+/// A child with this note was started from this spec.
+pub(crate) fn is_of(note: &str, spec: &InstanceSpec) -> bool {
+    Blob::read(note).spec == fingerprint(spec)
+}
+
+/// A child with this note had become ready, or need not.
+pub(crate) fn is_ready(note: &str, spec: &InstanceSpec) -> bool {
+    (spec.ready.is_none() && spec.startup.is_none()) || Blob::read(note).ready
+}
+
 /// A child with this note is on its way out.
 pub(crate) fn is_ending(note: &str) -> bool {
     Blob::read(note).stopping.is_some()

@@ -45,7 +45,9 @@ mod tests;
 pub use handle::{InstanceHandle, InstanceNotice, Ticket, TicketError};
 pub use start::{Begin, Surroundings, dispose, start};
 
-pub(crate) use blob::{Blob, WorkerNote, is_ending, is_outdated, same_process, version};
+pub(crate) use blob::{
+    Blob, WorkerNote, is_ending, is_of, is_outdated, is_ready, same_process, version,
+};
 pub(crate) use record::wall_ms;
 
 pub(crate) use crate::ready::NOTIFY_PREFIX;

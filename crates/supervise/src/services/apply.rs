@@ -12,6 +12,7 @@ use super::handle::{Applied, GroupTicket, Resumed};
 use super::listening::DOZES;
 use super::order::check;
 use super::owner::Owner;
+use super::resume::Begun;
 use super::service::{Service, Slot};
 use crate::instance::{self, Begin, InstanceHandle};
 use crate::spec::{InstanceSpec, ServiceSpec};
@@ -70,17 +71,9 @@ impl Owner {
         }
         self.index();
         for name in fresh {
+            let left = self.take_left(&name, coming.remove(&name), &resumes);
             self.fill(&name, &resumes).await;
-            let service = self.services.get_mut(&name);
-            let outdated = service.is_some_and(|service| std::mem::take(&mut service.outdated));
-            let spec = coming.remove(&name);
-            let spec = spec.or_else(|| {
-                outdated.then(|| self.services.get(&name).map(|service| service.spec.clone()))?
-            });
-            if let Some(spec) = spec {
-                // A former daemon ended in the middle of a reload.
-                self.begin_roll(&name, spec, None).await;
-            }
+            self.go_on(&name, left).await;
         }
         self.end_strangers().await;
         let waiting = self.services.iter().filter(|(_, service)| service.waits());
@@ -121,7 +114,7 @@ impl Owner {
         let Some(service) = self.services.get_mut(&name) else { return };
         if service.effect(&spec) == Effect::Roll {
             applied.replaced.push(name.clone());
-            self.begin_roll(&name, spec, None).await;
+            self.begin_roll(&name, spec, Begun::default(), None).await;
             return;
         }
         let back = service.leaving.take().is_some();
@@ -172,13 +165,16 @@ impl Owner {
                 (slot.leaving, slot.waiting) = (true, false);
                 surplus.push(*number);
             } else if *number <= spec.replicas && slot.leaving {
-                (slot.leaving, slot.held_back) = (false, false);
+                (slot.leaving, slot.held_back, slot.lingers) = (false, false, false);
+                if std::mem::take(&mut slot.surge) {
+                    // It had stood in by rules of its own.
+                    slot.handle.replace(spec.slot(*number), true).await;
+                }
                 slot.handle.start().await;
                 started.push(slot.handle.clone());
             }
         }
         // A former daemon may have left more than there are to be now.
-        self.see_off(&spec).await;
         let adopted = self.adopted.keys().filter(|id| id.name == name).map(|id| id.slot);
         surplus.extend(adopted.filter(|slot| *slot > spec.replicas));
         let missing: Vec<u32> = (1..=spec.replicas)

@@ -29,6 +29,7 @@ mod owner;
 mod publisher;
 mod reload;
 mod reloads;
+mod resume;
 mod rolling;
 mod service;
 #[cfg(test)]

@@ -279,6 +279,7 @@ impl Owner {
         self.look_at_listening(&view).await;
         self.steer_handover(&id.name).await;
         self.look_at_reload(&view, before.as_deref()).await;
+        self.look_at_lingering(&id.name).await;
         let names: Vec<String> = self.dependents.on(&id.name).cloned().collect();
         for name in names {
             self.start_if_met(&name).await;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ganger_core::{Event, InstanceId, InstanceState, ReloadState};
+use ganger_core::{InstanceId, InstanceState, ReloadState};
 use tokio::sync::oneshot;
 
 use super::apply::Resumes;
@@ -11,23 +11,21 @@ use super::drain::drained;
 use super::error::ServiceError;
 use super::handle::{Applied, GroupTicket, Reloading};
 use super::owner::Owner;
-use super::rolling::{Act, Happened, Rolling, Version};
+use super::resume::Begun;
+use super::rolling::{Act, Found, Happened, Rolling, Version};
 use super::service::{Service, Slot};
-use crate::instance::{Begin, TicketError, wall_ms};
+use crate::instance::{Begin, TicketError};
 use crate::listeners::ListenMode;
 use crate::spec::ServiceSpec;
-use crate::view::{InstanceView, Told};
-
-/// Reload events that wait for the recorder; beyond them the oldest of all waiting events go first.
-const EVENTS_MAX: usize = 256;
+use crate::view::InstanceView;
 
 /// Why a surge instance ends.
-const STOOD_IN: &str = "stood in during a reload";
+pub(super) const STOOD_IN: &str = "stood in during a reload";
 
 /// One reload of a service.
 #[derive(Debug)]
 pub(super) struct Roll {
-    machine: Rolling,
+    pub(super) machine: Rolling,
     old: ServiceSpec,
     new: ServiceSpec,
     /// The newest order to each slot; answers to earlier ones are void.
@@ -69,6 +67,8 @@ pub(super) enum What {
     Said(u32, Option<String>),
     /// A slot that a former daemon's reload has left has finished what it had.
     SeenOff(u32),
+    /// A slot that a former daemon's reload has left has waited long enough for the others.
+    Lingered(u32),
 }
 
 impl Service {
@@ -80,9 +80,8 @@ impl Service {
     }
 }
 
-/// One that has not said anything yet counts until it does: it was taken over from a former daemon.
 fn is_ready(slot: &Slot) -> bool {
-    slot.view.as_ref().is_none_or(|view| view.ready)
+    slot.view.as_ref().is_some_and(|view| view.ready)
 }
 
 /// Nothing of it runs or will by itself: it gets the new spec without a start.
@@ -112,10 +111,9 @@ impl Owner {
             roll.waiting.push(reply);
             return Ok(Reloading::Rolls(over));
         }
-        if service.slots.values().any(|slot| !slot.leaving && slot.view.is_some() && is_ready(slot))
-        {
+        if service.slots.values().any(|slot| !slot.leaving && is_ready(slot)) {
             let spec = ServiceSpec { stopped: false, ..service.spec.clone() };
-            self.begin_roll(name, spec, Some(reply)).await;
+            self.begin_roll(name, spec, Begun::default(), Some(reply)).await;
             return Ok(Reloading::Rolls(over));
         }
         let mut tickets = vec![];
@@ -131,21 +129,29 @@ impl Owner {
         &mut self,
         name: &str,
         new: ServiceSpec,
+        begun: Begun,
         reply: Option<oneshot::Sender<Result<(), String>>>,
     ) {
         let Some(service) = self.services.get_mut(name) else { return };
         let (old, rules) = (service.spec.clone(), new.reload_rules());
-        let main: BTreeMap<u32, bool> = service
+        let Begun { found, rests, mut surge } = begun;
+        let goes_on = !found.is_empty();
+        let main: BTreeMap<u32, Found> = service
             .slots
             .iter()
             .filter(|(number, slot)| {
-                **number <= old.replicas.min(new.replicas) && !slot.leaving && !at_rest(slot)
+                let there = **number <= old.replicas.min(new.replicas) && !rests.contains(number);
+                there && !slot.leaving && !at_rest(slot)
             })
-            .map(|(number, slot)| (*number, is_ready(slot)))
+            .map(|(number, slot)| {
+                let left = found.get(number).copied();
+                (*number, left.unwrap_or_else(|| Found::old(is_ready(slot))))
+            })
             .collect();
         let last = service.slots.keys().next_back().copied().unwrap_or(0);
         let first = last.max(old.replicas).max(new.replicas) + 1;
-        let surge: Vec<u32> = (first..first.saturating_add(rules.surge)).collect();
+        let missing = (rules.surge as usize).saturating_sub(surge.len());
+        surge.extend((first..=u32::MAX).take(missing));
         let (machine, acts) = Rolling::begin(&main, &surge, rules.unavailable);
         let orders = BTreeMap::new();
         let waiting = reply.into_iter().collect();
@@ -164,7 +170,7 @@ impl Owner {
         self.show_progress(name);
         let what =
             format!("{} to replace, {} of them beside the old ones", main.len(), surge.len());
-        self.tell_reload(name, None, "begins", what);
+        self.tell_reload(name, None, if goes_on { "goes on" } else { "begins" }, what);
         self.perform(name, acts).await;
     }
 
@@ -256,6 +262,7 @@ impl Owner {
                 }
                 return;
             }
+            What::Lingered(slot) => return self.see_off(&name, slot).await,
         };
         let (Happened::Came(slot, _) | Happened::Healthy(slot) | Happened::Drained(slot)) =
             &happened
@@ -295,14 +302,6 @@ impl Owner {
         }
         self.show_progress(name);
         self.perform(name, acts).await;
-    }
-
-    fn show_progress(&self, name: &str) {
-        let roll = self.services.get(name).and_then(|service| service.roll.as_ref());
-        if let Some((done, of)) = roll.map(|roll| roll.machine.progress()) {
-            let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-            self.show_reload(name, |view| (view.done, view.of) = (count(done), count(of)));
-        }
     }
 
     /// What the instance that failed said last: the reason waits for it.
@@ -371,10 +370,18 @@ impl Owner {
     }
 
     async fn surge(&mut self, name: &str, number: u32) {
-        let Some(spec) = self.rolling_to(name).map(|new| new.slot(number)) else { return };
-        let handle = self.start_instance(spec, Begin::Up);
-        let slot = Slot::new(handle.clone(), false, false);
-        self.place(&InstanceId::new(name, number), Slot { surge: true, held_back: true, ..slot });
+        let there = self.services.get(name).and_then(|service| service.slots.get(&number));
+        let handle = match there.map(|slot| slot.handle.clone()) {
+            Some(handle) => handle,
+            None => {
+                let Some(new) = self.rolling_to(name) else { return };
+                let handle = self.start_instance(new.slot(number), Begin::Up);
+                let slot = Slot::new(handle.clone(), false, false);
+                let slot = Slot { surge: true, held_back: true, ..slot };
+                self.place(&InstanceId::new(name, number), slot);
+                handle
+            }
+        };
         self.keep_listeners().await;
         let ticket = handle.start().await;
         self.order(name, number, async move {
@@ -475,23 +482,6 @@ impl Owner {
                 );
             }
         }
-    }
-
-    fn tell_reload(&mut self, name: &str, slot: Option<u32>, to: &str, reason: String) {
-        if self.telling.len() >= EVENTS_MAX {
-            self.telling.pop_front();
-        }
-        let event = Event {
-            seq: 0,
-            ts_ms: wall_ms(),
-            kind: "service.reload".to_owned(),
-            name: name.to_owned(),
-            slot,
-            from: None,
-            to: Some(to.to_owned()),
-            reason,
-        };
-        self.telling.push_back(Told { event, ack: None, resume: None });
     }
 }
 

@@ -4,21 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ganger_core::{Effect, InstanceId, ReloadState};
+use ganger_core::{Effect, Event, InstanceId, ReloadState};
 use ganger_logs::Query;
 use ganger_logs::read::LogReader;
 use ganger_process::Processes;
 
-use super::drain::drained;
 use super::owner::Owner;
 use super::reload::{Heard, What};
 use super::service::{Service, Slot};
-use crate::instance::{self, Begin, wall_ms};
-use crate::listeners::ListenMode;
-use crate::policy::Restart;
-use crate::spec::{InstanceSpec, ServiceSpec};
-use crate::view::{ReloadView, Reloads};
+use crate::instance::{self, wall_ms};
+use crate::spec::ServiceSpec;
+use crate::view::{ReloadView, Reloads, Told};
 
+/// Reload events that wait for the recorder; beyond them the oldest of all waiting events go first.
+const EVENTS_MAX: usize = 256;
 /// A reason with last words is there so soon, or without them: the logger moves a line within milliseconds.
 const WORDS_WAIT: Duration = Duration::from_millis(500);
 /// A line of a log can be long; a reason is read at a glance.
@@ -71,34 +70,6 @@ impl Owner {
         (specs, rolls)
     }
 
-    /// Instances beyond `replicas` that a former daemon's reload has left, each with a socket of its own: they finish what
-    /// they have before they are stopped.
-    pub(super) async fn see_off(&mut self, spec: &ServiceSpec) {
-        let listening = spec.instance.listen.as_ref();
-        if listening.is_none_or(|listening| listening.mode != ListenMode::Reuseport) {
-            return;
-        }
-        let left = self.adopted.iter().filter(|(id, child)| {
-            id.name == spec.name && id.slot > spec.replicas && !instance::is_ending(child.blob())
-        });
-        let left: Vec<InstanceId> = left.map(|(id, _)| id.clone()).collect();
-        for id in left {
-            let Some(child) = self.adopted.remove(&id) else { continue };
-            let pid = child.pid();
-            // One that dies, or is dead already, has nothing to finish.
-            let once = InstanceSpec { restart: Restart::Never, ..spec.slot(id.slot) };
-            let handle = self.start_instance(once, Begin::Kept(child));
-            let slot = Slot { surge: true, held_back: true, ..Slot::new(handle, false, true) };
-            self.place(&id, slot);
-            let limit = spec.reload_rules().drain;
-            let (listeners, name) = (self.around.listeners.clone(), id.name.clone());
-            self.rolls.spawn(async move {
-                drained(listeners, name.clone(), id.slot, Some(pid), limit).await;
-                Heard { name, what: What::SeenOff(id.slot) }
-            });
-        }
-    }
-
     /// Changes the view of a service's newest reload.
     pub(super) fn show_reload(&self, name: &str, change: impl FnOnce(&mut ReloadView)) {
         self.reloads.send_if_modified(|reloads| {
@@ -131,6 +102,15 @@ impl Owner {
         self.reloads.send_modify(|all| drop(insert(all)));
     }
 
+    /// How far it is.
+    pub(super) fn show_progress(&self, name: &str) {
+        let roll = self.services.get(name).and_then(|service| service.roll.as_ref());
+        if let Some((done, of)) = roll.map(|roll| roll.machine.progress()) {
+            let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+            self.show_reload(name, |view| (view.done, view.of) = (count(done), count(of)));
+        }
+    }
+
     /// It is over.
     pub(super) fn show_reload_over(&self, name: &str, state: ReloadState, reason: &str) {
         self.show_reload(name, |view| {
@@ -144,6 +124,24 @@ impl Owner {
         self.reloads.send_if_modified(|all| {
             all.contains_key(name) && Arc::make_mut(all).remove(name).is_some()
         });
+    }
+
+    /// Has an event of it recorded.
+    pub(super) fn tell_reload(&mut self, name: &str, slot: Option<u32>, to: &str, reason: String) {
+        if self.telling.len() >= EVENTS_MAX {
+            self.telling.pop_front();
+        }
+        let event = Event {
+            seq: 0,
+            ts_ms: wall_ms(),
+            kind: "service.reload".to_owned(),
+            name: name.to_owned(),
+            slot,
+            from: None,
+            to: Some(to.to_owned()),
+            reason,
+        };
+        self.telling.push_back(Told { event, ack: None, resume: None });
     }
 
     /// Asks for the last words of an instance that has failed; they come by way of `on_heard`.

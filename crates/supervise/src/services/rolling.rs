@@ -4,6 +4,7 @@
 //! forward:  surge slots: coming ──up──► trial ──healthy_for──► serving
 //!             then old slots in place: drain ──► coming ──up──► serving, as many at once as `unavailable` allows
 //!             then surge slots: drain ──► leave ──► done
+//!           (gone on with by another daemon: slots of the new version stay, surge slots that are there are on trial again)
 //! back:     (a new one fails before all serve, or is told to) what was replaced goes back the same way, the failed ones
 //!             first; surge slots that serve stay until then ──► leave ──► done, with the reason
 //! ```
@@ -43,8 +44,29 @@ enum Is {
 #[derive(Debug, Clone, Copy)]
 struct Place {
     surge: bool,
-    version: Version,
+    /// `None`: of neither, which no way through leaves.
+    version: Option<Version>,
     is: Is,
+}
+
+/// A slot as a reload finds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Found {
+    /// What its process is of; `None`: of a version before the old one.
+    pub(super) version: Option<Version>,
+    pub(super) ready: bool,
+}
+
+impl Found {
+    pub(super) const fn old(ready: bool) -> Self {
+        Self { version: Some(Version::Old), ready }
+    }
+}
+
+impl Place {
+    fn is_of(&self, version: Version) -> bool {
+        self.version == Some(version)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,25 +128,38 @@ pub(super) struct Rolling {
 }
 
 impl Rolling {
-    /// Begins. `slots`: those to replace, true where one is ready; `surge`: numbers that are free.
+    /// Begins, or goes on. `slots`: those to replace; `surge`: numbers that are free, or whose instance is of the new version.
     pub(super) fn begin(
-        slots: &BTreeMap<u32, bool>,
+        slots: &BTreeMap<u32, Found>,
         surge: &[u32],
         unavailable: u32,
     ) -> (Self, Vec<Act>) {
-        let old = |(slot, ready): (&u32, &bool)| {
-            let is = if *ready { Is::Serving } else { Is::Down };
-            (*slot, Place { surge: false, version: Version::Old, is })
-        };
-        let mut places: BTreeMap<u32, Place> = slots.iter().map(old).collect();
-        let new = Place { surge: true, version: Version::New, is: Is::Coming };
+        let is_new = |found: &Found| found.version == Some(Version::New);
+        let mut acts: Vec<Act> = surge.iter().map(|slot| Act::Surge(*slot)).collect();
+        let mut places = BTreeMap::new();
+        for (slot, found) in slots {
+            let is = match (is_new(found), found.ready) {
+                // Without surge slots it may be the one whose trial was cut short.
+                (true, true) if surge.is_empty() => {
+                    acts.push(Act::Watch(*slot));
+                    Is::Trial
+                }
+                (_, true) => Is::Serving,
+                (true, false) => {
+                    acts.push(Act::Renew(*slot, Version::New));
+                    Is::Coming
+                }
+                (false, false) => Is::Down,
+            };
+            places.insert(*slot, Place { surge: false, version: found.version, is });
+        }
+        let new = Place { surge: true, version: Some(Version::New), is: Is::Coming };
         places.extend(surge.iter().map(|slot| (*slot, new)));
         // With neither, nothing could ever be replaced.
         let least = usize::from(surge.is_empty());
         let unavailable = usize::try_from(unavailable).unwrap_or(usize::MAX).max(least);
         let mut rolling =
             Self { places, unavailable, phase: Phase::Forward, proved: false, why: String::new() };
-        let mut acts: Vec<Act> = surge.iter().map(|slot| Act::Surge(*slot)).collect();
         rolling.go(&mut acts);
         (rolling, acts)
     }
@@ -132,7 +167,7 @@ impl Rolling {
     /// How many of the slots to replace serve the new version, and how many there are.
     pub(super) fn progress(&self) -> (usize, usize) {
         let main = self.main();
-        let done = main.iter().filter(|p| p.version == Version::New && p.is == Is::Serving).count();
+        let done = main.iter().filter(|p| p.is_of(Version::New) && p.is == Is::Serving).count();
         (done, main.len())
     }
 
@@ -189,7 +224,7 @@ impl Rolling {
         let (proved, forward) = (self.proved, self.phase == Phase::Forward);
         let Some(place) = self.places.get_mut(&slot).filter(|p| p.is == Is::Coming) else { return };
         match (result, place.version) {
-            (Ok(()), Version::New) if !proved && forward => {
+            (Ok(()), Some(Version::New)) if !proved && forward => {
                 place.is = Is::Trial;
                 acts.push(Act::Watch(slot));
             }
@@ -199,7 +234,7 @@ impl Rolling {
             }
             (Err(why), version) => {
                 place.is = Is::Down;
-                if version == Version::Old {
+                if version != Some(Version::New) {
                     // Its own rules try again; connections are for it as for any other.
                     acts.push(Act::Serve(slot));
                 } else {
@@ -215,7 +250,7 @@ impl Rolling {
             (Ok(()), Is::Down) => place.is = Is::Serving,
             (Err(why), Is::Serving | Is::Trial) => {
                 place.is = Is::Down;
-                if place.version == Version::New {
+                if place.is_of(Version::New) {
                     self.failed(slot, format!("#{slot} did not stay up: {why}"), acts);
                 }
             }
@@ -260,7 +295,7 @@ impl Rolling {
     fn renew(&mut self, slot: u32, acts: &mut Vec<Act>) {
         let version = if self.phase == Phase::Back { Version::Old } else { Version::New };
         if let Some(place) = self.places.get_mut(&slot) {
-            (place.version, place.is) = (version, Is::Coming);
+            (place.version, place.is) = (Some(version), Is::Coming);
             acts.push(Act::Renew(slot, version));
         }
     }
@@ -298,7 +333,7 @@ impl Rolling {
         if !self.proved && !surge.is_empty() {
             return;
         }
-        while let Some(slot) = self.next(Version::Old) {
+        while let Some(slot) = self.next(Version::New) {
             self.take(slot, acts);
         }
         let (done, all) = self.progress();
@@ -313,21 +348,24 @@ impl Rolling {
             match (place.surge, place.version, place.is) {
                 (true, _, Is::Coming | Is::Trial) => self.leave(slot, acts),
                 // It is not served from anyway.
-                (false, Version::New, Is::Coming | Is::Trial | Is::Down) => self.renew(slot, acts),
-                (false, Version::Old, Is::Draining) => {
+                (false, Some(Version::Old), Is::Draining) => {
                     self.set(slot, Is::Draining, Is::Serving);
                     acts.push(Act::Serve(slot));
                 }
+                (false, Some(Version::Old), _) => {}
+                (false, _, Is::Coming | Is::Trial | Is::Down) => self.renew(slot, acts),
                 _ => {}
             }
         }
-        while let Some(slot) = self.next(Version::New) {
+        while let Some(slot) = self.next(Version::Old) {
             self.take(slot, acts);
         }
         let busy = |place: &&Place| matches!(place.is, Is::Coming | Is::Draining);
-        let left = |place: &&Place| place.version == Version::New;
         if !self.main().iter().any(busy) {
-            let slot = self.places.iter().find(|(_, p)| !p.surge && left(p) && p.is != Is::Off);
+            let slot = self
+                .places
+                .iter()
+                .find(|(_, p)| !p.surge && !p.is_of(Version::Old) && p.is != Is::Off);
             match slot.map(|(slot, _)| *slot) {
                 Some(slot) => self.take(slot, acts),
                 None => self.thin(acts),
@@ -335,11 +373,11 @@ impl Rolling {
         }
     }
 
-    /// The next slot of a version that may be replaced: one that doesn't serve first.
-    fn next(&self, version: Version) -> Option<u32> {
+    /// The next slot that is not of this version yet and may be replaced: one that doesn't serve first.
+    fn next(&self, to: Version) -> Option<u32> {
         let of = |is: Is| {
             let mut those = self.places.iter();
-            let fits = |p: &Place| !p.surge && p.version == version && p.is == is;
+            let fits = |p: &Place| !p.surge && !p.is_of(to) && p.is == is;
             those.find(|(_, place)| fits(place)).map(|(slot, _)| *slot)
         };
         let serving = self.places.values().filter(|place| place.is == Is::Serving).count();

@@ -26,6 +26,8 @@ pub(super) struct Service {
     pub(super) mixed: bool,
     /// Processes of a former daemon are of another spec.
     pub(super) outdated: bool,
+    /// There may be slots that linger.
+    pub(super) lingering: bool,
 }
 
 #[derive(Debug)]
@@ -52,6 +54,8 @@ pub(super) struct Slot {
     pub(super) surge: bool,
     /// It gets no new connections, ready or not: a reload drains it, or does not trust it yet.
     pub(super) held_back: bool,
+    /// A former daemon's reload has left it; it stays until the others serve.
+    pub(super) lingers: bool,
 }
 
 impl Slot {
@@ -66,6 +70,7 @@ impl Slot {
             dozing: false,
             surge: false,
             held_back: false,
+            lingers: false,
         }
     }
 
@@ -97,6 +102,7 @@ impl Service {
             roll: None,
             mixed: false,
             outdated: false,
+            lingering: false,
         }
     }
 

@@ -4,20 +4,31 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::{Act, Happened, Rolling, Version};
+use super::{Act, Found, Happened, Rolling, Version};
+
+/// `None`: of a version before the old one.
+type Is = Option<Version>;
+const OLD: Is = Some(Version::Old);
+const NEW: Is = Some(Version::New);
 
 /// Where a slot of the world is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Slot {
     /// Ready; connections may come to it.
-    Serves(Version),
-    Drains(Version),
-    Comes(Version),
+    Serves(Is),
+    Drains(Is),
+    Comes(Is),
     Trial,
     /// It has failed, and tries again by its own rules.
-    Down(Version),
+    Down(Is),
     Leaves,
     Off,
+}
+
+impl Slot {
+    const fn of(Found { version, ready }: Found) -> Self {
+        if ready { Self::Serves(version) } else { Self::Down(version) }
+    }
 }
 
 struct World {
@@ -34,13 +45,18 @@ struct World {
 
 impl World {
     fn new(replicas: u32, surge: u32, unavailable: u32) -> Self {
-        let main: BTreeMap<u32, bool> = (1..=replicas).map(|slot| (slot, true)).collect();
+        let main = (1..=replicas).map(|slot| (slot, Found::old(true))).collect();
+        Self::found(&main, surge, unavailable)
+    }
+
+    fn found(main: &BTreeMap<u32, Found>, surge: u32, unavailable: u32) -> Self {
+        let replicas = u32::try_from(main.len()).unwrap();
         let further: Vec<u32> = (replicas + 1..=replicas + surge).collect();
-        let (machine, acts) = Rolling::begin(&main, &further, unavailable);
+        let (machine, acts) = Rolling::begin(main, &further, unavailable);
         let size = |n: u32| usize::try_from(n).unwrap();
         let least = usize::from(surge == 0);
         let mut world = Self {
-            slots: main.keys().map(|slot| (*slot, Slot::Serves(Version::Old))).collect(),
+            slots: main.iter().map(|(slot, found)| (*slot, Slot::of(*found))).collect(),
             machine,
             replicas: size(replicas),
             surge: size(surge),
@@ -73,7 +89,7 @@ impl World {
             assert_eq!(self.over, None, "nothing is ordered after the end");
             match act {
                 Act::Surge(slot) => {
-                    let there = self.slots.insert(slot, Slot::Comes(Version::New));
+                    let there = self.slots.insert(slot, Slot::Comes(NEW));
                     assert_eq!(there, None, "never two processes in one slot");
                     assert!(self.slots.len() <= self.replicas + self.surge);
                 }
@@ -91,7 +107,7 @@ impl World {
                     assert_ne!(self.slots[&slot], Slot::Off, "a person's stop wins");
                     assert!(!matches!(self.slots[&slot], Slot::Serves(_)), "it is drained first");
                     assert!(!self.goes_back || version == Version::Old);
-                    self.slots.insert(slot, Slot::Comes(version));
+                    self.slots.insert(slot, Slot::Comes(Some(version)));
                 }
                 Act::Watch(slot) => {
                     self.slots.insert(slot, Slot::Trial);
@@ -99,12 +115,12 @@ impl World {
                 Act::Serve(slot) => match self.slots[&slot] {
                     Slot::Trial => {
                         self.proved = true;
-                        self.slots.insert(slot, Slot::Serves(Version::New));
+                        self.slots.insert(slot, Slot::Serves(NEW));
                     }
                     Slot::Comes(v) | Slot::Drains(v) => {
                         self.slots.insert(slot, Slot::Serves(v));
                     }
-                    Slot::Down(Version::Old) => {}
+                    Slot::Down(OLD) => {}
                     other => panic!("{other:?} can't serve"),
                 },
                 Act::Leave(slot) => {
@@ -112,7 +128,7 @@ impl World {
                     self.slots.insert(slot, Slot::Leaves);
                 }
                 Act::Done(result) => {
-                    let version = if result.is_ok() { Version::New } else { Version::Old };
+                    let version = if result.is_ok() { NEW } else { OLD };
                     for (slot, is) in &self.slots {
                         let settled = match is {
                             Slot::Serves(v) | Slot::Down(v) => *v == version,
@@ -151,7 +167,7 @@ impl World {
                 self.on(Happened::Seen(slot, fault()));
             }
             (Slot::Trial, false) => {
-                self.slots.insert(slot, Slot::Down(Version::New));
+                self.slots.insert(slot, Slot::Down(NEW));
                 self.on(Happened::Seen(slot, fault()));
             }
             (Slot::Down(v), true) => {
@@ -185,17 +201,17 @@ impl World {
 #[test]
 fn new_ones_are_healthy_before_old_ones_go_one_by_one() {
     let mut world = World::new(2, 1, 0);
-    assert_eq!(world.slots[&3], Slot::Comes(Version::New));
+    assert_eq!(world.slots[&3], Slot::Comes(NEW));
     world.turn(3, true);
     assert_eq!(world.slots[&3], Slot::Trial);
     assert_eq!(world.serving(), 2, "nothing goes before the trial is over");
     world.turn(3, true);
-    assert_eq!(world.slots[&1], Slot::Drains(Version::Old));
-    assert_eq!(world.slots[&2], Slot::Serves(Version::Old));
+    assert_eq!(world.slots[&1], Slot::Drains(OLD));
+    assert_eq!(world.slots[&2], Slot::Serves(OLD));
     world.turn(1, true);
     world.turn(1, true);
-    assert_eq!(world.slots[&1], Slot::Serves(Version::New));
-    assert_eq!(world.slots[&2], Slot::Drains(Version::Old));
+    assert_eq!(world.slots[&1], Slot::Serves(NEW));
+    assert_eq!(world.slots[&2], Slot::Drains(OLD));
     world.settle();
     assert_eq!(world.over, Some(Ok(())));
     assert_eq!(world.slots.len(), 2);
@@ -210,7 +226,7 @@ fn what_dies_on_trial_touches_no_old_one() {
     world.settle();
     let why = world.over.clone().unwrap().unwrap_err();
     assert_eq!(why, "#4 did not stay up: as it happens");
-    assert!((1..=3).all(|slot| world.slots[&slot] == Slot::Serves(Version::Old)));
+    assert!((1..=3).all(|slot| world.slots[&slot] == Slot::Serves(OLD)));
 }
 
 #[test]
@@ -219,12 +235,12 @@ fn what_fails_half_way_goes_back() {
     for slot in [3, 3, 1, 1, 2] {
         world.turn(slot, true);
     }
-    assert_eq!(world.slots[&1], Slot::Serves(Version::New));
+    assert_eq!(world.slots[&1], Slot::Serves(NEW));
     world.turn(2, false);
-    assert_eq!(world.slots[&2], Slot::Comes(Version::Old), "the failed one first");
+    assert_eq!(world.slots[&2], Slot::Comes(OLD), "the failed one first");
     world.settle();
     assert!(world.over.clone().unwrap().is_err());
-    assert!((1..=2).all(|slot| world.slots[&slot] == Slot::Serves(Version::Old)));
+    assert!((1..=2).all(|slot| world.slots[&slot] == Slot::Serves(OLD)));
 }
 
 #[test]
@@ -237,18 +253,65 @@ fn without_surge_the_first_in_place_is_the_one_on_trial() {
     world.turn(1, false);
     world.settle();
     assert!(world.over.clone().unwrap().is_err());
-    assert!((1..=3).all(|slot| world.slots[&slot] == Slot::Serves(Version::Old)));
+    assert!((1..=3).all(|slot| world.slots[&slot] == Slot::Serves(OLD)));
+}
+
+#[test]
+fn another_daemon_goes_on_where_it_was() {
+    let [new, old] = [Some(Version::New), Some(Version::Old)];
+    let ready = |version| Found { version, ready: true };
+    let main = [(1, ready(new)), (2, Found::old(false)), (3, ready(old)), (4, ready(None))].into();
+    let mut world = World::found(&main, 1, 0);
+    assert_eq!(world.slots[&5], Slot::Comes(NEW));
+    assert_eq!(world.slots[&2], Slot::Down(OLD), "nothing goes before the trial is over");
+    world.turn(5, true);
+    world.turn(5, true);
+    assert_eq!(world.slots[&2], Slot::Comes(NEW), "what doesn't serve comes first");
+    assert_eq!(world.slots[&3], Slot::Serves(OLD));
+    world.settle();
+    assert_eq!(world.over, Some(Ok(())));
+
+    let mut world = World::found(&main, 1, 0);
+    world.turn(5, false);
+    assert_eq!(world.slots[&1], Slot::Drains(NEW));
+    assert_eq!(world.slots[&4], Slot::Serves(None), "one at a time");
+    world.settle();
+    assert!(world.over.clone().unwrap().is_err());
+    assert!((1..=4).all(|slot| world.slots[&slot] == Slot::Serves(OLD)), "{:?}", world.slots);
+}
+
+#[test]
+fn a_trial_that_was_cut_short_is_taken_again() {
+    let tried = Found { version: Some(Version::New), ready: true };
+    let main = [(1, tried), (2, Found::old(true))].into();
+    let mut world = World::found(&main, 0, 1);
+    assert_eq!((world.slots[&1], world.slots[&2]), (Slot::Trial, Slot::Serves(OLD)));
+    world.turn(1, false);
+    world.settle();
+    assert!((1..=2).all(|slot| world.slots[&slot] == Slot::Serves(OLD)));
+}
+
+/// Slots as a daemon that died may have left them.
+fn left() -> impl Strategy<Value = Vec<Found>> {
+    let version = prop_oneof![
+        4 => Just(Some(Version::Old)),
+        2 => Just(Some(Version::New)),
+        1 => Just(None),
+    ];
+    let found = (version, prop::bool::weighted(0.8));
+    prop::collection::vec(found.prop_map(|(version, ready)| Found { version, ready }), 1..5)
 }
 
 proptest! {
     #[test]
     fn whatever_happens_the_rules_hold_and_it_ends(
-        replicas in 1_u32..5,
+        left in left(),
         surge in 0_u32..3,
         unavailable in 0_u32..3,
         turns in prop::collection::vec((1_u32..8, 0_u8..100), 0..60),
     ) {
-        let mut world = World::new(replicas, surge, unavailable);
+        let replicas = u32::try_from(left.len()).unwrap();
+        let mut world = World::found(&(1..).zip(left).collect(), surge, unavailable);
         for (slot, what) in turns {
             if world.over.is_some() {
                 break;
