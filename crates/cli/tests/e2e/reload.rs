@@ -5,8 +5,9 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use ganger_testkit::TempDaemon;
+use ganger_testkit::daemon::Process;
 
-use crate::{SOON, address, folder};
+use crate::{SOON, address, folder, pipe};
 
 /// Answers with its version; doesn't care about signals. "dies" ends a while after it is ready, "never" gets never ready.
 const SERVER: &str = r#"
@@ -93,29 +94,72 @@ fn reloads_lose_no_request_and_bad_versions_go_back() {
 
     for (version, why) in [("dies", "exited with code 3"), ("never", "not ready after 1s")] {
         let _ = under_load(address, || {
-            let mut events = it.follow(&["events", "-f", "--json"]);
             configure(&it, version, "1h");
-            let _ = it.ganger(&["up", "-d"]).with_code(0);
-            let _ =
-                events.until("a rollback", SOON, |l| l.contains("rolled back") && l.contains(why));
+            let said = it.ganger(&["up", "-d", "--wait=60s"]).with_code(1);
+            assert!(said.err.contains("the old version runs on"), "{said:?}");
+            assert!(said.err.contains(why), "{said:?}");
         });
         assert_eq!([it.pid("web", 1), it.pid("web", 2)], kept, "nobody touched them");
         assert_eq!(ask(address).unwrap(), "one");
     }
 
     let _ = under_load(address, || {
-        let mut events = it.follow(&["events", "-f", "--json"]);
         configure(&it, "two", "100ms");
-        let _ = it.ganger(&["up", "-d"]).with_code(0);
-        // All that has happened is told from the beginning.
-        let dones = std::cell::Cell::new(0);
-        let is_over = |l: &str| {
-            let done = l.contains("service.reload") && l.contains("\"done\"");
-            dones.set(dones.get() + u32::from(done));
-            dones.get() == 2
-        };
-        let _ = events.until("the end of the reload", SOON, is_over);
+        let _ = it.ganger(&["up", "-d", "--wait=60s"]).with_code(0);
     });
     assert_eq!(ask(address).unwrap(), "two");
+    let _ = it.ganger(&["down"]).with_code(0);
+}
+
+/// As [`SERVER`], but all instances of version "two" but the first wait for the other end of a pipe before they serve.
+const GATED: &str = r#"
+import os
+if os.environ["VERSION"] == "two":
+    try:
+        os.close(os.open("first", os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        os.open("gate", os.O_RDONLY)
+exec(open("server.py").read())
+"#;
+
+#[test]
+fn a_daemon_that_dies_in_the_middle_of_a_reload_leaves_it_to_the_next() {
+    needs_python!();
+    let it = folder();
+    it.write("server.py", SERVER);
+    it.write("gated.py", GATED);
+    let gate = pipe(&it, "gate");
+    let gated = |version| {
+        configure(&it, version, "100ms");
+        let config = std::fs::read_to_string(it.path().join("ganger.toml")).unwrap();
+        it.write("ganger.toml", &config.replace("server.py", "gated.py"));
+    };
+    gated("one");
+    let _ = it.ganger(&["up", "-d", "--wait=60s"]).with_code(0);
+    let address = &address(&it, "web", 0);
+    let second = it.pid("web", 2);
+    gated("two");
+    let _ = under_load(address, || {
+        let mut events = it.follow(&["events", "-f", "--json"]);
+        let _ = it.ganger(&["up", "-d"]).with_code(0);
+        // One stands in; the first slot's old instance is gone and its new one is not ready.
+        let is_out = |l: &str| l.contains("instance.exit") && l.contains("\"slot\":1");
+        let _ = events.until("the first slot is out", SOON, is_out);
+        let stands_in = it.pid("web", 3);
+        let daemon = Process::open(it.pid_of("daemon")).expect("the daemon is there");
+        daemon.kill();
+        assert!(daemon.ended_within(SOON));
+
+        let mut events = it.follow(&["events", "-f", "--json"]);
+        let _ = events.until("the next daemon", SOON, |l| l.contains("\"goes on\""));
+        assert_eq!((it.pid("web", 3), it.pid("web", 2)), (stands_in, second));
+        assert_eq!(it.children().len(), 3, "a third for each slot, and no more");
+        let _open = std::fs::OpenOptions::new().write(true).open(&gate).unwrap();
+        let _ = it.ganger(&["wait", "service:web=reloaded", "--timeout=60s"]).with_code(0);
+        let stood_in = Process::open(stands_in);
+        assert!(stood_in.is_none_or(|process| process.ended_within(SOON)));
+    });
+    assert_eq!(it.children().len(), 2);
+    assert!((0..8).all(|_| ask(address).unwrap() == "two"));
     let _ = it.ganger(&["down"]).with_code(0);
 }
