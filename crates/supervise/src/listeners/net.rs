@@ -36,12 +36,27 @@ impl<'a> Line<'a> {
     }
 }
 
-/// What `pick` makes of the sockets of tables (`tcp`, `tcp6`, `udp`, `udp6`), in their order.
-pub(super) fn sockets<T>(tables: [&str; 2], pick: impl Fn(&Line<'_>) -> Option<T>) -> Vec<T> {
+/// What `pick` makes of the sockets of tables (`tcp`, `tcp6`, `udp`, `udp6`), in their order; of those in one state, if one is given.
+///
+/// A busy machine has tens of thousands of connections that are over (TIME_WAIT): of them nothing but the state is looked at.
+pub(super) fn sockets<T>(
+    tables: [&str; 2],
+    state: Option<&str>,
+    pick: impl Fn(&Line<'_>) -> Option<T>,
+) -> Vec<T> {
     let read = |table| fs::read_to_string(format!("/proc/net/{table}")).unwrap_or_default();
     let texts = tables.map(read);
-    let lines = texts.iter().flat_map(|text| text.lines().skip(1)).filter_map(Line::parse);
+    let fits = |line: &&str| state.is_none() || state == state_of(line);
+    let lines = texts.iter().flat_map(|text| text.lines().skip(1));
+    let lines = lines.filter(fits).filter_map(Line::parse);
     lines.filter_map(|line| pick(&line)).collect()
+}
+
+/// The column `st`, found without a look at every word: two addresses of the same width stand before it.
+fn state_of(line: &str) -> Option<&str> {
+    let (_, rest) = line.split_once(": ")?;
+    let at = (rest.find(' ')? + 1) * 2;
+    rest.get(at..at + 2)
 }
 
 /// Where the descriptors of a process lead; none where they can't be seen: another user's, or gone.
@@ -58,9 +73,10 @@ pub(super) fn link(inode: &str) -> String {
 
 /// A process or one of its descendants has a connection on one of the ports. Reads /proc: call it where blocking is fine.
 pub(crate) fn has_connections(pid: u32, ports: &BTreeSet<u16>) -> bool {
-    let fits = |line: &Line<'_>| ports.contains(&line.port) && line.state == ESTABLISHED;
-    let open: BTreeSet<String> =
-        sockets(["tcp", "tcp6"], |line| fits(line).then(|| link(line.inode))).into_iter().collect();
+    let fits = |line: &Line<'_>| ports.contains(&line.port);
+    let those =
+        sockets(["tcp", "tcp6"], Some(ESTABLISHED), |line| fits(line).then(|| link(line.inode)));
+    let open: BTreeSet<String> = those.into_iter().collect();
     !open.is_empty()
         && tree(pid).into_iter().any(|pid| descriptors(pid).any(|to| open.contains(&to)))
 }
@@ -79,6 +95,18 @@ fn tree(pid: u32) -> Vec<u32> {
 mod tests {
     use super::*;
     use std::net::{TcpListener, TcpStream};
+
+    #[test]
+    fn states_are_found_in_lines_of_both_families() {
+        let short = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 77 1";
+        let long = "  12: 00000000000000000000000001000000:1F90 00000000000000000000000000000000:0000 01 00000000:00000000 00:00000000 00000000     0        0 78 1";
+        for (line, state, inode) in [(short, LISTENS, "77"), (long, ESTABLISHED, "78")] {
+            assert_eq!(state_of(line), Some(state));
+            let line = Line::parse(line).unwrap();
+            assert_eq!((line.state, line.port, line.inode), (state, 8080, inode));
+        }
+        assert_eq!(state_of("sl local_address"), None);
+    }
 
     #[test]
     fn a_connection_keeps_its_process_busy_until_it_is_closed() {

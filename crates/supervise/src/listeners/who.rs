@@ -36,7 +36,7 @@ fn inet(place: &Place, tables: [&str; 2], state: Option<&str>) -> Option<(String
             && state.is_none_or(|state| line.state == state)
             && covers(line.host, &place.host)
     };
-    let those = net::sockets(tables, |line| {
+    let those = net::sockets(tables, None, |line| {
         fits(line).then(|| (line.inode.to_owned(), Some(line.user.to_owned())))
     });
     those.into_iter().next()
