@@ -94,8 +94,12 @@ fn walled(sandbox: Sandbox) -> Box<dyn Fn() -> Duration> {
 
 fn spawn(sandbox: Option<&Sandbox>) -> Duration {
     let began = Instant::now();
-    let inmate =
-        Inmate { program: Path::new(PROGRAM), cwd: Path::new("/"), identity: None, hide: &[] };
+    let inmate = Inmate {
+        program: Path::new(PROGRAM),
+        cwd: Path::new("/var/tmp"),
+        identity: None,
+        hide: &[],
+    };
     let built = sandbox.map(|sandbox| sandbox.build(inmate, &Missing::new()).unwrap());
     let program = CString::new(PROGRAM).unwrap();
     let mut spec = Spec::new(program.clone(), vec![program]);

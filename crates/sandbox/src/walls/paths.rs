@@ -37,6 +37,9 @@ impl View {
     /// A path of the administrator's or of the machine's own.
     pub(super) fn show(&mut self, path: &Path, access: Access) -> io::Result<PathBuf> {
         let real = self.unfold(path)?;
+        if real == Path::new("/") {
+            return Err(io::Error::other("the whole machine can't be shown: name folders in it"));
+        }
         let meta = fs::symlink_metadata(&real)?;
         let seen = Seen { access, file: (meta.dev(), meta.ino()), folder: meta.is_dir() };
         self.insert(real.clone(), seen);
