@@ -68,15 +68,14 @@ pub(super) fn rules(
     }
     if root || !minimal {
         for name in ["null", "zero", "full", "random", "urandom"] {
-            add(&Path::new("/dev").join(name), device.into(), false);
+            add(&Path::new("/dev").join(name), device, false);
         }
     }
     // Without a /proc of its own it would be every process's.
     if root && pid || !minimal {
         add(Path::new("/proc"), read, true);
     }
-    let held =
-        |what: &&&str| !(pid && what.starts_with("signals")) && !what.starts_with("commands");
-    let missing = walls.missing.iter().filter(held).copied().collect();
+    let covered = |what: &str| what.starts_with("commands") || pid && what.starts_with("signals");
+    let missing = walls.missing.iter().copied().filter(|what| !covered(what)).collect();
     Ok((Landlock { ruleset: walls.ruleset, rules }, missing))
 }

@@ -29,7 +29,7 @@ struct Outcome {
 }
 
 /// The value that comes with a signal for everything inside, see [`crate::pidfd::send_to_all`].
-pub(crate) const TO_ALL: usize = 0x67_616e_6765_72;
+pub(crate) const TO_ALL: usize = 0x6761_6e67_6572;
 
 /// Stays until the program has ended. `told` is the pipe for its outcome.
 pub(in crate::spawn) fn lead(program: i32, told: i32) -> ! {

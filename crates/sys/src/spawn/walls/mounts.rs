@@ -50,8 +50,8 @@ fn put(base: c_int, entry: &Entry) -> Result<(), ()> {
     // SAFETY (of the calls in here): NUL-terminated texts of the caller's CStrings and plain numbers.
     match entry {
         Entry::Folder(at) => folder(base, at),
-        // SAFETY: see above.
         Entry::Place(at) => {
+            // SAFETY: see above.
             ok(unsafe { libc::mknodat(base, at.as_ptr(), libc::S_IFREG | 0o444, 0) })
         }
         Entry::Text { at, text } => file(base, at, text),
