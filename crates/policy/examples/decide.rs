@@ -56,7 +56,7 @@ fn main() {
         &wordless,
         &Request::policy("p", &["x", "-n5", "main"]),
     );
-    // No index helps here: every pattern is tried, in the order of ids.
+    // All patterns are one set.
     let patterns = one_program(program, |at, rule| {
         let pattern = format!("r{at}[a-z]*");
         let word = Kind::Regex { pattern, max: 64, lines: false };
