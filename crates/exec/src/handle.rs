@@ -7,7 +7,7 @@ use bytes::Bytes;
 use ganger_audit as audit;
 use ganger_core::{Dur, End, Stream};
 use ganger_policy::{Fault, Policy, Principal, Request};
-use ganger_sandbox::{Degraded, Layer};
+use ganger_sandbox::{Degraded, Layer, Wall};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::records::Seen;
@@ -124,6 +124,8 @@ pub struct Ended {
     pub breach: Option<Breach>,
     /// Layers that held it.
     pub layers: Vec<Layer>,
+    /// Layers of its sandbox that stood.
+    pub walls: Vec<Wall>,
     /// What was wanted and is not there.
     pub degraded: Vec<Degraded>,
     /// What it used.
@@ -147,6 +149,7 @@ impl Ended {
             limits: audit::Limits::default(),
             breach: None,
             layers: Vec::new(),
+            walls: Vec::new(),
             degraded: Vec::new(),
             usage: audit::Usage::default(),
             output_cut: false,

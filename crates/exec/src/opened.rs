@@ -6,6 +6,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use ganger_policy::{Access, Beneath, Feed, Launch};
+use ganger_sandbox::{self as sandbox, Shown};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
@@ -14,7 +15,9 @@ use rustix::io::Errno;
 pub(crate) struct Opened {
     /// Standard input, where it is a file.
     pub(crate) stdin: Option<OwnedFd>,
-    /// Working folder and paths, in this order.
+    /// What a sandbox shows of them: working folder and paths.
+    pub(crate) shown: Vec<Shown>,
+    /// The same, open.
     #[expect(
         dead_code,
         reason = "held for its drop: what was looked at can't be given to another file meanwhile"
@@ -56,29 +59,47 @@ pub(crate) fn open(launch: &Launch) -> Result<Opened, NotOpened> {
     let folder = OFlags::PATH | OFlags::DIRECTORY;
     let cwd = beneath(&launch.cwd, folder).map_err(fail("cwd", None, &launch.cwd))?;
     let mut held = vec![cwd];
+    let mut all = Vec::new();
+    // The whole machine is nobody's working folder.
+    if launch.cwd.absolute() != "/" {
+        all.push(shown(&launch.cwd, sandbox::Access::Read));
+    }
     for open in &launch.paths {
-        let fd =
-            path(&open.path, open.access).map_err(fail("path", Some(open.argument), &open.path))?;
+        let opened = path(&open.path, open.access);
+        let (fd, is) = opened.map_err(fail("path", Some(open.argument), &open.path))?;
+        all.push(is);
         held.push(fd);
     }
     let stdin = match &launch.stdin {
         Feed::File(file) => Some(regular(file).map_err(fail("stdin", None, file))?),
         Feed::None | Feed::Bytes(_) => None,
     };
-    Ok(Opened { stdin, held })
+    Ok(Opened { stdin, shown: all, held })
 }
 
-/// What is read must be there; what is written may be made by the program, in a folder that is there.
-fn path(path: &Beneath, access: Access) -> Result<OwnedFd, Errno> {
+/// What is read must be there; what is written may be made by the program, in a folder that is there and is what is shown then.
+fn path(path: &Beneath, access: Access) -> Result<(OwnedFd, Shown), Errno> {
+    let to = match access {
+        Access::Read => sandbox::Access::Read,
+        Access::Write => sandbox::Access::Write,
+    };
     match (beneath(path, OFlags::PATH), access) {
         (Err(Errno::NOENT), Access::Write) if !path.relative.is_empty() => {
             let above = path.relative.rsplit_once('/').map_or("", |(above, _)| above);
-            let folder =
-                Beneath { root: path.root.clone(), relative: above.to_owned(), slash: false };
-            beneath(&folder, OFlags::PATH | OFlags::DIRECTORY)
+            let root = path.root.clone();
+            let folder = Beneath { root, relative: above.to_owned(), slash: false };
+            let fd = beneath(&folder, OFlags::PATH | OFlags::DIRECTORY)?;
+            Ok((fd, shown(&folder, to)))
         }
-        (opened, _) => opened,
+        (opened, _) => Ok((opened?, shown(path, to))),
     }
+}
+
+/// As a sandbox takes it: what the policy names itself is the administrator's, what lies below was asked for.
+fn shown(path: &Beneath, access: sandbox::Access) -> Shown {
+    let plain = Beneath { slash: false, ..path.clone() };
+    let beneath = (!path.relative.is_empty()).then(|| path.root.clone());
+    Shown { path: plain.absolute(), beneath, access }
 }
 
 /// A file and nothing that waits or acts when it is opened.
@@ -130,7 +151,9 @@ mod tests {
             assert!(read(name).is_err(), "{name}");
         }
         // To be made by the program: its folder is what is opened.
-        assert!(path(&at(&folder, "new"), Access::Write).is_ok());
+        let (_, shown) = path(&at(&folder, "new"), Access::Write).unwrap();
+        assert_eq!(shown.path, folder.to_str().unwrap());
+        assert_eq!(shown.access, sandbox::Access::Write);
         assert!(path(&at(&folder, "no/new"), Access::Write).is_err());
         assert!(path(&at(&folder, "out/new"), Access::Write).is_err());
         assert!(regular(&at(&folder, "file")).is_ok());

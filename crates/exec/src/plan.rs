@@ -3,12 +3,18 @@
 use ganger_core::{InstanceId, InstanceKind};
 use ganger_keeper::wire::{Output, Pin, Plan, Stdin};
 use ganger_policy::{Launch, Profile};
-use ganger_sandbox as sandbox;
+use ganger_sandbox::{self as sandbox, Access, Identified, ProfileName, Sandbox, Shown};
 
 use crate::left::{Note, SUFFIX};
 
 /// What the keeper is to start. `passed`: a descriptor for its standard input goes with the plan.
-pub(crate) fn plan(launch: &Launch, note: &Note, slot: u32, passed: bool) -> Plan {
+pub(crate) fn plan(
+    launch: &Launch,
+    opened: &[Shown],
+    note: &Note,
+    slot: u32,
+    passed: bool,
+) -> Plan {
     let instance = InstanceId::new(format!("{}{SUFFIX}", note.policy), slot);
     // Arguments are made of texts; nothing of them can be lost here.
     let text = |arg: &ganger_policy::Argument| String::from_utf8_lossy(arg.bytes()).into_owned();
@@ -19,7 +25,7 @@ pub(crate) fn plan(launch: &Launch, note: &Note, slot: u32, passed: bool) -> Pla
         stdin: if passed { Stdin::Passed } else { Stdin::Null },
         stdout: Output::Pipe,
         stderr: Output::Pipe,
-        profile: profile(launch),
+        profile: sandbox::Profile { sandbox: walls(launch, opened), ..profile(launch) },
         pin: Some(Pin {
             dev: stamp.dev,
             ino: stamp.ino,
@@ -61,31 +67,73 @@ fn whole_seconds(time: std::time::Duration) -> u64 {
     (time.as_secs() + u64::from(time.subsec_nanos() > 0)).max(1)
 }
 
-/// What the policy wants and this version does not apply: told with every run, never passed over.
-pub(crate) fn missing(launch: &Launch) -> Vec<sandbox::Degraded> {
-    let mut missing = Vec::new();
-    if launch.sandbox != Profile::None {
-        missing.push(sandbox::Degraded {
-            what: format!("sandbox {}", launch.sandbox.as_str()),
-            why: "this version does not apply it to commands".into(),
-            fix: "write sandbox = \"none\" to say that you know".into(),
-        });
-    }
-    if launch.limits.disk.is_some() {
-        missing.push(sandbox::Degraded {
-            what: "disk limit".into(),
-            why: "commands have no temporary file system of their own in this version".into(),
-            fix: "limits.file_size bounds each file".into(),
-        });
-    }
-    missing
+/// The walls around it: the policy's profile, the paths of this very launch, and the file that was decided on.
+fn walls(launch: &Launch, opened: &[Shown]) -> Option<Box<Sandbox>> {
+    let profile = match launch.sandbox {
+        Profile::Strict => ProfileName::Strict,
+        Profile::Standard => ProfileName::Standard,
+        Profile::Build => ProfileName::Build,
+        Profile::None => return None,
+    };
+    let script = launch.script.iter().map(|script| Shown {
+        path: script.real.clone(),
+        beneath: None,
+        access: Access::Read,
+    });
+    let stamp = launch.program.stamp;
+    Some(Box::new(Sandbox {
+        profile,
+        paths: opened.iter().cloned().chain(script).collect(),
+        program: Some(Identified { device: stamp.dev, inode: stamp.ino }),
+        disk: launch.limits.disk.map(|size| size.0),
+        ..Sandbox::default()
+    }))
+}
+
+/// What the policy wants and nothing enforces: told with every run, never passed over.
+pub(crate) fn missing(launch: &Launch) -> Option<sandbox::Degraded> {
+    let bounded = launch.limits.disk.is_some() && launch.sandbox == Profile::None;
+    bounded.then(|| sandbox::Degraded {
+        what: "disk limit".into(),
+        why: "without a sandbox a command has no temporary file system of its own".into(),
+        fix: "choose a profile; limits.file_size bounds each file".into(),
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::time::Duration;
 
+    use ganger_policy::{Beneath, Feed, Pinned, Stamp};
+
     use super::*;
+
+    #[test]
+    fn a_profile_becomes_walls_around_the_pinned_file() {
+        let stamp = Stamp { dev: 7, ino: 8, size: 9, ctime: (1, 2) };
+        let pinned =
+            |path: &str| Pinned { path: path.into(), real: path.into(), stamp, sha256: None };
+        let mut launch = Launch {
+            program: pinned("/usr/bin/python3"),
+            script: Some(pinned("/srv/tool")),
+            argv: Vec::new(),
+            env: BTreeMap::new(),
+            cwd: Beneath { root: "/srv".into(), relative: String::new(), slash: false },
+            stdin: Feed::None,
+            paths: Vec::new(),
+            sandbox: Profile::Strict,
+            limits: ganger_policy::Limits::default(),
+            rate: None,
+            running: None,
+        };
+        let walls = super::walls(&launch, &[]).unwrap();
+        assert_eq!(walls.profile, ProfileName::Strict);
+        assert_eq!(walls.program, Some(Identified { device: 7, inode: 8 }));
+        assert_eq!(walls.paths.len(), 1, "a script is read by its interpreter");
+        launch.sandbox = Profile::None;
+        assert_eq!(super::walls(&launch, &[]), None);
+    }
 
     #[test]
     fn cpu_time_is_never_rounded_to_none() {

@@ -249,7 +249,7 @@ impl Run<'_> {
             },
             (_, file) => file,
         };
-        let plan = plan::plan(launch, &note, self.tools.slot, stdin.is_some());
+        let plan = plan::plan(launch, &opened.shown, &note, self.tools.slot, stdin.is_some());
         let began = Instant::now();
         let mut child = match self.tools.processes.spawn(plan, stdin.into_iter().collect()).await {
             Ok(child) => child,
@@ -346,12 +346,14 @@ impl Run<'_> {
             });
         }
         let word = |layer| serde_json::to_value(layer).ok()?.as_str().map(str::to_owned);
+        let walls = report.walls.iter().map(|wall| wall.as_str().to_owned());
+        let layers = report.enforced.iter().filter_map(word).chain(walls).collect();
         let outcome = audit::Outcome {
             policy: policy.to_owned(),
             end: (&end).into(),
             pid: Some(child.pid()),
             usage,
-            enforced: report.enforced.iter().filter_map(word).collect(),
+            enforced: layers,
             degraded: degraded
                 .iter()
                 .map(|one| audit::Degraded { what: one.what.clone(), why: one.why.clone() })
@@ -383,6 +385,7 @@ impl Run<'_> {
             end: Some(end),
             breach,
             layers: report.enforced,
+            walls: report.walls,
             degraded,
             usage,
             output_cut: speech.is_cut(),
@@ -506,9 +509,14 @@ fn judge(
             };
             Some(Breach { limit: limit.clone(), allowed: allowed.unwrap_or(0), peak: *peak })
         }
-        End::Signalled { signal: SIGXCPU | SIGKILL, by: SignalSource::Unknown, .. }
-            if limits.cpu_time.is_some_and(|time| used_ms >= millis(time.0)) =>
+        // A second after SIGXCPU, and nobody else has killed it.
+        End::Signalled { signal: SIGKILL, by: SignalSource::Unknown, .. }
+            if limits.cpu_time.is_some_and(|time| used_ms > millis(time.0)) =>
         {
+            let allowed = limits.cpu_time.map_or(0, |time| millis(time.0));
+            Some(Breach { limit: "cpu_time".into(), allowed, peak: used_ms })
+        }
+        End::Signalled { signal: SIGXCPU, .. } if limits.cpu_time.is_some() => {
             let allowed = limits.cpu_time.map_or(0, |time| millis(time.0));
             Some(Breach { limit: "cpu_time".into(), allowed, peak: used_ms })
         }

@@ -246,7 +246,9 @@ fn end_of(ended: Ended) -> ExecEnd {
             allowed: breach.allowed,
             peak: breach.peak,
         }),
-        layers: ended.layers.into_iter().filter_map(word).collect(),
+        layers: (ended.layers.into_iter().filter_map(word))
+            .chain(ended.walls.iter().map(|wall| wall.as_str().to_owned()))
+            .collect(),
         degraded: ended
             .degraded
             .into_iter()
