@@ -36,6 +36,8 @@ const ENTERS: usize = 256;
 const SEEN: usize = 4_096;
 /// Between two tries to open a log that is down.
 const REOPEN: Duration = Duration::from_secs(1);
+/// A disk that does not answer holds up the next request so long, and no longer.
+const REOPEN_MAX: Duration = Duration::from_secs(5);
 
 /// What an executor is made of.
 #[derive(Debug)]
@@ -218,11 +220,13 @@ impl Owner {
         }
         self.tried = Some(now);
         match &self.log {
-            Some(Ok(log)) => {
-                if let Err(error) = log.reopen().await {
+            Some(Ok(log)) => match tokio::time::timeout(REOPEN_MAX, log.reopen()).await {
+                Ok(Ok(())) => tracing::info!("the audit log is open again"),
+                Ok(Err(error)) => {
                     tracing::warn!(%error, "the audit log stays down; nothing runs");
                 }
-            }
+                Err(_) => tracing::warn!("the audit log's disk does not answer; nothing runs"),
+            },
             _ => self.open().await,
         }
     }

@@ -26,7 +26,8 @@ impl Peer {
         Some(Self {
             uid: who.uid(),
             gid: who.gid(),
-            pid: who.pid().and_then(|pid| u32::try_from(pid).ok()),
+            // 0: in a pid namespace that can't be seen from here.
+            pid: who.pid().and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0),
             connection: CONNECTIONS.fetch_add(1, Ordering::Relaxed) + 1,
         })
     }
