@@ -24,6 +24,7 @@ mod run;
 mod shut;
 mod speech;
 mod task;
+mod watch;
 
 pub use handle::{
     Ask, Breach, Caller, Ended, Executor, Load, LoadError, RecordError, Started, Told, Verdict,
