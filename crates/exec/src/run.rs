@@ -8,7 +8,7 @@ use ganger_audit::{AuditError, Record, RunId};
 use ganger_core::{Dur, End};
 use ganger_policy::{Allowed, Decision, Disk, Feed, Request};
 use ganger_process::{Child, Processes, SpawnError};
-use ganger_sandbox::{Degraded, Report};
+use ganger_sandbox::{Degraded, Layer, Report};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::gate::{Full, Key};
@@ -319,7 +319,7 @@ impl Run<'_> {
         policy: &str,
         allowed: &Allowed,
         child: &Child,
-        report: Report,
+        mut report: Report,
         seen: Result<Seen, ganger_process::KeeperGone>,
     ) -> Ended {
         let Seen { report: exit, mut speech, stopped, took } = match seen {
@@ -346,6 +346,8 @@ impl Run<'_> {
             });
         }
         let word = |layer| serde_json::to_value(layer).ok()?.as_str().map(str::to_owned);
+        // The keeper's own of this name is one of the walls.
+        report.enforced.retain(|layer| *layer != Layer::NoNewPrivs || report.walls.is_empty());
         let walls = report.walls.iter().map(|wall| wall.as_str().to_owned());
         let layers = report.enforced.iter().filter_map(word).chain(walls).collect();
         let outcome = audit::Outcome {
