@@ -93,18 +93,23 @@ struct Shared {
 impl Load {
     /// Begins.
     pub(crate) fn start(self) -> Running {
-        let every = Duration::from_secs_f64(f64::from(self.clients) / self.rate.max(1.0));
-        let shared = Arc::new(Shared {
-            load: self,
-            every,
+        let shared = Arc::new(Shared::new(self));
+        let own = Arc::clone(&shared);
+        let thread = std::thread::spawn(move || clients(&own));
+        Running { shared, thread }
+    }
+}
+
+impl Shared {
+    fn new(load: Load) -> Self {
+        Self {
+            load,
+            every: Duration::from_secs_f64(f64::from(load.clients) / load.rate.max(1.0)),
             begun: Instant::now(),
             during: AtomicU32::new(0),
             count: AtomicU64::new(0),
             stop: AtomicBool::new(false),
-        });
-        let own = Arc::clone(&shared);
-        let thread = std::thread::spawn(move || clients(&own));
-        Running { shared, thread }
+        }
     }
 }
 
@@ -362,29 +367,42 @@ mod tests {
         assert!(seen.latency(0.5) <= seen.latency(0.99));
     }
 
-    #[test]
-    fn who_waits_for_a_slow_answer_counts_that_for_all_that_was_due_meanwhile() {
-        // Answers at once, but for one that takes 300 ms.
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_slow_answer_counts_that_for_all_that_was_due_meanwhile() {
+        // Answers at once, but for one that takes 300 ms; the last one says that it is enough.
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server = std::thread::spawn(move || {
-            use std::io::{Read, Write};
-            let (mut stream, _) = listener.accept().unwrap();
+        let load = Load { address, clients: 1, rate: 200.0, keep_alive: true };
+        let shared = Arc::new(Shared::new(load));
+        let over = Arc::clone(&shared);
+        // While a thread is busy the clock does not go on by itself, however late the kernel is.
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let busy = tokio::task::spawn_blocking(move || held.recv().is_err());
+        let server = tokio::spawn(async move {
+            // The longest that a client pauses.
+            let pause = Duration::from_millis(10);
+            tokio::time::advance(pause).await;
+            let (mut stream, _) = listener.accept().await.unwrap();
             let (mut bytes, mut asked) = ([0; 512], 0);
-            while stream.read(&mut bytes).unwrap_or(0) > 0 {
+            while stream.read(&mut bytes).await.unwrap_or(0) > 0 {
                 asked += 1;
                 if asked == 5 {
-                    std::thread::sleep(Duration::from_millis(300));
+                    tokio::time::advance(Duration::from_millis(300)).await;
                 }
-                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na").unwrap();
+                over.stop.store(asked == 60, Ordering::Relaxed);
+                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na";
+                stream.write_all(answer).await.unwrap();
+                tokio::time::advance(pause).await;
             }
         });
-        let load = Load { address, clients: 1, rate: 200.0, keep_alive: true }.start();
-        load.reach(60);
-        let seen = load.finish().unwrap();
-        server.join().unwrap();
-        // Some sixty were due in those 300 ms. Only one of them was asked in it.
+        let mut seen = client(shared).await;
+        server.await.unwrap();
+        drop(release);
+        assert!(busy.await.unwrap());
+        seen.latencies.sort_unstable();
+        // Some sixty were due in those 300 ms. Only one of them was asked in it, and none took time once it was asked.
         assert!(seen.failed.is_empty(), "{:?}", seen.failed);
-        assert!(seen.latency(0.7).unwrap() > 50.0, "{:?}", seen.latency(0.7));
+        assert_eq!(seen.answers(), 60);
+        assert!(seen.latency(0.5).unwrap() > 50.0, "{:?}", seen.latency(0.5));
     }
 }
