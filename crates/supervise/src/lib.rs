@@ -20,6 +20,7 @@ pub mod spec;
 #[cfg(test)]
 mod testing;
 mod view;
+pub mod watch;
 
 pub use budget::RESTARTS;
 pub use checks::exec::Execs;

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::listeners::{ListenMode, Listening};
 use crate::pass::Handover;
 use crate::policy::{Policy, Restart, StartLimit};
+use crate::watch::Watch;
 
 pub(crate) use probes::short;
 pub use probes::{ExecCheck, HttpCheck, Live, LiveBy, Ready, ReadyBy};
@@ -227,6 +228,8 @@ pub struct ServiceSpec {
     pub on_demand: bool,
     /// Its instances are replaced by a rolling reload. Absent: so too, by the default rules, where it listens.
     pub reload: Option<Reload>,
+    /// Files with whose changes it is restarted, or reloaded where a changed spec would be.
+    pub watch: Option<Arc<Watch>>,
 }
 
 impl ServiceSpec {
@@ -244,6 +247,7 @@ impl ServiceSpec {
             stopped: false,
             on_demand: false,
             reload: None,
+            watch: None,
         }
     }
 

@@ -35,6 +35,7 @@ mod store;
 mod survivors;
 mod tasks;
 mod upgrade;
+mod watch;
 mod why;
 mod words;
 

@@ -35,6 +35,7 @@ mod source;
 mod values;
 mod verify;
 mod walk;
+mod watch;
 mod words;
 
 use std::collections::BTreeMap;
@@ -56,6 +57,7 @@ pub(crate) use resolve::REPLICAS_MAX;
 pub use schedule::{Schedule, ScheduleRetry};
 pub use schema::schema;
 pub(crate) use verify::verify;
+pub use watch::Watch;
 
 use walk::{FromNode, Walk};
 

@@ -18,6 +18,7 @@ use super::listen::Listen;
 use super::reload::Reload;
 use super::schedule::Schedule;
 pub use super::source::SourceFile;
+use super::watch::Watch;
 
 /// All of it. Its JSON is what `apply` sends and the store keeps, so fields are only ever added, with defaults.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -153,6 +154,9 @@ pub struct Service {
     /// How its instances are replaced one after the other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reload: Option<Reload>,
+    /// Files with whose changes it is restarted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<Watch>,
     /// Node's HTTP servers in it finish connections that are kept alive before they end.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub node_drain: bool,

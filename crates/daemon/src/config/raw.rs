@@ -315,6 +315,9 @@ program_section! {
         /// How its instances are replaced one after the other, by `ganger reload` and when this file changes. Default: by a
         /// rolling reload where it listens, else by a restart.
         reload: RawReload,
+        /// Restarts it, or reloads it where a changed service is reloaded, when its files change: true for all of `cwd`, paths
+        /// and patterns relative to it, or a table. Default: false.
+        watch: super::watch::WatchKey,
         /// Lets Node's HTTP servers finish when they are stopped or replaced: from the stop signal on they accept nothing, answer
         /// each further request on a connection that is kept alive with `Connection: close`, and the signal reaches the
         /// program when all connections are gone, or after nine tenths of `stop_timeout`. The program needs no change: a

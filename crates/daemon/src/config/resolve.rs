@@ -222,6 +222,7 @@ fn resolve_service(
     let startup = probes::ready("startup", service.startup.0.as_ref(), &program, walk);
     let live = probes::live(service.live.0.as_ref(), &program, walk);
     let (listen, listen_mode, on_demand) = super::listen::resolve(&name.value, service, walk);
+    let watch = super::watch::resolve(&service.watch, &program, walk);
     let node_cluster = service.node_cluster.or(false);
     let channel = service.channel.or(false);
     if channel && (node_cluster || listen_mode == ganger_supervise::listeners::ListenMode::Pass) {
@@ -242,6 +243,7 @@ fn resolve_service(
         node_cluster,
         on_demand,
         reload: super::reload::reload(&service.reload, walk),
+        watch,
         node_drain: service.node_drain.or(false),
         priority: service.priority.get().map_or(Priority::NORMAL, |priority| priority.0),
         channel,

@@ -45,6 +45,7 @@ pub(crate) fn verify(config: &Config) -> Vec<String> {
     wrong.extend(super::policy::verify(&config.policies));
     wrong.extend(config.incident.faults());
     wrong.extend(super::listen::verify(config));
+    wrong.extend(super::watch::verify(config));
     let named =
         config.services.iter().filter_map(|(name, s)| Some((name, s.instance_var.as_ref()?)));
     wrong.extend(

@@ -50,6 +50,13 @@ const FOREIGN: &[(&str, &str)] = &[
     ("use_sockets", "listen"),
     ("reuse_port", "listen_mode"),
     ("nice", "priority"),
+    ("watch_delay", "watch.debounce"),
+    ("ignore_watch", "watch.ignore"),
+    ("watch_ignore", "watch.ignore"),
+    ("delay", "debounce"),
+    ("exclude", "ignore"),
+    ("action", "watch"),
+    ("develop", "watch"),
     ("supervisor", "supervision"),
     ("kill_timeout", "stop_timeout"),
     ("stopwaitsecs", "stop_timeout"),
@@ -145,7 +152,6 @@ const FOREIGN: &[(&str, &str)] = &[
 /// Keys that the design has and this version does not.
 const LATER: &[&str] = &[
     "http",
-    "watch",
     "scale_on",
     "alert",
     "pipeline",

@@ -76,6 +76,7 @@ pub(crate) fn service_spec(
             healthy_for: rules.healthy_for.0,
             drain: rules.drain.0,
         }),
+        watch: service.watch.as_ref().map(|watch| Arc::new(watch.to_spec(&service.program.cwd))),
     })
 }
 

@@ -35,6 +35,7 @@ mod service;
 #[cfg(test)]
 mod tests;
 mod turns;
+mod watching;
 
 pub use error::ServiceError;
 pub use groups::{GroupFault, faults as group_faults};

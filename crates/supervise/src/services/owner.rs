@@ -18,6 +18,7 @@ use super::publisher::Publisher;
 use super::reload::Heard;
 use super::rolling::Happened;
 use super::service::{Leaving, Service, Slot};
+use super::watching::Watches;
 use crate::instance::{Blob, InstanceHandle, InstanceNotice, Surroundings};
 use crate::listeners::{Listeners, is_listener};
 use crate::pass::Primaries;
@@ -64,6 +65,8 @@ pub(super) struct Owner {
     pub(super) orders: u64,
     /// What others see of reloads.
     pub(super) reloads: watch::Sender<Reloads>,
+    /// Of services that watch files.
+    pub(super) watches: Watches,
 }
 
 impl Owner {
@@ -111,6 +114,7 @@ impl Owner {
             rolls: JoinSet::new(),
             orders: 0,
             reloads: watch::channel(Reloads::default()).0,
+            watches: Watches::default(),
         };
         owner.take_adopted(adopted, held);
         (owner, snapshot)
@@ -128,6 +132,7 @@ impl Owner {
                 Some((id, notice)) = self.noticed.recv() => self.on_notice(id, notice).await,
                 Some(ask) = self.wished.recv() => self.on_wish(ask).await,
                 Some(name) = self.knocks.recv() => self.on_knock(&name).await,
+                (name, saw) = self.watches.next() => self.on_saw(name, saw).await,
                 Some(Ok(heard)) = self.rolls.join_next() => self.on_heard(heard).await,
                 Some(Ok(id)) = self.rooms.join_next() => self.on_room(id).await,
                 Ok(slot) = self.around.told.clone().reserve_owned(), if !self.telling.is_empty() => {
@@ -422,6 +427,7 @@ impl Owner {
         let specs: Vec<&ServiceSpec> =
             self.services.values().map(|service| &service.spec).collect();
         self.dependents = Dependents::of(specs);
+        self.keep_watches();
     }
 
     fn settle_shutdown(&mut self) {

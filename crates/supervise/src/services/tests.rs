@@ -15,6 +15,7 @@ use crate::testing::{Rig, spec, within};
 use crate::view::{InstanceView, SlotResume, Snapshot};
 
 mod listening;
+mod watching;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -22,6 +22,7 @@ use crate::{apply, link, start, text};
 
 mod formation;
 mod plan;
+mod rewatch;
 mod scene;
 
 /// `up`
@@ -50,6 +51,9 @@ pub(crate) struct Args {
     /// Give this shell's environment also to what runs already, by a restart
     #[arg(long)]
     update_env: bool,
+    /// Stay and apply the config file again whenever it changes; one with errors changes nothing and is told
+    #[arg(long, conflicts_with_all = ["detach", "dry_run", "formation"])]
+    watch: bool,
     /// How many of each, in place of the file's: web=2,worker=0; all=N for the others
     #[arg(short = 'm', long, value_name = "NAME=N", value_delimiter = ',')]
     formation: Vec<formation::Count>,
@@ -116,7 +120,16 @@ async fn up(args: &Args, place: &Place, config: &Config, ui: &Ui) -> Result<Exit
         }
     }
     let Some(tail) = tail else { return Ok(ExitCode::SUCCESS) };
-    match scene.attached(&mut interrupts, &tail).await? {
+    let mut again = match args.watch {
+        true => {
+            let again = rewatch::Again::new(place, args, config)?;
+            let file = place.need_config()?.display();
+            ui.talk(&format!("{file} is applied again when it changes"));
+            Some(again)
+        }
+        false => None,
+    };
+    match scene.attached(&mut interrupts, &tail, &mut again).await? {
         Stage::Interrupted => scene.interrupted(ours, Some(tail), &mut interrupts).await,
         Stage::Over => {
             tail.finish();

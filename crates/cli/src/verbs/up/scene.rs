@@ -8,6 +8,7 @@ use ganger_api::{ApiError, Client, ErrorKind, EventLine, Instance, WaitCondition
 use ganger_daemon::config::Config;
 
 use super::super::ps;
+use super::rewatch::{Again, changed};
 use crate::error::CliError;
 use crate::gone::Keeper;
 use crate::interrupts::Interrupts;
@@ -101,9 +102,13 @@ impl Scene<'_> {
         &mut self,
         interrupts: &mut Interrupts,
         tail: &Tail,
+        again: &mut Option<Again<'_>>,
     ) -> Result<Stage, CliError> {
         loop {
             tokio::select! {
+                () = changed(again) => if let Some(again) = again {
+                    again.apply(&self.client, self.ui).await?;
+                },
                 event = self.next_event() => {
                     if event?.is_none() {
                         return Ok(Stage::Over);

@@ -64,8 +64,38 @@ pub(super) struct Service {
     pub(super) memory: Option<u64>,
     /// It says "ready" over its channel, in this time at most if one is given.
     pub(super) ready: Option<Option<String>>,
+    /// What it is restarted with; empty paths: all of its folder.
+    pub(super) watch: Option<Watch>,
+    /// The workers of a Node cluster.
+    pub(super) node_cluster: bool,
     /// Services that are started before it.
     pub(super) after: Vec<String>,
+}
+
+/// `watch`.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Watch {
+    pub(super) paths: Vec<String>,
+    pub(super) ignore: Vec<String>,
+    pub(super) debounce: Option<String>,
+}
+
+impl Watch {
+    fn text(&self) -> String {
+        let lists = [("paths", &self.paths), ("ignore", &self.ignore)];
+        let lists = lists.into_iter().filter(|(_, list)| !list.is_empty());
+        let debounce = self.debounce.as_deref().map(|time| ("debounce", quoted(time)));
+        let said: Vec<(&str, String)> =
+            lists.map(|(key, list)| (key, quoted_list(list))).chain(debounce).collect();
+        match said.as_slice() {
+            [] => "true".to_owned(),
+            [("paths", list)] => list.clone(),
+            _ => {
+                let said: Vec<String> = said.iter().map(|(k, v)| format!("{k} = {v}")).collect();
+                format!("{{ {} }}", said.join(", "))
+            }
+        }
+    }
 }
 
 impl Draft {
@@ -140,6 +170,12 @@ impl Service {
         if let Some(timeout) = &self.ready {
             let timeout = timeout.as_ref().map(|time| format!(", timeout = {}", quoted(time)));
             line("ready", format!("{{ channel = true{} }}", timeout.unwrap_or_default()));
+        }
+        if self.node_cluster {
+            line("node_cluster", "true".to_owned());
+        }
+        if let Some(watch) = &self.watch {
+            line("watch", watch.text());
         }
         if !self.after.is_empty() {
             let all = self.after.iter().map(|name| format!("{} = \"started\"", key(name)));

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::super::super::resolve::absolute;
 use super::super::super::walk::Walk;
-use super::super::draft::{Notes, Runs, Service};
+use super::super::draft::{Notes, Runs, Service, Watch};
 use super::super::{Choice, units};
 use super::{interpreter, keys};
 
@@ -53,6 +53,8 @@ impl App<'_, '_> {
             memory: self.memory(),
             ..Service::default()
         };
+        service.node_cluster = self.is_cluster(&service.runs);
+        service.watch = self.watch();
         self.restart(&mut service);
         if self.is("wait_ready", true) {
             service.ready = Some(self.millis("listen_timeout").map(units::millis));
@@ -176,6 +178,60 @@ impl App<'_, '_> {
             }
         };
         u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// Workers of a Node cluster; anything else PM2 runs as it is, too.
+    fn is_cluster(&self, runs: &Runs) -> bool {
+        let said = self.get("exec_mode").and_then(Value::as_str);
+        let Runs::Words(words) = runs else { return false };
+        let node = words.first().is_some_and(|name| name.rsplit('/').next() == Some("node"));
+        node && said.is_some_and(|mode| mode.starts_with("cluster"))
+    }
+
+    fn watch(&mut self) -> Option<Watch> {
+        let paths = match self.get("watch")? {
+            Value::Bool(true) => vec![],
+            Value::String(text) if text == "true" => vec![],
+            Value::Bool(false) => return None,
+            Value::String(text) if text == "false" => return None,
+            _ => self.globs("watch"),
+        };
+        let ignore = self.globs("ignore_watch");
+        let debounce = self.millis("watch_delay").filter(|ms| *ms > 0).map(units::millis);
+        Some(Watch { paths, ignore, debounce })
+    }
+
+    /// Paths and globs, as they are; what is neither is left out.
+    fn globs(&mut self, key: &str) -> Vec<String> {
+        let list = match self.get(key) {
+            Some(Value::Array(list)) => list.iter().map(text_of).collect(),
+            Some(one) => text_of(one).map(|text| vec![text]),
+            None => Some(vec![]),
+        };
+        let Some(list) = list else {
+            self.wrong(key, "paths");
+            return vec![];
+        };
+        let fault = |text: &String| {
+            let (base, debounce) = (PathBuf::from("/"), ganger_supervise::watch::DEBOUNCE);
+            let (paths, ignore) = (vec![text.clone()], vec![]);
+            ganger_supervise::watch::check(&ganger_supervise::watch::Watch {
+                base,
+                paths,
+                ignore,
+                debounce,
+            })
+            .err()
+        };
+        let (bad, good): (Vec<_>, Vec<_>) = list
+            .into_iter()
+            .map(|text| (fault(&text), text))
+            .partition(|(fault, _)| fault.is_some());
+        for (fault, _) in bad {
+            let why = fault.map(|fault| fault.to_string()).unwrap_or_default();
+            self.notes.left(key, why, &self.label);
+        }
+        good.into_iter().map(|(_, text)| text).collect()
     }
 
     fn env(&mut self, choice: &Choice) -> BTreeMap<String, String> {

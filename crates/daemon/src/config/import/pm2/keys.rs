@@ -6,9 +6,6 @@ use Fate::{Changed, Left, Same};
 const LOGS: Fate = Left(
     "ganger keeps both streams itself, per instance, rotated: `ganger logs NAME`; `log = { max_size = \"…\" }` bounds them",
 );
-const NO_WATCH: Fate = Left(
-    "there is no watch mode in this version; use the program's own (`node --watch`), or `ganger restart NAME`",
-);
 const NO_MONITOR: Fate = Left(
     "it belongs to PM2's own monitoring; `ganger status` and `/metrics` need nothing in the program",
 );
@@ -32,8 +29,8 @@ pub(in crate::config::import) const APP: Table = Table {
         Key::new(
             "exec_mode",
             Changed(
-                "replicas",
-                "\"cluster\": with `node_cluster = true` ganger is the primary and instances share their port; without it give each its own (`port`), or take a socket of ganger's (`listen`, `listen_mode`)",
+                "node_cluster",
+                "\"cluster\" of a node program: ganger is its primary, instances share what they listen on and are ready when they listen; leave it out for one that never listens",
             ),
         ),
         Key::new("instance_var", Same("instance_var")),
@@ -112,9 +109,25 @@ pub(in crate::config::import) const APP: Table = Table {
             "shutdown_with_message",
             Left("programs are asked to end by a signal; listen to `stop_signal`"),
         ),
-        Key::new("watch", NO_WATCH),
-        Key::new("ignore_watch", NO_WATCH),
-        Key::or("watch_delay", &["watch_options"], NO_WATCH),
+        Key::new(
+            "watch",
+            Changed(
+                "watch",
+                "after 300 ms without a change; version control, node_modules, build output and editors' files never count",
+            ),
+        ),
+        Key::new(
+            "ignore_watch",
+            Changed(
+                "watch.ignore",
+                "names and globs, not regular expressions; dot files count unless named here",
+            ),
+        ),
+        Key::new("watch_delay", Same("watch.debounce")),
+        Key::new(
+            "watch_options",
+            Left("they are chokidar's own; `watch = { paths, ignore, debounce }` is all there is"),
+        ),
         Key::or("out_file", &["out", "output"], LOGS),
         Key::or("error_file", &["err", "error", "err_file"], LOGS),
         Key::or("log_file", &["log"], LOGS),

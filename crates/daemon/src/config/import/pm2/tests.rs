@@ -53,6 +53,8 @@ fn full() -> serde_json::Map<String, serde_json::Value> {
             "uid" => "\"ana\"",
             "gid" => "33",
             "namespace" => "\"site\"",
+            "watch" => "[\"lib\", \"src/**/*.js\"]",
+            "ignore_watch" => "[\"logs\", \"[\\\\/\"]",
             _ => "2000",
         };
         let name = if key.name == "env_*" { "env_production" } else { key.name };
@@ -79,7 +81,7 @@ fn meant(app: &serde_json::Map<String, serde_json::Value>) -> String {
 #[test]
 fn what_the_table_says_is_taken_over_is() {
     // Alone without effect: another key beside it says the same, or nothing has to be done for it.
-    let covered = ["user", "restart_delay", "disable_source_map_support", "exec_mode", "port"];
+    let covered = ["user", "restart_delay", "disable_source_map_support", "port"];
     let full = full();
     for key in super::keys::APP.keys {
         let written = if key.name == "env_*" { "env_production" } else { key.name };
