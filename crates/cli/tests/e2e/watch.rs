@@ -1,5 +1,9 @@
 //! Files that change: one restart for a service that watches, another configuration for `up --watch`.
 
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+
 use crate::{SOON, folder};
 
 const WATCHED: &str = r#"
@@ -15,10 +19,8 @@ fn a_touched_file_is_one_restart() {
     let it = folder();
     it.write("main.conf", "one\n");
     it.write("ganger.toml", WATCHED);
-    let mut events = {
-        it.ganger(&["up", "-d", "--wait=20s"]).with_code(0);
-        it.follow(&["events", "-f", "--after", "0", "--json"])
-    };
+    let _ = it.ganger(&["up", "-d", "--wait=20s"]).with_code(0);
+    let mut events = it.follow(&["events", "-f", "--after", "0", "--json"]);
     events.until("the watch", SOON, |line| line.contains("\"watching\""));
     // Replaced as editors do, by another file of that name.
     it.write("next", "two\n");
@@ -33,18 +35,37 @@ fn a_touched_file_is_one_restart() {
     assert_eq!(it.instance("app", 1)["restarts"], 2);
 }
 
+/// The lines that a verb says on stderr, as they come.
+fn said(verb: &mut Child) -> Receiver<String> {
+    let stderr = verb.stderr.take().unwrap();
+    let (say, hear) = channel();
+    std::thread::spawn(move || {
+        BufReader::new(stderr).lines().map_while(Result::ok).all(|line| say.send(line).is_ok())
+    });
+    hear
+}
+
+fn until(lines: &Receiver<String>, what: &str) {
+    while !lines.recv_timeout(SOON).expect(what).contains(what) {}
+}
+
 #[test]
 fn up_applies_its_file_when_it_changes_and_a_wrong_one_changes_nothing() {
     let it = folder();
     let one = "version = 1\n[service.a]\ncommand = [\"sleep\", \"1000\"]\n";
     it.write("ganger.toml", one);
-    let mut up = it.follow(&["up", "--watch"]);
-    up.until("the watch", SOON, |line| line.contains("applied again when"));
-    it.write("ganger.toml", &format!("{one}\n[service.b]\ncomand = 1\n"));
-    up.until("the refusal", SOON, |line| line.contains("nothing was changed"));
+    let mut verb = it.command(&["up", "--watch"]);
+    let mut verb = verb.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = said(&mut verb);
+    until(&lines, "is applied again when it changes");
+    let _ = it.ganger(&["wait", "service:a=ready", "--timeout", "20s"]).with_code(0);
     let pid = it.pid("a", 1);
-    it.write("ganger.toml", &format!("{one}\n[service.b]\ncommand = [\"sleep\", \"1000\"]\n"));
-    up.until("the change", SOON, |line| line.contains("+ service b"));
-    it.ganger(&["wait", "service:b=ready", "--timeout", "20s"]).with_code(0);
+    it.write("ganger.toml", &format!("{one}\n[service.b]\ncomand = 1\n"));
+    until(&lines, "nothing was changed");
+    it.write("next", &format!("{one}\n[service.b]\ncommand = [\"sleep\", \"1000\"]\n"));
+    std::fs::rename(it.path().join("next"), it.path().join("ganger.toml")).unwrap();
+    until(&lines, "applied, + service b");
     assert_eq!(it.pid("a", 1), pid);
+    let _ = it.ganger(&["down"]).with_code(0);
+    verb.wait().unwrap();
 }
