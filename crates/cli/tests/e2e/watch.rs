@@ -24,7 +24,7 @@ fn a_touched_file_is_one_restart() {
     events.until("the watch", SOON, |line| line.contains("\"watching\""));
     // Replaced as editors do, by another file of that name.
     it.write("next", "two\n");
-    std::fs::rename(it.path().join("next"), it.path().join("main.conf")).unwrap();
+    std::fs::rename(it.path().join("next"), it.path().join("main.conf")).expect("renamed");
     let line = events.until("the restart", SOON, |line| line.contains("service.watch"));
     assert!(line.contains("main.conf changed"), "{line}");
     it.follow(&["logs", "app", "-f"]).until("the new words", SOON, |line| line.contains("got two"));
@@ -37,7 +37,7 @@ fn a_touched_file_is_one_restart() {
 
 /// The lines that a verb says on stderr, as they come.
 fn said(verb: &mut Child) -> Receiver<String> {
-    let stderr = verb.stderr.take().unwrap();
+    let stderr = verb.stderr.take().expect("stderr is piped");
     let (say, hear) = channel();
     std::thread::spawn(move || {
         BufReader::new(stderr).lines().map_while(Result::ok).all(|line| say.send(line).is_ok())
@@ -55,7 +55,8 @@ fn up_applies_its_file_when_it_changes_and_a_wrong_one_changes_nothing() {
     let one = "version = 1\n[service.a]\ncommand = [\"sleep\", \"1000\"]\n";
     it.write("ganger.toml", one);
     let mut verb = it.command(&["up", "--watch"]);
-    let mut verb = verb.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut verb =
+        verb.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("ganger starts");
     let lines = said(&mut verb);
     until(&lines, "is applied again when it changes");
     let _ = it.ganger(&["wait", "service:a=ready", "--timeout", "20s"]).with_code(0);
@@ -63,9 +64,9 @@ fn up_applies_its_file_when_it_changes_and_a_wrong_one_changes_nothing() {
     it.write("ganger.toml", &format!("{one}\n[service.b]\ncomand = 1\n"));
     until(&lines, "nothing was changed");
     it.write("next", &format!("{one}\n[service.b]\ncommand = [\"sleep\", \"1000\"]\n"));
-    std::fs::rename(it.path().join("next"), it.path().join("ganger.toml")).unwrap();
+    std::fs::rename(it.path().join("next"), it.path().join("ganger.toml")).expect("renamed");
     until(&lines, "applied, + service b");
     assert_eq!(it.pid("a", 1), pid);
     let _ = it.ganger(&["down"]).with_code(0);
-    verb.wait().unwrap();
+    verb.wait().expect("it ends with ganger");
 }

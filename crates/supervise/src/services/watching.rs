@@ -23,16 +23,19 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// From so many restarts in a row on that each began with a change during the one before, the service is suspected.
 const ROW: u32 = 4;
 
+/// What a service's watch says.
+type Word = (String, Saw);
+
 /// Who watches. Without a watched service there is nothing.
 #[derive(Debug, Default)]
 pub(super) struct Watches {
     running: BTreeMap<String, (Arc<Watch>, AbortHandle)>,
-    ways: Option<(mpsc::Sender<(String, Saw)>, mpsc::Receiver<(String, Saw)>)>,
+    ways: Option<(mpsc::Sender<Word>, mpsc::Receiver<Word>)>,
 }
 
 impl Watches {
     /// What a watched service's task says. Cancel safe.
-    pub(super) async fn next(&mut self) -> (String, Saw) {
+    pub(super) async fn next(&mut self) -> Word {
         if let Some((_, hear)) = &mut self.ways
             && let Some(saw) = hear.recv().await
         {
@@ -139,7 +142,7 @@ impl Owner {
         self.tasks.spawn(over_with(Reloading::Restarts(GroupTicket(tickets)), over));
     }
 
-    fn say(&self) -> Option<mpsc::Sender<(String, Saw)>> {
+    fn say(&self) -> Option<mpsc::Sender<Word>> {
         self.watches.ways.as_ref().map(|(say, _)| say.clone())
     }
 }

@@ -125,14 +125,14 @@ fn root(base: &Path, pattern: &str) -> Result<Root, PatternError> {
     let (path, rest, anchored) = split(pattern)?;
     // A bare name in `paths` is a place, not a name at any depth.
     if rest.is_empty() {
-        return Ok(Root { path: tidy(&base.join(path)), only: None, depth: usize::MAX });
+        return Ok(Root { path: tidy(base.join(path)), only: None, depth: usize::MAX });
     }
     let all = if anchored { rest.clone() } else { format!("**/{rest}") };
     let depth = if all.contains("**") { usize::MAX } else { rest.matches('/').count() };
     let mut only = GlobSetBuilder::new();
     only.add(glob(pattern, &all)?);
     let only = only.build().map_err(|error| fault(Some(pattern), error))?;
-    Ok(Root { path: tidy(&base.join(path)), only: Some(only), depth })
+    Ok(Root { path: tidy(base.join(path)), only: Some(only), depth })
 }
 
 /// The plain folders at a pattern's front, the pattern behind them, and whether it stands where it is written.
