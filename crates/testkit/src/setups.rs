@@ -86,9 +86,10 @@ const PROGRAMS: [&str; 17] = [
     "www",
     "yarn",
 ];
-/// `node -e` is ganger's own question to the real node.
+/// `node -e` is ganger's own question to the real node, which also plays a server of a cluster.
 const STUB: &str = r#"#!/bin/sh
 case "${0##*/} $1" in "node -e") PATH=${SETUP_PATH:-$PATH}; export PATH; exec node "$@";; esac
+if [ -n "$NODE_UNIQUE_ID" ]; then PATH=$SETUP_PATH; exec node -e 'require("net").createServer().listen(0)'; fi
 if [ -n "$NODE_CHANNEL_FD" ]; then echo '"ready"' >&"$NODE_CHANNEL_FD"; fi
 exec sleep 1000
 "#;

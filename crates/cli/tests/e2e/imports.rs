@@ -73,11 +73,14 @@ fn ten_files_of_supervisord_start() {
 fn import_writes_shows_differences_and_keeps_what_is_there() {
     let it = folder();
     furnish(it.path());
-    it.write("process.yaml", "apps:\n  - { name: a, script: bin/server, watch: true }\n");
+    it.write(
+        "process.yaml",
+        "apps:\n  - { name: a, script: bin/server, cron_restart: 0 0 * * * }\n",
+    );
     let fresh = ganger(&it, &["import", "process.yaml", "--diff"]).with_code(0);
     assert_eq!(fresh.out, "+ service a\n");
     let wrote = ganger(&it, &["import", "process.yaml", "-o", "ganger.toml"]).with_code(0);
-    assert_eq!(wrote.err.matches("`watch`").count(), 1, "{}", wrote.err);
+    assert_eq!(wrote.err.matches("`cron_restart`").count(), 1, "{}", wrote.err);
     let _ = ganger(&it, &["validate"]).with_code(0);
     let same = ganger(&it, &["import", "process.yaml", "--diff"]).with_code(0);
     assert!(same.out.is_empty() && same.err.contains("they mean the same"), "{same:?}");
