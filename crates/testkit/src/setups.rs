@@ -89,7 +89,7 @@ const PROGRAMS: [&str; 17] = [
 /// `node -e` is ganger's own question to the real node, which also plays a server of a cluster.
 const STUB: &str = r#"#!/bin/sh
 case "${0##*/} $1" in "node -e") PATH=${SETUP_PATH:-$PATH}; export PATH; exec node "$@";; esac
-if [ -n "$NODE_UNIQUE_ID" ]; then PATH=$SETUP_PATH; exec node -e 'require("net").createServer().listen(0)'; fi
+if [ -n "$NODE_UNIQUE_ID" ]; then PATH=$SETUP_PATH; exec node "${0%/*}/../cluster.js"; fi
 if [ -n "$NODE_CHANNEL_FD" ]; then echo '"ready"' >&"$NODE_CHANNEL_FD"; fi
 exec sleep 1000
 "#;
@@ -112,6 +112,7 @@ pub fn furnish(dir: &Path) {
     let mut files: Vec<(String, &str)> =
         SCRIPTS.iter().map(|name| ((*name).to_owned(), "exec sleep 1000\n")).collect();
     files.push(("app/crawl.py".into(), ""));
+    files.push(("cluster.js".into(), "require('net').createServer().listen(0)\n"));
     files.push((".env".into(), "APP_NAME=the app\nPORT=5100\n"));
     files.push((
         "conf.d/10-web.conf".into(),
