@@ -7,13 +7,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ganger_core::InstanceState;
+use ganger_core::{Event, InstanceState};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use super::handle::{GroupTicket, Reloading};
 use super::owner::Owner;
 use super::service::{Service, Slot};
+use crate::instance::wall_ms;
+use crate::view::Told;
 use crate::watch::{Fire, Saw, Watch, watch};
 
 /// Words of watched services on their way: each has one restart under way at most.
@@ -22,6 +24,9 @@ const SAWS: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(3);
 /// From so many restarts in a row on that each began with a change during the one before, the service is suspected.
 const ROW: u32 = 4;
+
+/// Events that wait for the recorder; beyond them the oldest of all waiting events go first.
+const EVENTS_MAX: usize = 256;
 
 /// What a service's watch says.
 type Word = (String, Saw);
@@ -92,11 +97,11 @@ impl Owner {
                     1 => "1 folder".to_owned(),
                     n => format!("{n} folders"),
                 };
-                self.tell_event("service.watch", &name, None, "watching", reason);
+                self.tell_watch(&name, "watching", reason);
             }
             Saw::Trouble(why) => {
                 tracing::warn!(service = name, why, "not all that is to be watched is");
-                self.tell_event("service.watch", &name, None, "limited", why);
+                self.tell_watch(&name, "limited", why);
             }
             Saw::Changed { fire, over } => {
                 let why = why(watch, &fire);
@@ -128,7 +133,7 @@ impl Owner {
         }
         let ready = |slot: &&Slot| slot.view.as_ref().is_some_and(|view| view.ready);
         if service.spec.rolls() && concerned.iter().any(ready) {
-            self.tell_event("service.watch", name, None, "reload", why);
+            self.tell_watch(name, "reload", why);
             if let Ok(reloading) = self.reload(name).await {
                 self.tasks.spawn(over_with(reloading, over));
             }
@@ -138,8 +143,25 @@ impl Owner {
         for slot in concerned {
             tickets.push(slot.handle.restart().await);
         }
-        self.tell_event("service.watch", name, None, "restart", why);
+        self.tell_watch(name, "restart", why);
         self.tasks.spawn(over_with(Reloading::Restarts(GroupTicket(tickets)), over));
+    }
+
+    fn tell_watch(&mut self, name: &str, to: &str, reason: String) {
+        if self.telling.len() >= EVENTS_MAX {
+            self.telling.pop_front();
+        }
+        let event = Event {
+            seq: 0,
+            ts_ms: wall_ms(),
+            kind: "service.watch".to_owned(),
+            name: name.to_owned(),
+            slot: None,
+            from: None,
+            to: Some(to.to_owned()),
+            reason,
+        };
+        self.telling.push_back(Told { event, ack: None, resume: None });
     }
 
     fn say(&self) -> Option<mpsc::Sender<Word>> {
