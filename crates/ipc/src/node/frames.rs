@@ -88,7 +88,12 @@ struct Skipped {
     len: u64,
     /// What is still to come, where the message said so.
     left: Option<u64>,
+    /// That its end may never come has been told.
+    told: bool,
 }
+
+/// A line that is so many times too long is told before its end: that may never come.
+const ENDLESS: u64 = 4;
 
 impl<D> Frames<D> {
     /// Takes messages of up to [`FRAME_MAX`].
@@ -236,7 +241,8 @@ impl<D> Frames<D> {
         let from = self.start + usize::from(self.buf.get(self.start) == Some(&0x02));
         if end.saturating_sub(from) > self.cap {
             let begun_at = self.offset + self.start as u64;
-            self.skipped = Some(Skipped { begun_at, len: (end - from) as u64, left: None });
+            self.skipped =
+                Some(Skipped { begun_at, len: (end - from) as u64, left: None, told: false });
             self.start = end;
             return None;
         }
@@ -253,7 +259,7 @@ impl<D> Frames<D> {
         if length > self.cap {
             let begun_at = self.offset + self.start as u64;
             let len = length as u64;
-            self.skipped = Some(Skipped { begun_at, len, left: Some(len) });
+            self.skipped = Some(Skipped { begun_at, len, left: Some(len), told: false });
             self.start = from;
             return None;
         }
@@ -287,7 +293,16 @@ impl<D> Frames<D> {
         self.start += took;
         self.scanned = self.start;
         if !done {
+            let most = (self.cap as u64).saturating_mul(ENDLESS);
+            let endless = !skipped.told && skipped.left.is_none() && skipped.len > most;
+            if endless {
+                skipped.told = true;
+                self.told.push_back(Refused::Endless { cap: self.cap });
+            }
             self.skipped = Some(skipped);
+            if endless {
+                return Some(());
+            }
             // Descriptors that came after its first byte may be anybody's: they are told once it has ended.
             return None;
         }

@@ -13,6 +13,12 @@ pub enum Refused {
         /// The longest that is taken.
         cap: usize,
     },
+    /// It is much too long and has not ended yet. Its bytes are skipped as they come; [`Self::TooLong`] follows at its end.
+    #[error("a line without an end (the most is {}); it is skipped as it comes", ganger_core::Size(*cap as u64))]
+    Endless {
+        /// The longest that is taken.
+        cap: usize,
+    },
     /// Not a value of the channel's serialization, or one of Node's messages with a field that can't be.
     #[error(transparent)]
     Broken(#[from] Garbage),

@@ -40,6 +40,10 @@ pub(super) enum OpenError {
     NoFolder { address: Address, folder: PathBuf },
     #[error("{address}: something that is no socket is in the way; move it, or listen elsewhere")]
     InTheWay { address: Address },
+    #[error(
+        "{address}: its file's name has {length} bytes, and at most {most} fit into a socket's address: choose a shorter one"
+    )]
+    NameTooLong { address: Address, length: usize, most: usize },
     #[error("{address}: {step}: {source}")]
     System { address: Address, step: &'static str, source: io::Error },
 }
@@ -168,6 +172,10 @@ fn unix(spec: &Socket, path: &Path) -> Result<Opened, OpenError> {
     // A path that is too long for an address is reached through its folder.
     let short = PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd())).join(name);
     let reach = if path.as_os_str().len() > PATH_MAX { short.as_path() } else { path };
+    let most = PATH_MAX.saturating_sub(short.as_os_str().len() - name.len());
+    if reach.as_os_str().len() > PATH_MAX {
+        return Err(OpenError::NameTooLong { address: address.clone(), length: name.len(), most });
+    }
     make_way(path, reach, address)?;
     let fd = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
     let fd = fd.map_err(system(address, "socket"))?;

@@ -6,7 +6,7 @@ use super::{Out, drain};
 const LINE: &[u8] = b"{\"ok\":true}\n";
 
 #[test]
-fn two_hundred_megabytes_of_garbage_are_one_refusal_and_no_memory() {
+fn two_hundred_megabytes_of_garbage_are_told_while_they_come_and_are_no_memory() {
     const CHUNK: usize = 64 << 10;
     const CHUNKS: usize = (200 << 20) / CHUNK;
     let garbage = vec![0xA5; CHUNK];
@@ -17,7 +17,8 @@ fn two_hundred_megabytes_of_garbage_are_one_refusal_and_no_memory() {
         drain(&mut frames, &mut out);
         assert!(frames.rest().len() <= (1 << 20) + CHUNK);
     }
-    assert_eq!(out, []);
+    assert_eq!(out, [Out::Refused(Refused::Endless { cap: 1 << 20 })], "told while it comes");
+    out.clear();
     frames.push(b"\n", []);
     frames.push(LINE, []);
     drain(&mut frames, &mut out);

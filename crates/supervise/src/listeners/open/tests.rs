@@ -77,6 +77,9 @@ fn what_is_not_ours_stays() {
     opened.file.unwrap().remove();
     assert!(path.exists());
     drop(theirs);
+    let long = temp.path().join("n".repeat(120));
+    let why = refusal(&format!("unix://{}", long.display()));
+    assert!(why.contains("name has 120 bytes, and at most"), "{why}");
     let nowhere = temp.path().join("no/web.sock");
     assert!(refusal(&format!("unix://{}", nowhere.display())).contains("there is no folder"));
 }
