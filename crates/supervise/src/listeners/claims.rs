@@ -47,6 +47,7 @@ impl From<OpenError> for Unclaimed {
             OpenError::Privileged { .. } => Errno::ACCESS,
             OpenError::NotHere { .. } => Errno::ADDRNOTAVAIL,
             OpenError::NoFolder { .. } => Errno::NOENT,
+            OpenError::NameTooLong { .. } => Errno::NAMETOOLONG,
             OpenError::System { source, .. } => {
                 Errno::from_io_error(source).unwrap_or(Errno::INVAL)
             }
