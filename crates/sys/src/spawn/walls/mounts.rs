@@ -25,6 +25,11 @@ pub(super) fn enter(root: &Root) -> Try {
             _ => put(base, entry).map_err(|()| Fault { step: Step::Mount, index })?,
         }
     }
+    for entry in &root.entries {
+        if let Entry::Private(private) = entry {
+            hide(base, private)?;
+        }
+    }
     if matches!(root.base, Base::Empty(_)) {
         let closed = raw::restrict(base, READ_ONLY | NO_SUID | NO_DEV | NO_EXEC, false);
         check(closed == 0, Step::Root)?;
@@ -144,7 +149,6 @@ fn memory(base: c_int, private: &Private) -> Try {
         check(*tree >= 0, Step::Memory)?;
         check(raw::restrict(*tree, place.attributes, false) == 0, Step::Memory)?;
     }
-    hide(base, whole, private)?;
     // SAFETY: plain numbers and a NUL-terminated text; what is copied stays.
     unsafe {
         check(libc::fchdir(base) == 0, Step::Memory)?;
@@ -157,32 +161,29 @@ fn memory(base: c_int, private: &Private) -> Try {
     Ok(())
 }
 
-/// Puts a file or folder without any right over each.
-fn hide(base: c_int, whole: c_int, private: &Private) -> Try {
+/// Puts a file or folder without any right over each. After all binds, which would lie over it.
+fn hide(base: c_int, private: &Private) -> Try {
     if private.hide.is_empty() {
         return Ok(());
     }
+    let (folder, file) = (c"dev/.hidden", c"dev/.hidden-file");
     // SAFETY: NUL-terminated texts and plain numbers.
     let made = unsafe {
-        libc::mkdirat(whole, c"hidden".as_ptr(), 0) == 0
-            && libc::mknodat(whole, c"hidden-file".as_ptr(), libc::S_IFREG, 0) == 0
+        libc::mkdirat(base, folder.as_ptr(), 0) == 0
+            && libc::mknodat(base, file.as_ptr(), libc::S_IFREG, 0) == 0
     };
     check(made, Step::Memory)?;
-    for (index, (at, folder)) in private.hide.iter().enumerate() {
-        let name = if *folder { c"hidden" } else { c"hidden-file" };
-        let tree = raw::copy_tree(whole, name.as_ptr(), false);
+    for (index, (at, is_folder)) in private.hide.iter().enumerate() {
+        let name = if *is_folder { folder } else { file };
+        let tree = raw::copy_tree(base, name.as_ptr(), false);
         let shut = READ_ONLY | NO_SUID | NO_DEV | NO_EXEC;
-        let hidden = tree >= 0 && raw::restrict(tree, shut, false) == 0;
-        let hidden = hidden && attached(tree, base, at).is_ok();
-        if !hidden {
+        let mut hidden = tree >= 0 && raw::restrict(tree, shut, false) == 0;
+        hidden = hidden && attached(tree, base, at).is_ok();
+        // SAFETY: errno's address is valid for the thread.
+        if !hidden && unsafe { *libc::__errno_location() } != libc::ENOENT {
             return Err(Fault { step: Step::Hide, index });
         }
-    }
-    // They stay where they are mounted. Not to be counted against the child: two inodes, which go with the last of the mounts.
-    // SAFETY: NUL-terminated texts and plain numbers.
-    unsafe {
-        libc::unlinkat(whole, c"hidden".as_ptr(), libc::AT_REMOVEDIR);
-        libc::unlinkat(whole, c"hidden-file".as_ptr(), 0);
+        // What is not there, as it lies where the child has a place of its own, needs no hiding.
     }
     Ok(())
 }
