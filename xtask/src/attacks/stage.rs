@@ -183,8 +183,12 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        if let Ok(command) = self.command("{self}", &["shm-drop", "{shm}"], "") {
-            let _ = self.said(command);
+        // Also after an error in the middle of the cases: the daemon of the policies' part may still be up.
+        let ganger = self.path("ganger").display().to_string();
+        for (program, args) in [("{self}", &["shm-drop", "{shm}"][..]), (&ganger, &["down"])] {
+            if let Ok(command) = self.command(program, args, "") {
+                let _ = self.said(command);
+            }
         }
     }
 }
