@@ -118,7 +118,7 @@ fn a_second_up_applies_to_the_running_daemon_and_leaves_it_running() {
     let pid = it.pid("idle", 1);
     it.write("ganger.toml", &format!("{TWO}\n[service.third]\ncommand = [\"sleep\", \"1000\"]\n"));
     let plan = it.ganger(&["up", "--dry-run"]).with_code(0);
-    assert_eq!(plan.out, "+ service third\n");
+    assert_eq!(plan.out, "+ service third: start\n");
     let again = it.ganger(&["up", "-d", "--wait"]).with_code(0);
     assert!(again.err.contains("already"), "{}", again.err);
     assert_eq!(it.pid("idle", 1), pid);
