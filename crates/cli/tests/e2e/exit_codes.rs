@@ -28,7 +28,7 @@ fn without_a_daemon() {
     let _ = it.ganger(&["no-such-verb"]).with_code(2);
     let _ = it.ganger(&["-f", "absent.toml", "up"]).with_code(3);
     let plan = it.ganger(&["up", "--dry-run"]).with_code(0);
-    assert_eq!(plan.out, "+ service counter\n+ service idle\n");
+    assert_eq!(plan.out, "+ service counter: start\n+ service idle: start\n");
 }
 
 #[test]
