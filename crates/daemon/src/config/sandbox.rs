@@ -23,7 +23,7 @@ section! {
         execute: Vec<At<String>>,
         /// Folders that it may read, change and execute from.
         work: Vec<At<String>>,
-        /// "none", "host", or { connect = [443], bind = [8080] } for TCP ports of the machine's network. Default: the profile's.
+        /// "none", "host", or `{ connect = [443], bind = [8080] }` for TCP ports of the machine's network. Default: the profile's.
         net: NetValue,
         /// Layers that are treated otherwise than the profile does.
         layers: LayerModes,

@@ -140,6 +140,8 @@ async fn connections_go_round_and_those_of_a_dead_worker_to_another() {
 
     // Who is not ready gets none: they wait.
     web.primaries.steer("web", vec![]).await;
+    // An answer: the order before it has been carried out.
+    assert_eq!(web.counts().await, [(1, 2)]);
     let mut waits = web.client().await;
     let mut third = NodeChannel::from_socket(web.join(3).await.into()).unwrap();
     web.primaries.steer("web", vec![3]).await;
@@ -163,6 +165,7 @@ async fn nonsense_on_a_channel_is_told_once_and_costs_nobody_a_connection() {
     let handle = ganger_ipc::node::HandleOut::new(HandleType::Server, Arc::new(nobody.into()));
     let ticket = second.send_handle(b"{}", handle).unwrap();
     web.primaries.steer("web", vec![2]).await;
+    let _carried_out = web.counts().await;
     let mut client = web.client().await;
     let (mut acknowledged, mut served) = (false, None);
     while !acknowledged || served.is_none() {

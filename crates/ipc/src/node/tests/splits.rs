@@ -126,6 +126,8 @@ fn run(serialization: Serialization, reads: &[(Vec<u8>, Option<u32>)]) -> Vec<Ou
         drain(&mut frames, &mut out);
     }
     assert_eq!(frames.rest(), b"");
+    // That a line has no end yet is told while it comes: where the reads end decides whether anybody sees it so.
+    out.retain(|one| !matches!(one, Out::Refused(Refused::Endless { .. })));
     out
 }
 
