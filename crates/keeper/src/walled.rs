@@ -63,7 +63,13 @@ fn learn(missing: &mut Missing, wall: Wall, why: String) {
 }
 
 fn refused(error: &SandboxError, errno: i32) -> Failure {
-    Failure { step: "sandbox", errno, detail: error.to_string() }
+    // Rules over the audit log tell a lost layer from a wrong path by this word.
+    let step = match error {
+        SandboxError::Missing { .. } => "sandbox",
+        SandboxError::Path { .. } => "path",
+        SandboxError::Closure(_) | SandboxError::OtherProgram { .. } => "program",
+    };
+    Failure { step, errno, detail: error.to_string() }
 }
 
 /// The plan's variables, but for those that lead elsewhere inside.

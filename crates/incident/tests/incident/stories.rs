@@ -269,7 +269,7 @@ fn a_layer_goes_missing() {
     story.run_as(&ada, "/usr/bin/git", OK, |_| {}, loses(&["memory limit", "landlock"]));
     raises(&story, "I19", Severity::High, "T1562");
     let mut story = Story::plain();
-    let refused = Ending::CouldNotSpawn { step: "landlock_restrict_self".into(), errno: 1 };
+    let refused = Ending::CouldNotSpawn { step: "sandbox".into(), errno: 1 };
     story.run("ada", "/usr/bin/git", refused);
     raises(&story, "I19", Severity::High, "T1562");
 }
