@@ -340,7 +340,10 @@ impl QueueState {
     pub(crate) fn take_next(&mut self, pick: &Pick, now: Instant) -> Option<Waiting> {
         match &pick.from {
             None => self.pop(pick.priority),
-            Some(group) => self.limits.as_mut()?.pop(group, now),
+            Some(group) => {
+                let at = (Reverse(pick.priority.0), pick.seq);
+                self.limits.as_mut()?.pop(group, at, now)
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use ganger_core::Bucket;
 
 use super::rules::Limit;
 use crate::engine::lane::Waiting;
+use crate::shares::{LANES, range_of};
 
 /// A task's place over all lanes: larger priorities first, then older places.
 pub(crate) type Place = (Reverse<u8>, i64);
@@ -37,8 +38,8 @@ pub(crate) struct Gauge {
     pub(crate) held: BTreeMap<Place, Waiting>,
     /// By priority, largest first.
     pub(crate) left: BTreeMap<Reverse<u8>, Left>,
-    /// The place it stands at among those that have room.
-    pub(crate) opened: Option<Place>,
+    /// The places it stands at among those that have room: of its first task in each lane.
+    pub(crate) opened: [Option<Place>; LANES],
     /// When it is to be looked at again.
     pub(crate) wake: Option<Instant>,
     /// A read of what was left is under way.
@@ -82,6 +83,15 @@ impl Gauge {
         if let (Some(rate), Some(taken)) = (&self.limit.rate, unused) {
             self.bucket.give_back(rate, taken);
         }
+    }
+
+    /// The place of the first task set aside in each lane.
+    pub(crate) fn firsts(&self) -> [Option<Place>; LANES] {
+        std::array::from_fn(|lane| {
+            let (low, high) = range_of(lane);
+            let (at, _) = self.held.range((Reverse(high), i64::MIN)..).next()?;
+            (at.0.0 >= low).then_some(*at)
+        })
     }
 
     /// True when forgetting it changes nothing.

@@ -76,7 +76,8 @@ pub(crate) struct Limits {
     rules: LimitRules,
     all: Gauge,
     groups: HashMap<Group, Gauge>,
-    /// Groups with room and something set aside, by the place of their first.
+    /// Groups with room and something set aside, by the place of their first in each lane: lanes take turns, so the first
+    /// of one says nothing about another.
     open: BTreeSet<(Place, Group)>,
     /// When groups get a token that something waits for.
     wakes: BTreeSet<(Instant, Group)>,
@@ -241,9 +242,9 @@ impl Limits {
         self.open.range(from..).next().filter(|((priority, _), _)| priority.0 >= low)
     }
 
-    /// Takes the first task of a group.
-    pub(crate) fn pop(&mut self, group: &Group, now: Instant) -> Option<Waiting> {
-        let (_, waiting) = self.groups.get_mut(group)?.held.pop_first()?;
+    /// Takes the task at this place of a group.
+    pub(crate) fn pop(&mut self, group: &Group, at: Place, now: Instant) -> Option<Waiting> {
+        let waiting = self.groups.get_mut(group)?.held.remove(&at)?;
         self.held.remove(&waiting.row.id);
         self.refresh(group, now);
         Some(waiting)
@@ -391,28 +392,28 @@ impl Limits {
     /// Puts a group where it belongs after a change: among those with room, those that wait for a token, or neither.
     fn refresh(&mut self, group: &Group, now: Instant) {
         let Some(gauge) = self.groups.get_mut(group) else { return };
-        if let Some(at) = gauge.opened.take() {
+        for at in std::mem::take(&mut gauge.opened).into_iter().flatten() {
             self.open.remove(&(at, group.clone()));
         }
         if let Some(at) = gauge.wake.take() {
             self.wakes.remove(&(at, group.clone()));
         }
-        let first = gauge.held.first_key_value().map(|(at, _)| *at);
-        if first.is_none() && gauge.left.is_empty() {
+        if gauge.held.is_empty() && gauge.left.is_empty() {
             self.hungry.remove(group);
             return;
         }
         let room = gauge.room(now);
-        match (room, first) {
-            (Room::Yes, Some(first)) => {
-                gauge.opened = Some(first);
-                self.open.insert((first, group.clone()));
+        match room {
+            Room::Yes => {
+                gauge.opened = gauge.firsts();
+                let firsts = gauge.opened.into_iter().flatten();
+                self.open.extend(firsts.map(|at| (at, group.clone())));
             }
-            (Room::At(at), _) => {
+            Room::At(at) => {
                 gauge.wake = Some(at);
                 self.wakes.insert((at, group.clone()));
             }
-            (Room::Yes | Room::AfterOne, _) => {}
+            Room::AfterOne => {}
         }
         let wanted = room == Room::Yes || self.held.len() < HELD_MAX;
         let low = gauge.held.len() <= KEY_HELD_MAX / 2;

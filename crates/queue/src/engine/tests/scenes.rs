@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use ganger_core::{Durability, Priority, TaskState};
-use ganger_store::{AttemptWord, Next, Op, Outcome, StoreError};
+use ganger_store::{AttemptWord, Next, Op, Outcome, StoreError, TaskOptions};
 
 use super::world::{World, error};
 use crate::actions::{Done, Failure};
 use crate::config::{NewTask, PushError, QueueConfig};
+use crate::limits::{Limit, LimitRules};
 use crate::{Engine, EngineOptions, Finish, GateSet, How, Lanes, Now, QueueIx, Worker};
 
 fn engine(config: QueueConfig) -> (Engine, QueueIx, Now) {
@@ -246,6 +247,35 @@ fn low_priorities_keep_a_floor_and_their_order() {
         assert!(of.len().abs_diff(share) <= 1, "{} of {priority}", of.len());
         assert!(of.windows(2).all(|pair| pair[0].id < pair[1].id), "oldest first");
     }
+}
+
+#[test]
+fn what_a_key_set_aside_keeps_its_order_in_every_lane() {
+    let one = Limit { running: Some(1), rate: None };
+    let limits = LimitRules { per_key: one, ..LimitRules::default() };
+    let lanes = Lanes::Weighted([1, 1, 1]);
+    let (mut engine, ix, now) = engine(QueueConfig { lanes, limits, ..memory() });
+    let push = |engine: &mut Engine, (n, priority): (usize, Priority)| {
+        let concurrency_key = Some("acme".into());
+        let options = Some(Box::new(TaskOptions { concurrency_key, ..TaskOptions::default() }));
+        let task = NewTask { priority, options, ..NewTask::json(n.to_string()) };
+        engine.push(1, ix, None, vec![task], now).unwrap();
+    };
+    let (low, high) = (Priority::LOW, Priority::HIGH);
+    for (n, priority) in [low, low, high, high].into_iter().enumerate() {
+        push(&mut engine, (n, priority));
+        engine.take(&worker(), &[ix], 9, 9, now);
+    }
+    // The first runs, the others are set aside; this one is still in its lane when it is that lane's turn.
+    push(&mut engine, (4, low));
+    let mut order = String::new();
+    while let Some(attempt) = engine.actions().send.pop() {
+        order.push_str(std::str::from_utf8(&attempt.payload).unwrap());
+        let done = Finish::new(attempt.id, attempt.token, How::Completed("1".into()));
+        engine.finish(done, now).unwrap();
+        engine.take(&worker(), &[ix], 1, 1, now);
+    }
+    assert_eq!(order, "02134", "the lanes take turns, each from its oldest");
 }
 
 #[test]
