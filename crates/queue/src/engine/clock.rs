@@ -56,9 +56,11 @@ impl Engine {
             && due <= now.wall_ms
         {
             self.parked_due.pop();
-            let Some(parked) = self.parked.remove(&id).filter(|p| p.run_at_ms == due) else {
+            // Cancelled, brought back and waiting for another time: this one is an earlier life's.
+            if self.parked.get(&id).is_some_and(|parked| parked.run_at_ms != due) {
                 continue;
-            };
+            }
+            let Some(parked) = self.parked.remove(&id) else { continue };
             let mut waiting = parked.waiting;
             waiting.row.seq = self.draw().raw();
             let row = self.row_mut(parked.ix);

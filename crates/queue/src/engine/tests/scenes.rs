@@ -279,6 +279,29 @@ fn what_a_key_set_aside_keeps_its_order_in_every_lane() {
 }
 
 #[test]
+fn the_time_of_an_earlier_life_passes_by_a_memory_task_that_waits_for_another() {
+    let (mut engine, ix, mut now) = engine(memory());
+    engine.push(1, ix, None, json(1), now).unwrap();
+    let snooze = |engine: &mut Engine, seconds| {
+        assert_eq!(engine.take(&worker(), &[ix], 1, 1, now), 1);
+        let attempt = engine.actions().send.remove(0);
+        let how = How::Snooze(Duration::from_secs(seconds));
+        engine.finish(Finish::new(attempt.id, attempt.token, how), now).unwrap();
+        attempt.id
+    };
+    let id = snooze(&mut engine, 1);
+    engine.cancel(2, id, now);
+    engine.retry(3, id, now);
+    snooze(&mut engine, 2);
+    for (waits, ready) in [(1, false), (1, true)] {
+        now = now.plus(Duration::from_secs(waits));
+        engine.tick(now);
+        assert!(engine.memory_task(id).is_some(), "it is not lost");
+        assert_eq!(engine.has_ready(ix), ready);
+    }
+}
+
+#[test]
 fn memory_tasks_are_known_while_they_wait_run_and_after() {
     let (mut engine, ix, now) = engine(memory());
     engine.push(1, ix, Some("k".into()), json(1), now).unwrap();
