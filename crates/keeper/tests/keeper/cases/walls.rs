@@ -38,7 +38,8 @@ fn attacks(keeper: u32, secret: &str) -> String {
         ("process", format!("kill -0 {keeper}")),
         ("environ", format!("read x < /proc/{keeper}/stat")),
         ("write", format!("echo x > {secret}")),
-        ("machine", "cd /usr/share".to_owned()),
+        // Of the folders that every machine has, and a root of its own does not.
+        ("machine", "cd /sys/kernel".to_owned()),
         ("core", "ulimit -c 1".to_owned()),
     ];
     let mut script = String::new();
