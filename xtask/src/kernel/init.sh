@@ -33,6 +33,7 @@ rmdir /tmp.new
 mount -t tmpfs -o mode=755 run /run
 ln -sf /proc/self/fd /dev/fd
 chown 1000:1000 /home/tester
+chmod 755 /
 ip link set lo up
 hostname guest
 ulimit -Hn 524288
