@@ -15,14 +15,14 @@ const REAL_ONLY: [&str; 2] = ["pool", "cli"];
 /// well: emulation costs a minute for what takes seconds here, and these run on the machine itself anyway.
 const LEFT_OUT: [(&str, Option<User>, &[&str]); 4] = [
     ("supervise", None, &["budget", "instance", "live", "policy", "services", "permit", "spec"]),
-    ("cli::e2e", None, &["dead", "imports", "policy", "store", "why", "words"]),
+    ("cli::e2e", None, &["dead", "imports", "policy", "reload", "store", "why", "words"]),
     // They decide and record. A policy pins programs by file, and the guest's are one busybox.
     ("cli::e2e", None, &["exec", "incidents"]),
     // Whose limits and processes these are makes no difference to them.
     (
         "cli::e2e",
         Some(User::Tester),
-        &["exit_codes", "failures", "full_disk", "probes", "reload", "tasks"],
+        &["channel", "exit_codes", "failures", "full_disk", "pass", "probes", "tasks", "watch"],
     ),
 ];
 /// Emulation is 10 to 20 times slower than the machine; a program that takes longer than this hangs. The longest takes 142 s on a quiet
