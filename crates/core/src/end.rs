@@ -128,6 +128,10 @@ impl fmt::Display for End {
             Self::LimitHit { limit, peak } if limit == "memory" => {
                 write!(f, "memory limit reached (peak {})", crate::Size(*peak))
             }
+            Self::LimitHit { limit, peak } if limit == "cpu_time" => {
+                let used = crate::Dur(Duration::from_millis(*peak));
+                write!(f, "cpu_time limit reached (peak {used})")
+            }
             Self::LimitHit { limit, peak } => write!(f, "{limit} limit reached (peak {peak})"),
             Self::SandboxViolation { what } => write!(f, "stopped by the sandbox: {what}"),
             Self::Lost => f.write_str("ended while its keeper was dead; its exit code is lost"),

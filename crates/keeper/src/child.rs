@@ -8,6 +8,7 @@ use ganger_sandbox::cgroup::Tree;
 use ganger_sys::reap::Status;
 
 use crate::life::Life;
+use crate::watchdog::Watch;
 use crate::wire::{ChildRow, Event, ExitReport};
 
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub(crate) struct Child {
     pub(crate) keep_leftovers: bool,
     pub(crate) adopted: bool,
     pub(crate) life: Life,
+    /// Limits that somebody has to look after.
+    pub(crate) watch: Option<Box<Watch>>,
     /// One bit per signal that ganger sent to the main process.
     pub(crate) sent: u64,
     /// How the main process ended, from its reaping on.
@@ -84,6 +87,12 @@ impl Child {
             && let Some(limit) = self.tree.as_ref().and_then(Tree::limit_end)
         {
             return limit.end();
+        }
+        if status.signal() == Some(SIGKILL)
+            && ours
+            && let Some(end) = self.watch.as_ref().and_then(|watch| watch.end())
+        {
+            return end;
         }
         status.end(if ours { SignalSource::Ganger } else { SignalSource::Unknown })
     }

@@ -5,7 +5,7 @@
 //! epoll ─────┼── daemon's socket ──▶ requests        events ──▶ its out-buffer
 //!            ├── logger's socket ──▶ replies          log pipes ──▶ its out-buffer
 //!            ├── pidfds of adopted children ──▶ adopt
-//!            └── next deadline: clearing rounds, restarts, pings, leaving
+//!            └── next deadline: clearing rounds, looks at limits, restarts, pings, leaving
 //! ```
 //!
 //! One thread owns all of it. Nothing here waits for daemon or logger: a full socket fills a bounded buffer, a full
@@ -57,6 +57,8 @@ pub(crate) struct Keeper {
     pub(crate) by_pid: HashMap<u32, SpawnId>,
     /// Children whose tree is being cleared: the only ones with deadlines.
     pub(crate) clearing: BTreeSet<SpawnId>,
+    /// Children with limits that have to be looked after: the only ones that are ever looked at.
+    pub(crate) watched: BTreeSet<SpawnId>,
     pub(crate) settling: Vec<Settling>,
     /// Answers to spawns that are no more, so that a repeated one starts nothing.
     pub(crate) past: Past,
@@ -88,6 +90,7 @@ impl Keeper {
         loop {
             let now = Instant::now();
             self.start_due_helpers(now);
+            self.look_due(now);
             self.clear_due(now);
             self.settle_due(now);
             self.ping_due(now);
@@ -121,6 +124,10 @@ impl Keeper {
                 self.on_logger_readable();
                 Ok(())
             }
+            Source::Memory(id) => {
+                self.on_memory(id, Instant::now());
+                Ok(())
+            }
             Source::Adopted(id) => {
                 self.on_adopted_ended(id);
                 Ok(())
@@ -135,7 +142,8 @@ impl Keeper {
         let helpers = self.helpers_due();
         let ping = self.daemon.running().map(|_| self.ping.next());
         let others = self.leaving.due().into_iter().chain(self.upgrading.due());
-        rounds.chain(settling).chain(helpers).chain(ping).chain(others).min()
+        let looks = self.looks_due();
+        rounds.chain(settling).chain(looks).chain(helpers).chain(ping).chain(others).min()
     }
 
     /// Tells the daemon, if one is there; one that is not will find it in the table.

@@ -4,6 +4,7 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use ganger_core::{SpawnId, StateId};
 use ganger_sandbox::cgroup::{Driver, Tree};
@@ -13,6 +14,7 @@ use ganger_sys::spawn::{LowNumbers, Session, SpawnError, Spec, Started, Walls};
 use crate::pinned;
 use crate::stdio::Stdio;
 use crate::walled::Asked;
+use crate::watchdog::Watch;
 use crate::wire::{INSTANCE_ENV, MAX_BLOB, Plan, SPAWN_MARK_ENV};
 
 /// Why a child was not started, in the words of `SpawnFailed`.
@@ -34,11 +36,15 @@ impl Failure {
     }
 }
 
+/// Of the state folder: see [`ganger_sandbox::walls::Inmate::roots`].
+pub(crate) const ROOTS: &str = "roots";
+
 /// A child that runs.
 pub(crate) struct Launched {
     pub(crate) started: Started,
     pub(crate) tree: Option<Tree>,
     pub(crate) report: Report,
+    pub(crate) watch: Option<Box<Watch>>,
 }
 
 /// What the keeper lends to a launch.
@@ -51,6 +57,8 @@ pub(crate) struct Lent<'a> {
     pub(crate) low: Option<&'a mut LowNumbers>,
     /// Folders of ganger's own, which nobody behind walls may look into.
     pub(crate) own: &'a [PathBuf],
+    /// The state folder, where what is the same at each start behind walls is kept; `ganger run` has none.
+    pub(crate) dir: Option<&'a Path>,
     /// Held descriptors that the plan names, with the number in the child.
     pub(crate) inherit: Vec<(BorrowedFd<'a>, u32)>,
 }
@@ -108,6 +116,7 @@ pub(crate) fn launch(
         }
     };
     report.enforced.extend(&layers.enforced);
+    let processes = limits.pids.and_then(|_| rlimit_pids(plan, limits, &report));
     let environment = environment(plan, id, lent.state, stdio.channel);
     let result = match plan.profile.sandbox.as_deref().filter(|sandbox| !sandbox.is_nothing()) {
         None => {
@@ -117,9 +126,10 @@ pub(crate) fn launch(
         }
         Some(sandbox) => {
             let mut sandbox = sandbox.clone();
+            let roots = lent.dir.map(|dir| dir.join(ROOTS));
             sandbox.program = plan.pin.as_ref().map(pinned::identified).or(sandbox.program);
-            let asked =
-                Asked { sandbox: &sandbox, plan, layers: &layers, environment: &environment };
+            let (layers, environment) = (&layers, environment.as_slice());
+            let asked = Asked { sandbox: &sandbox, plan, layers, environment, processes, roots };
             let start = |with: With<'_>| start(plan, with, &tree, stdio, (&lent.inherit, None));
             asked.start(lent.own, start).map(|(started, stands)| {
                 report.walls = stands.walls;
@@ -130,13 +140,17 @@ pub(crate) fn launch(
     };
     match result {
         Ok(started) => {
+            let counted = tree.cpu_used().is_some();
+            ganger_sandbox::hold(&mut report, &plan.profile.limits, counted, processes.is_some());
             let tree = if tree.holds() || limits.want_cgroup() {
                 Some(tree)
             } else {
                 driver.release(tree);
                 None
             };
-            Ok(Launched { started, tree, report })
+            let event = tree.as_ref().and_then(Tree::oom_event);
+            let watch = Watch::of(&report.held, event, Instant::now());
+            Ok(Launched { started, tree, report, watch })
         }
         Err(failure) => {
             driver.release(tree);
@@ -221,8 +235,24 @@ fn counted(plan: &Plan) -> Limits {
     let mut limits = plan.profile.limits.clone();
     let first =
         plan.profile.sandbox.as_ref().is_some_and(|walls| walls.mode(Wall::Pid) != Mode::Off);
-    limits.pids = limits.pids.map(|pids| pids + u64::from(first));
+    limits.pids = limits.pids.map(|pids| pids.saturating_add(u64::from(first)));
     limits
+}
+
+/// What RLIMIT_NPROC has to be in its user namespace, if that is to hold the limit of processes.
+fn rlimit_pids(plan: &Plan, counted: &Limits, report: &Report) -> Option<u64> {
+    let own = || rustix::process::geteuid().as_raw();
+    let outside = plan.profile.identity.as_ref().map_or_else(own, |who| who.uid);
+    let release = rustix::system::uname();
+    let most = ganger_sandbox::rlimit_pids(
+        counted,
+        report,
+        outside,
+        &release.release().to_string_lossy(),
+    )?;
+    // Nobody can give more than he has; that holds as well.
+    let hard = rustix::process::getrlimit(rustix::process::Resource::Nproc).maximum;
+    Some(hard.map_or(most, |hard| most.min(hard)))
 }
 
 fn detail(plan: &Plan, error: &ganger_sys::spawn::SpawnError) -> String {

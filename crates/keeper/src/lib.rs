@@ -40,6 +40,7 @@ mod state_dir;
 mod stdio;
 pub mod survivor;
 mod takeover;
+mod watchdog;
 
 pub use error::KeeperError;
 pub use oneshot::{OneShot, OneShotEnd, oneshot};

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! running ──main ended──▶ clearing its tree ──empty──▶ done
+//!    ├──limit that no cgroup holds passed──▶ KILL to the tree
 //!    ├──timeout──▶ TERM to the tree ──grace over──▶ KILL to the tree
 //!    └──signal to us──▶ the same signal to the command, unless the terminal sent it to both
 //! ```
@@ -26,6 +27,7 @@ use crate::life::{Life, Tell};
 use crate::poller::{Poller, Source};
 use crate::start::{become_subreaper, cgroups, files};
 use crate::stdio;
+use crate::watchdog;
 use crate::wire::{Plan, Scope};
 
 /// A command and how long it may take.
@@ -131,8 +133,15 @@ fn start(shot: &OneShot, state: StateId, driver: &mut Driver) -> Result<Child, l
     let mut stdio = stdio::make(plan, None, no_log)
         .map_err(|error| launch::Failure::io("stdio", &plan.instance.to_string(), &error))?;
     let id = SpawnId(1);
-    let lent =
-        Lent { state, driver, files: files(), low: None, own: &shot.own, inherit: Vec::new() };
+    let lent = Lent {
+        state,
+        driver,
+        files: files(),
+        low: None,
+        own: &shot.own,
+        dir: None,
+        inherit: Vec::new(),
+    };
     let launched = launch::launch(id, plan, &stdio, lent)?;
     Ok(Child {
         id,
@@ -149,6 +158,7 @@ fn start(shot: &OneShot, state: StateId, driver: &mut Driver) -> Result<Child, l
         keep_leftovers: false,
         adopted: false,
         life: Life::new(false),
+        watch: launched.watch,
         sent: 0,
         ended: None,
         exit: None,
@@ -178,16 +188,26 @@ impl Running {
         began: Instant,
     ) -> Result<OneShotEnd, KeeperError> {
         let mut ready = Vec::new();
+        if let Some(event) = self.child.watch.as_ref().and_then(|watch| watch.event()) {
+            let added = poller.add(event, Source::Memory(self.child.id));
+            added.map_err(KeeperError::kernel("epoll_ctl"))?;
+        }
         loop {
             let now = Instant::now();
             self.timers(shot.grace, now);
+            self.look(now);
             if let Some((leftovers, stuck)) = self.clear(now) {
                 return Ok(self.done(shot, driver, began, leftovers, stuck));
             }
-            let due = [self.deadline, self.kill, self.child.life.due()].into_iter().flatten().min();
+            let due = [self.deadline, self.kill, self.child.life.due(), self.look_due()]
+                .into_iter()
+                .flatten()
+                .min();
             let timeout = due.map(|due| due.saturating_duration_since(Instant::now()));
             poller.wait(timeout, &mut ready).map_err(KeeperError::kernel("epoll_wait"))?;
-            ready.clear();
+            if ready.drain(..).any(|source| matches!(source, Source::Memory(_))) {
+                self.on_memory(poller, Instant::now());
+            }
             self.on_signals(signals)?;
         }
     }
@@ -202,6 +222,36 @@ impl Running {
         }
         if self.kill.is_some_and(|at| at <= now) {
             self.kill = None;
+            self.child.life.on_end_asked(now);
+        }
+    }
+
+    fn look_due(&self) -> Option<Instant> {
+        let watch = self.child.watch.as_ref().filter(|_| !self.child.life.main_ended());
+        watch.and_then(|watch| watch.due())
+    }
+
+    /// Looks at what it uses if that is due, and ends it over a limit.
+    fn look(&mut self, now: Instant) {
+        if self.look_due().is_none_or(|due| due > now) {
+            return;
+        }
+        // Every other child of this process is one whose parents have ended: there is no other tree.
+        let main = self.child.pid;
+        let kin = (|pid| pid == main, |_| true);
+        if watchdog::look(&mut self.child, self.pid, kin, 0) {
+            self.child.life.on_end_asked(now);
+        }
+    }
+
+    /// The kernel has killed somebody of its tree for the memory limit: the rest ends as well.
+    fn on_memory(&mut self, poller: &Poller, now: Instant) {
+        let peak = self.child.tree.as_ref().map_or(0, ganger_sandbox::cgroup::Tree::memory_peak);
+        let Some(watch) = &mut self.child.watch else { return };
+        if let Some(event) = watch.event() {
+            poller.remove(event);
+        }
+        if watch.on_memory(peak) && !self.child.life.main_ended() {
             self.child.life.on_end_asked(now);
         }
     }

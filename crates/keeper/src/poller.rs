@@ -10,8 +10,10 @@ use rustix::io::Errno;
 
 /// Events taken per wake-up.
 const BATCH: usize = 64;
-/// Marks a number that is a spawn id: daemons' epochs stay below 2^31.
+/// Marks a number that is a spawn id: daemons' epochs stay below 2^30.
 const CHILD: u64 = 1 << 63;
+/// Of that child, the event of its memory limit.
+const MEMORY: u64 = 1 << 62;
 
 /// Who is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub(crate) enum Source {
     Logger,
     /// The pidfd of a child that is not ours by birth.
     Adopted(SpawnId),
+    /// The kernel killed somebody of a child's tree for its memory limit.
+    Memory(SpawnId),
 }
 
 impl Source {
@@ -30,6 +34,7 @@ impl Source {
             Self::Daemon => 1,
             Self::Logger => 2,
             Self::Adopted(id) => id.0 | CHILD,
+            Self::Memory(id) => id.0 | CHILD | MEMORY,
         }
     }
 
@@ -38,6 +43,7 @@ impl Source {
             0 => Self::Signals,
             1 => Self::Daemon,
             2 => Self::Logger,
+            id if id & MEMORY != 0 => Self::Memory(SpawnId(id & !CHILD & !MEMORY)),
             id => Self::Adopted(SpawnId(id & !CHILD)),
         }
     }

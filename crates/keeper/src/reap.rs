@@ -87,6 +87,9 @@ impl Keeper {
         if let Some(pidfd) = child.pidfd.take() {
             self.poller.remove(&pidfd);
         }
+        if let Some(event) = child.watch.as_ref().and_then(|watch| watch.event()) {
+            self.poller.remove(event);
+        }
         child.ended = Some((end, usage, now_ms()));
         let tell = child.life.on_main_ended(now);
         if child.life.due().is_some() {

@@ -87,6 +87,11 @@ impl Keeper {
                 let answer = child.spawned();
                 self.by_pid.insert(child.pid, id);
                 self.children.insert(id, child);
+                if let Err(error) = self.watch_over(id) {
+                    say(&format!(
+                        "spawn {id}: its memory limit ends single processes only: {error}"
+                    ));
+                }
                 self.tell_spawned(id, answer);
             }
             Err(Failure { step, errno, detail }) => {
@@ -137,7 +142,8 @@ impl Keeper {
         let started_at_ms = now_ms();
         let (driver, low) = (&mut self.driver, self.low.as_mut());
         let own = std::slice::from_ref(&self.dir);
-        let lent = Lent { state: self.state, driver, files: self.files, low, own, inherit };
+        let dir = Some(self.dir.as_path());
+        let lent = Lent { state: self.state, driver, files: self.files, low, own, dir, inherit };
         let launched = launch::launch(id, plan, &stdio, lent)?;
         Ok(Child {
             id,
@@ -154,6 +160,7 @@ impl Keeper {
             keep_leftovers: plan.keep_leftovers,
             adopted: false,
             life: Life::new(plan.keep_leftovers),
+            watch: launched.watch,
             sent: 0,
             ended: None,
             exit: None,

@@ -74,6 +74,7 @@ pub fn run(mut options: KeeperOptions) -> Result<(), KeeperError> {
         children: Default::default(),
         by_pid: Default::default(),
         clearing: Default::default(),
+        watched: Default::default(),
         settling: Vec::new(),
         past: Default::default(),
         held: Default::default(),

@@ -21,7 +21,7 @@ const SOCKET: &str = "ganger.sock";
 pub(crate) fn make(path: &Path) -> Result<PathBuf, KeeperError> {
     let fail = |source| KeeperError::State { path: path.into(), source };
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(fail)?;
-    for inner in ["logs", "run"] {
+    for inner in ["logs", "run", crate::launch::ROOTS] {
         let inner = path.join(inner);
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&inner);
         made.map_err(|source| KeeperError::State { path: inner, source })?;

@@ -2,10 +2,11 @@
 
 use std::io::Read;
 use std::os::fd::OwnedFd;
+use std::time::Instant;
 
 use ganger_core::{End, Usage};
-use ganger_sandbox::Degraded;
 use ganger_sandbox::cgroup::Driver;
+use ganger_sandbox::{Bound, Degraded};
 use ganger_sys::adopt_fd;
 use ganger_sys::spawn::LowNumbers;
 
@@ -16,6 +17,7 @@ use crate::life::Life;
 use crate::poller::Source;
 use crate::resume::is_half;
 use crate::stdio::inherited_output;
+use crate::watchdog::Watch;
 use crate::wire::{ChildRow, Held, Table, Upgrade, decode};
 
 /// Reads the table of the keeper before this one.
@@ -47,6 +49,9 @@ pub(crate) fn child(row: ChildRow, driver: &mut Driver) -> Result<Child, KeeperE
     let what = format!("a descriptor of {}", row.instance);
     let over = row.exit.is_some();
     let pidfd = fd(&what, row.pidfd)?;
+    // What its cgroup had counted before its process began nobody knows any more.
+    let held = row.report.held.iter().filter(|held| held.limit != Bound::CpuTime);
+    let watch = Watch::of(held, None, Instant::now());
     Ok(Child {
         id: row.id,
         instance: row.instance,
@@ -66,6 +71,7 @@ pub(crate) fn child(row: ChildRow, driver: &mut Driver) -> Result<Child, KeeperE
         blob: row.blob,
         keep_leftovers: row.keep_leftovers,
         adopted: true,
+        watch,
         life: if over { Life::over() } else { Life::new(row.keep_leftovers) },
         sent: 0,
         ended: None,
@@ -114,6 +120,9 @@ impl Keeper {
 
     fn watch(&mut self, child: Child) -> Result<(), KeeperError> {
         let (id, over) = (child.id, child.exit.is_some());
+        if child.watch.is_some() {
+            self.watched.insert(id);
+        }
         match &child.pidfd {
             Some(pidfd) => {
                 let added = self.poller.add(pidfd, Source::Adopted(id));
@@ -125,7 +134,7 @@ impl Keeper {
             None => {
                 let mut child = child;
                 child.ended = Some((End::Lost, Usage::default(), now_ms()));
-                let tell = child.life.on_main_ended(std::time::Instant::now());
+                let tell = child.life.on_main_ended(Instant::now());
                 self.children.insert(id, child);
                 self.clearing.insert(id);
                 self.act(id, tell);

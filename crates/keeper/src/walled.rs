@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ganger_sandbox::walls::{Blame, Built, Inmate, Missing, SandboxError, missing_by_wish};
+use ganger_sandbox::walls::{Blame, Built, Inmate, SandboxError, missing_by_wish};
 use ganger_sandbox::{Layers, Report, Sandbox, Wall};
 use ganger_sys::spawn::{Resource, Rlimit, Started};
 
@@ -15,6 +15,10 @@ pub(crate) struct Asked<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) layers: &'a Layers,
     pub(crate) environment: &'a [String],
+    /// See [`Inmate::roots`].
+    pub(crate) roots: Option<PathBuf>,
+    /// RLIMIT_NPROC, where the kernel counts for a user namespace alone and no cgroup does.
+    pub(crate) processes: Option<u64>,
 }
 
 impl Asked<'_> {
@@ -31,15 +35,20 @@ impl Asked<'_> {
                 cwd: Path::new(&self.plan.cwd),
                 identity: self.plan.profile.identity.as_ref(),
                 hide: own,
+                roots: self.roots.as_deref(),
             };
             let built = self.sandbox.build(inmate, &missing).map_err(|error| refused(&error, 0))?;
             let environment = environment(self.environment, &built);
             let mut layers = self.layers.clone();
-            // Landlock and the filter need it.
-            layers.no_new_privs |= !built.standing.is_empty();
+            layers.no_new_privs |= built.needs_no_new_privs();
             if !layers.rlimits.iter().any(|limit| limit.resource == Resource::Core) {
                 // A core file is the memory of what was to be contained.
                 layers.rlimits.push(Rlimit { resource: Resource::Core, soft: 0, hard: 0 });
+            }
+            let alone = built.standing.contains(&Wall::User);
+            if let Some(most) = self.processes.filter(|_| alone) {
+                let resource = Resource::Processes;
+                layers.rlimits.push(Rlimit { resource, soft: most, hard: most });
             }
             let stop = match start((&layers, &environment, Some(&built.walls))) {
                 Ok(started) => {
@@ -52,14 +61,12 @@ impl Asked<'_> {
             match self.sandbox.blame(&built, error, &missing) {
                 Blame::Other => return Err(stop.told(self.plan)),
                 Blame::Refused(why) => return Err(refused(&why, error.errno)),
-                Blame::Again(wall, why) => learn(&mut missing, wall, why),
+                Blame::Again(wall, why) => {
+                    missing.insert(wall, why);
+                }
             }
         }
     }
-}
-
-fn learn(missing: &mut Missing, wall: Wall, why: String) {
-    missing.insert(wall, why);
 }
 
 fn refused(error: &SandboxError, errno: i32) -> Failure {

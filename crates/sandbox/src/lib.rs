@@ -5,6 +5,7 @@
 
 pub mod cgroup;
 pub mod closure;
+mod held;
 pub mod landlock;
 mod layers;
 mod profile;
@@ -12,7 +13,8 @@ mod report;
 pub mod seccomp;
 pub mod walls;
 
+pub use held::{hold, rlimit_pids};
 pub use layers::{Layers, ResolveError, resolve};
 pub use profile::{Identity, Limits, Need, Profile};
-pub use report::{Degraded, Layer, Report};
+pub use report::{Bound, Degraded, Held, Holder, Layer, Report};
 pub use walls::{Access, Identified, Mode, Net, ProfileName, Sandbox, Shown, Wall};

@@ -20,6 +20,9 @@ pub struct Limits {
     pub core: Option<u64>,
     /// CPU seconds of one process (RLIMIT_CPU): SIGXCPU, a second later SIGKILL.
     pub cpu_time: Option<u64>,
+    /// CPU time of the whole tree in milliseconds, those that have ended too: the tree is ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tree_cpu_ms: Option<u64>,
     /// Largest file a process may write, in bytes (RLIMIT_FSIZE).
     pub file_size: Option<u64>,
     /// Address space of one process in bytes (RLIMIT_AS).

@@ -13,6 +13,7 @@ pub mod pidfd;
 pub mod proc;
 pub mod reap;
 pub mod seccomp;
+pub mod shared;
 pub mod signal;
 pub mod socket;
 pub mod spawn;

@@ -2,8 +2,12 @@
 //!
 //! Every answer may be old when it is here; whoever acts on one opens a pidfd first and looks again.
 
+mod load;
+
 use std::fs;
 use std::io;
+
+pub use load::{Load, load, memory, processors};
 
 /// One process as its `stat` line tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

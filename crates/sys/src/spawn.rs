@@ -173,6 +173,8 @@ pub enum Resource {
     FileSize,
     /// RLIMIT_AS: bytes.
     AddressSpace,
+    /// RLIMIT_NPROC: processes and threads of its user, in a user namespace of its own those in there (Linux 5.14).
+    Processes,
 }
 
 /// User and groups of a child.
@@ -221,10 +223,11 @@ pub enum Step {
     Seccomp,
     Program,
     Init,
+    Loopback,
 }
 
 impl Step {
-    const ALL: [Self; 30] = [
+    const ALL: [Self; 31] = [
         Self::Pipe,
         Self::Clone3,
         Self::Setsid,
@@ -255,6 +258,7 @@ impl Step {
         Self::Seccomp,
         Self::Program,
         Self::Init,
+        Self::Loopback,
     ];
 
     /// The word that reports and errors use.
@@ -291,6 +295,7 @@ impl Step {
             Self::Seccomp => "seccomp",
             Self::Program => "program",
             Self::Init => "vfork",
+            Self::Loopback => "loopback",
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use ganger_core::logwire::LOG_WIRE_VERSION;
 use ganger_sandbox::Degraded;
+use ganger_sandbox::cgroup::Tree;
 use ganger_sys::frame::{FrameReader, FrameWriter};
 use ganger_sys::signal::SignalFd;
 
@@ -22,6 +23,7 @@ use crate::notify::Notify;
 use crate::ping::Ping;
 use crate::poller::{Poller, Source};
 use crate::start::{become_subreaper, cgroups, low_numbers};
+use crate::watchdog::Watch;
 use crate::wire::{ChildRow, Event, Held, UpgradeNews};
 use crate::{KeeperError, KeeperOptions, reap, takeover};
 
@@ -79,6 +81,7 @@ fn resumed(image: Image, options: KeeperOptions) -> Result<Keeper, KeeperError> 
         children: Default::default(),
         by_pid: Default::default(),
         clearing: Default::default(),
+        watched: Default::default(),
         settling: Vec::new(),
         past: image.past.into_iter().collect(),
         held: Default::default(),
@@ -159,14 +162,11 @@ impl Keeper {
         let adopted = row.adopted;
         // Without its tree: that is known better here than by its name.
         let plain = takeover::child(ChildRow { tree: None, ..row }, &mut self.driver)?;
-        let child = Child {
-            adopted,
-            sent,
-            ended,
-            life: Life::resumed(life, now),
-            tree: tree.map(|tree| self.driver.resume(tree)),
-            ..plain
-        };
+        let tree = tree.map(|tree| self.driver.resume(tree));
+        let event = tree.as_ref().and_then(Tree::oom_event);
+        let watch = Watch::of(&plain.report.held, event, now);
+        let child =
+            Child { watch, adopted, sent, ended, life: Life::resumed(life, now), tree, ..plain };
         if let Some(pidfd) = &child.pidfd {
             if adopted {
                 // Fires at once for one that has ended meanwhile.
@@ -179,7 +179,7 @@ impl Keeper {
             self.clearing.insert(id);
         }
         self.children.insert(id, child);
-        Ok(())
+        self.watch_over(id).map_err(KeeperError::kernel("epoll_ctl"))
     }
 }
 

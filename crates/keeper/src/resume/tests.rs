@@ -68,6 +68,7 @@ fn image() -> Image {
         limits: Limits { memory: Some(1 << 30), ..Limits::default() },
         oom_kills: 1,
         pids_refused: 2,
+        cpu_us: None,
         killed: true,
     };
     let inner = Inner {
@@ -170,6 +171,7 @@ fn inner() -> impl Strategy<Value = Inner> {
             limits: Limits { memory, ..Limits::default() },
             oom_kills,
             pids_refused: 0,
+            cpu_us: None,
             killed,
         },
     );

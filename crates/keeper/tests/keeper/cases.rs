@@ -2,6 +2,7 @@
 
 pub(crate) mod few_pids;
 mod holding;
+mod limits;
 mod spawning;
 mod trees;
 mod upgrading;
@@ -21,6 +22,7 @@ pub(crate) const ALL: &[Case] = &[
     ("another_user_is_taken", spawning::identity),
     ("all_this_works_unprivileged", spawning::unprivileged),
     ("walls_hold_what_is_tried_behind_them", walls::attacked),
+    ("a_build_has_an_interface_to_itself", walls::own_interface),
     ("behind_walls_the_end_is_the_programs_own", walls::ended),
     ("walls_without_a_layer_are_refused_or_told", walls::without_a_layer),
     ("a_hostile_tree_ends_by_cgroup", trees::by_cgroup),
@@ -28,6 +30,9 @@ pub(crate) const ALL: &[Case] = &[
     ("leftovers_of_the_main_process_are_ended_and_counted", trees::leftovers),
     ("term_to_the_tree_reaches_every_process", trees::term_tree),
     ("the_memory_limit_is_told", trees::memory),
+    ("limits_of_trees_are_watched_without_cgroups", limits::watched),
+    ("within_its_limits_nothing_is_ended", limits::kept),
+    ("processes_are_counted_in_their_user_namespace", limits::counted_by_the_kernel),
     ("signals_reach_no_stranger_where_pids_are_few", few_pids::strangers_are_safe),
     ("children_outlive_the_daemon", holding::daemon_replaced),
     ("logs_survive_the_logger", holding::logger_replaced),

@@ -92,6 +92,21 @@ pub(super) fn reset_peak(version: Version, folder: &Path) {
     }
 }
 
+/// CPU time in microseconds since the folder was made. v2 counts in every folder, with the controller or without; v1 where `cpuacct`
+/// is mounted together with `cpu`.
+pub(super) fn cpu_used(version: Version, folder: &Path) -> Option<u64> {
+    match version {
+        Version::V1 => {
+            let nanos = fs::read_to_string(folder.join("cpuacct.usage")).ok()?;
+            Some(nanos.trim().parse::<u64>().ok()? / 1_000)
+        }
+        Version::V2 => {
+            let text = fs::read_to_string(folder.join("cpu.stat")).ok()?;
+            text.lines().find_map(|line| line.strip_prefix("usage_usec ")?.trim().parse().ok())
+        }
+    }
+}
+
 fn field(file: &Path, name: &str) -> u64 {
     let text = fs::read_to_string(file).unwrap_or_default();
     text.lines()

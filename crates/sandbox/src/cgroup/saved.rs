@@ -23,6 +23,9 @@ pub struct SavedTree {
     /// Forks that the pids limit had refused before its process began.
     #[serde(default)]
     pub pids_refused: u64,
+    /// CPU time of the folder before its process began, in microseconds, where it has a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_us: Option<u64>,
     /// `cgroup.kill` was used on it.
     #[serde(default)]
     pub killed: bool,
@@ -37,6 +40,7 @@ impl Tree {
             limits: self.limits.clone(),
             oom_kills: self.baseline.oom_kills,
             pids_refused: self.baseline.pids_refused,
+            cpu_us: self.baseline.cpu_us,
             killed: self.killed.load(Ordering::Relaxed),
         }
     }
@@ -45,9 +49,9 @@ impl Tree {
 impl Driver {
     /// A tree that the same keeper, as another program, had in use.
     pub fn resume(&mut self, saved: SavedTree) -> Tree {
-        let SavedTree { name, limits, oom_kills, pids_refused, killed } = saved;
+        let SavedTree { name, limits, oom_kills, pids_refused, cpu_us, killed } = saved;
         let tree = self.adopt(&name);
-        let baseline = Counters { oom_kills, pids_refused };
+        let baseline = Counters { oom_kills, pids_refused, cpu_us };
         Tree { limits, baseline, killed: AtomicBool::new(killed), ..tree }
     }
 

@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use ganger_core::End;
 use rustix::fs::{Mode, OFlags};
@@ -34,6 +35,8 @@ pub struct Tree {
 pub(super) struct Counters {
     pub(super) oom_kills: u64,
     pub(super) pids_refused: u64,
+    /// Microseconds; `None` where nobody asked or no folder counts.
+    pub(super) cpu_us: Option<u64>,
 }
 
 impl Tree {
@@ -112,11 +115,31 @@ impl Tree {
         if controls::oom_kills(version, folder) <= self.baseline.oom_kills {
             return None;
         }
+        Some(LimitEnd { limited: self.limits.memory.is_some(), peak: self.memory_peak() })
+    }
+
+    /// Becomes readable when the memory limit makes the kernel kill somebody in it: on v1 one process, maybe not the main one, where v2 ends
+    /// all (`memory.oom.group`) and nobody has to hear of it. `None` without such a limit, or where the kernel refuses.
+    #[must_use]
+    pub fn oom_event(&self) -> Option<OwnedFd> {
+        use rustix::event::{EventfdFlags, eventfd};
+        self.limits.memory?;
+        let (_, folder) = self.memory().filter(|(version, _)| *version == Version::V1)?;
+        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).ok()?;
+        // Only asked for: the kernel keeps the event, not the file.
+        let about = fs::File::open(folder.join("memory.oom_control")).ok()?;
+        let line = format!("{} {}", event.as_raw_fd(), about.as_raw_fd());
+        fs::write(folder.join("cgroup.event_control"), line).ok()?;
+        Some(event)
+    }
+
+    /// Highest memory use in bytes, as far as its limit goes.
+    #[must_use]
+    pub fn memory_peak(&self) -> u64 {
+        let known = self.memory().and_then(|(version, folder)| controls::peak(version, folder));
         let limit = self.limits.memory;
-        let peak = controls::peak(version, folder).or(limit).unwrap_or(0);
         // On v2 the folder's peak may be that of an earlier, larger life of the instance.
-        let peak = limit.map_or(peak, |limit| peak.min(limit));
-        Some(LimitEnd { limited: limit.is_some(), peak })
+        known.or(limit).unwrap_or(0).min(limit.unwrap_or(u64::MAX))
     }
 
     /// Forks that the pids limit refused since this process began.
@@ -125,6 +148,21 @@ impl Tree {
         self.folder(Controller::Pids)
             .map_or(0, |(_, folder)| controls::pids_refused(folder))
             .saturating_sub(self.baseline.pids_refused)
+    }
+
+    /// CPU time of everybody who is or was in it since this process began. `None`: no folder counts, or no limit was asked for.
+    #[must_use]
+    pub fn cpu_used(&self) -> Option<Duration> {
+        let since = self.baseline.cpu_us?;
+        Some(Duration::from_micros(self.cpu_us()?.saturating_sub(since)))
+    }
+
+    fn cpu_us(&self) -> Option<u64> {
+        let v2 = self.v2.as_deref().and_then(|folder| controls::cpu_used(Version::V2, folder));
+        v2.or_else(|| {
+            let (version, folder) = self.folder(Controller::Cpu)?;
+            controls::cpu_used(version, folder)
+        })
     }
 
     fn memory(&self) -> Option<(Version, &Path)> {
@@ -149,6 +187,7 @@ impl Tree {
             pids_refused: self
                 .folder(Controller::Pids)
                 .map_or(0, |(_, folder)| controls::pids_refused(folder)),
+            cpu_us: self.limits.tree_cpu_ms.and_then(|_| self.cpu_us()),
         };
     }
 

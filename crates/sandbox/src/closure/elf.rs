@@ -1,15 +1,14 @@
 //! What the loader reads of an ELF file.
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use object::elf::{self, FileHeader64};
+use object::elf::{self, FileHeader64, ProgramHeader64};
 use object::read::elf::{Dyn, FileHeader, ProgramHeader};
 use object::{Endianness, ReadCache, ReadRef, StringTable};
 
-use super::ClosureError;
+use super::{ClosureError, open};
 
 #[cfg(target_arch = "x86_64")]
 const MACHINE: elf::Machine = elf::EM_X86_64;
@@ -19,6 +18,16 @@ const MACHINE: elf::Machine = elf::EM_AARCH64;
 /// `$LIB` and `$PLATFORM` of ld.so(8).
 const LIB: &str = "lib64";
 const PLATFORM: &str = std::env::consts::ARCH;
+
+/// Bytes of program headers that the kernel takes (`load_elf_phdrs` of fs/binfmt_elf.c). What the file says is not to be believed: a
+/// sparse one has any length, and whoever reads it would need as much memory.
+const HEADERS_MAX: usize = 65536;
+/// Bytes of the dynamic section. The largest programs have some KiB.
+const DYNAMIC_MAX: u64 = 1 << 20;
+/// Bytes of a path (PATH_MAX of linux/limits.h): the kernel takes no longer interpreter.
+const INTERPRETER_MAX: u64 = 4096;
+/// Bytes of one name or search path.
+const TEXT_MAX: usize = 64 << 10;
 
 /// A program or a library.
 #[derive(Debug, Default)]
@@ -33,8 +42,8 @@ pub(super) struct Object {
 
 impl Object {
     pub(super) fn read(path: &Path) -> Result<Self, ClosureError> {
-        let file = File::open(path)
-            .map_err(|source| ClosureError::Read { path: path.to_path_buf(), source })?;
+        let file =
+            open(path).map_err(|source| ClosureError::Read { path: path.to_path_buf(), source })?;
         parse(&ReadCache::new(file))
             .map_err(|why| ClosureError::NoProgram { path: path.to_path_buf(), why })
     }
@@ -84,10 +93,22 @@ fn parse<'data, R: ReadRef<'data>>(data: R) -> Result<Object, &'static str> {
     if header.e_machine(endian) != MACHINE {
         return Err("it is for another processor");
     }
+    if usize::from(header.e_phnum(endian)) * size_of::<ProgramHeader64<Endianness>>() > HEADERS_MAX
+    {
+        return Err(BROKEN);
+    }
     let segments = header.program_headers(endian, data).map_err(|_| BROKEN)?;
     let mut object = Object::default();
     let mut dynamic = &[][..];
     for segment in segments {
+        let most = match segment.p_type(endian) {
+            elf::PT_INTERP => INTERPRETER_MAX,
+            elf::PT_DYNAMIC => DYNAMIC_MAX,
+            _ => continue,
+        };
+        if segment.p_filesz(endian) > most {
+            return Err(BROKEN);
+        }
         if let Some(path) = segment.interpreter(endian, data).map_err(|_| BROKEN)? {
             object.interpreter = Some(PathBuf::from(OsStr::from_bytes(path)));
         }
@@ -105,7 +126,8 @@ fn parse<'data, R: ReadRef<'data>>(data: R) -> Result<Object, &'static str> {
         .filter(|segment| segment.p_type(endian) == elf::PT_LOAD)
         .find_map(|segment| {
             let inside = address.checked_sub(segment.p_vaddr(endian))?;
-            (inside < segment.p_filesz(endian)).then(|| segment.p_offset(endian) + inside)
+            (inside < segment.p_filesz(endian))
+                .then(|| segment.p_offset(endian).saturating_add(inside))
         })
         .ok_or(BROKEN)?;
     let strings = StringTable::new(data, start, start.saturating_add(size));
@@ -118,6 +140,9 @@ fn parse<'data, R: ReadRef<'data>>(data: R) -> Result<Object, &'static str> {
             continue;
         }
         let text = entry.string(endian, strings).map_err(|_| BROKEN)?.to_vec();
+        if text.len() > TEXT_MAX {
+            return Err(BROKEN);
+        }
         match tag {
             elf::DT_RPATH => object.rpath = text,
             elf::DT_RUNPATH => object.runpath = text,

@@ -23,6 +23,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use elf::Object;
+use rustix::fs::{Mode, OFlags};
 use search::Search;
 
 /// Interpreters in a row that the kernel follows (`exec_binprm` of fs/exec.c).
@@ -162,11 +163,22 @@ impl Closure {
     }
 }
 
+/// Opens a file to read it, and never waits: a pipe that somebody put there would hold who starts everyone's children.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::other("it is no regular file"))
+    }
+}
+
 /// The program that runs this file, if its first line says one, as the kernel reads it.
 fn interpreter_of_script(path: &Path) -> Result<Option<PathBuf>, ClosureError> {
     let read = |source| ClosureError::Read { path: path.to_path_buf(), source };
     let mut head = Vec::new();
-    File::open(path).map_err(read)?.take(FIRST_LINE).read_to_end(&mut head).map_err(read)?;
+    open(path).map_err(read)?.take(FIRST_LINE).read_to_end(&mut head).map_err(read)?;
     let Some(line) = head.strip_prefix(b"#!") else { return Ok(None) };
     let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let blank = |byte: &u8| matches!(byte, b' ' | b'\t');

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ganger_sys::seccomp::{FILTER_MAX, Instruction};
 
-use super::{Check, Rules, Verdict};
+use super::{Check, Ends, Rules, Verdict};
 
 /// `offsetof(struct seccomp_data, …)` of linux/seccomp.h: the number, the architecture, the first argument (eight bytes each).
 const NUMBER: u32 = 0;
@@ -76,9 +76,9 @@ fn ranges(rules: &Rules) -> Vec<Range> {
     let mut all: Vec<Range> = Vec::new();
     for start in 0..=Rules::end() {
         let verdict = rules.verdict(start);
-        let joins = all
-            .last()
-            .is_some_and(|last| last.verdict == verdict && !matches!(verdict, Verdict::If(..)));
+        let joins = all.last().is_some_and(|last| {
+            last.verdict == verdict && !matches!(verdict, Verdict::If(..) | Verdict::IfNotEnd(..))
+        });
         if !joins {
             all.push(Range { start, verdict });
         }
@@ -128,6 +128,12 @@ impl Backwards {
         match verdict {
             Verdict::Allow => Target::Return(ALLOW),
             Verdict::Fail(errno) => Target::Return(fail(*errno).k),
+            Verdict::End => Target::Return(KILL_PROCESS),
+            Verdict::IfNotEnd(ends, check, errno) => {
+                self.code.extend(checked(check, fail(*errno)).into_iter().rev());
+                self.code.extend(ended(ends).into_iter().rev());
+                Target::Code(self.code.len() - 1)
+            }
             Verdict::If(check, errno) => {
                 self.code.extend(checked(check, fail(*errno)).into_iter().rev());
                 Target::Code(self.code.len() - 1)
@@ -181,6 +187,17 @@ fn checked(check: &Check, fails: Instruction) -> Vec<Instruction> {
             let any = Instruction { code: IF_ANY_BIT, jt: 0, jf: 1, k: *bits };
             return vec![load_arg(*arg), any, fails, ret(ALLOW)];
         }
+        Check::OneOfOrBoth(arg, values, [first, second]) => {
+            let mut out = vec![load_arg(*arg)];
+            for value in values {
+                out.push(Instruction { code: IF_EQUAL, jt: 0, jf: 1, k: *value });
+                out.push(ret(ALLOW));
+            }
+            let is = |jf, k| Instruction { code: IF_EQUAL, jt: 0, jf, k };
+            out.extend([load_arg(first.0), is(3, first.1), load_arg(second.0), is(1, second.1)]);
+            out.extend([ret(ALLOW), fails]);
+            return out;
+        }
     };
     let mut out = vec![load_arg(*arg)];
     out.extend(mask.map(|k| Instruction { code: AND, jt: 0, jf: 0, k }));
@@ -190,6 +207,16 @@ fn checked(check: &Check, fails: Instruction) -> Vec<Instruction> {
         out.push(found);
     }
     out.push(otherwise);
+    out
+}
+
+/// What comes before a check: it is gone on with for all other values.
+fn ended(ends: &Ends) -> Vec<Instruction> {
+    let mut out = vec![load_arg(ends.argument)];
+    for value in &ends.values {
+        out.push(Instruction { code: IF_EQUAL, jt: 0, jf: 1, k: *value });
+        out.push(ret(KILL_PROCESS));
+    }
     out
 }
 

@@ -4,6 +4,9 @@
 //! not, so that a C library tries the older way as it would on an older kernel. A call by another ABI of the same machine (32-bit or
 //! x32 numbers on x86-64) ends the process: the numbers mean something else there.
 //!
+//! For commands under policies there is a second filter of each set, in which calls that only attacks make end the process: its end is
+//! then evidence ([`Calls::watched`]).
+//!
 //! ```text
 //! arch? ── other ─► kill          ┌─ range: allow
 //!   │                             ├─ range: errno
@@ -21,5 +24,11 @@ mod sets;
 mod tests;
 
 pub use compile::Filter;
-pub use rules::{Check, Rules, Verdict};
+pub use rules::{Check, Ends, Rules, Verdict};
 pub use sets::Calls;
+
+/// The name of a call of this ABI, by its number.
+#[must_use]
+pub fn name_of(number: u32) -> Option<&'static str> {
+    syscalls::Sysno::new(number as usize).map(|call| call.name())
+}

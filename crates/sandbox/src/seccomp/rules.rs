@@ -14,6 +14,19 @@ pub enum Verdict {
     Fail(Errno),
     /// It is made if its argument is as it should be, and fails with this errno if not.
     If(Check, Errno),
+    /// As `If`, but some values of an argument end the process.
+    IfNotEnd(Ends, Check, Errno),
+    /// It ends the process, by SIGSYS.
+    End,
+}
+
+/// Values of the low half of one argument (see [`Check`]) that end the process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ends {
+    /// The argument's number.
+    pub argument: u8,
+    /// The values.
+    pub values: Vec<u32>,
 }
 
 /// A look at the low 32 bits of an argument: the kernel takes these alone for a family, a command, flags of clone(2) or an
@@ -28,6 +41,8 @@ pub enum Check {
     Without(u8, u32),
     /// Argument number, the bits that are looked at, and the values that these may have.
     MaskedOneOf(u8, u32, Vec<u32>),
+    /// Argument number and the values it may have; or two arguments that both are as said.
+    OneOfOrBoth(u8, Vec<u32>, [(u8, u32); 2]),
 }
 
 impl Check {
@@ -40,6 +55,9 @@ impl Check {
             Self::NoneOf(at, values) => !values.contains(&low(*at)),
             Self::Without(at, bits) => low(*at) & bits == 0,
             Self::MaskedOneOf(at, mask, values) => values.contains(&(low(*at) & mask)),
+            Self::OneOfOrBoth(at, values, both) => {
+                values.contains(&low(*at)) || both.iter().all(|(at, value)| low(*at) == *value)
+            }
         }
     }
 }
@@ -70,6 +88,12 @@ impl Rules {
             None if Sysno::new(call as usize).is_some() => Verdict::Fail(Errno::PERM),
             None => Verdict::Fail(Errno::NOSYS),
         }
+    }
+
+    /// What becomes of a call by its name; one that this ABI doesn't have is as one that nobody knows.
+    pub(super) fn of(&self, name: &str) -> Verdict {
+        let call = name.parse::<Sysno>().ok();
+        call.map_or(Verdict::Fail(Errno::NOSYS), |call| self.verdict(number(call)))
     }
 
     /// The first number that no call of this ABI has, as far as is known here.

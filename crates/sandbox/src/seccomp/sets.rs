@@ -3,7 +3,7 @@
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::{Check, Rules, Verdict};
+use super::{Check, Ends, Rules, Verdict};
 
 /// Which calls a child may make. Each allows what the one before it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -32,7 +32,10 @@ impl Calls {
         rules.set(&["socket"], &families(&[AF_UNIX]));
         if self >= Self::Standard {
             rules.set(IPC, &Verdict::Allow);
-            rules.set(&["socket"], &families(&[AF_UNIX, AF_INET, AF_INET6]));
+            // Addresses and routes may be read, as getifaddrs(3) does, also for Node and Go; changing them takes a capability.
+            let routes = [(0, AF_NETLINK), (2, NETLINK_ROUTE)];
+            let network = Check::OneOfOrBoth(0, vec![AF_UNIX, AF_INET, AF_INET6], routes);
+            rules.set(&["socket"], &Verdict::If(network, Errno::AFNOSUPPORT));
         }
         if self >= Self::Build {
             rules.set(BUILDING, &Verdict::Allow);
@@ -44,7 +47,57 @@ impl Calls {
         }
         rules
     }
+
+    /// The same, but what only attacks try ends the process instead of failing, so that somebody learns of it.
+    #[must_use]
+    pub fn watched(self) -> Rules {
+        const DENIED: Verdict = Verdict::Fail(Errno::PERM);
+        let mut rules = self.rules();
+        let denied: Vec<&str> =
+            HOSTILE.iter().copied().filter(|name| rules.of(name) == DENIED).collect();
+        rules.set(&denied, &Verdict::End);
+        if self == Self::Strict {
+            // Code without a file of its own: honest programs execute paths.
+            rules.set(&["execveat"], &Verdict::End);
+        }
+        if let Verdict::If(check, errno) = rules.of("socket") {
+            let ends = Ends { argument: 0, values: vec![AF_PACKET, AF_VSOCK, AF_XDP] };
+            rules.set(&["socket"], &Verdict::IfNotEnd(ends, check, errno));
+        }
+        rules
+    }
 }
+
+/// What a program that computes, builds or converts never calls, not even to see whether it could: whoever does is on its way out.
+/// Not here: what libraries try and do without (io_uring, perf_event_open, keyctl, memfd_create, netlink).
+const HOSTILE: &[&str] = &[
+    "bpf",
+    "chroot",
+    "delete_module",
+    "finit_module",
+    "fsmount",
+    "fsopen",
+    "init_module",
+    "ioperm",
+    "iopl",
+    "kexec_file_load",
+    "kexec_load",
+    "mount",
+    "mount_setattr",
+    "move_mount",
+    "open_by_handle_at",
+    "open_tree",
+    "pidfd_getfd",
+    "pivot_root",
+    "process_vm_writev",
+    "ptrace",
+    "reboot",
+    "setns",
+    "swapon",
+    "umount2",
+    "unshare",
+    "userfaultfd",
+];
 
 /// What every set has.
 const SETS: [&[&str]; 8] = [FILES, MEMORY, PROCESSES, SIGNALS, TIME, WAITING, SOCKETS, IDENTITY];
@@ -52,17 +105,23 @@ const SETS: [&[&str]; 8] = [FILES, MEMORY, PROCESSES, SIGNALS, TIME, WAITING, SO
 /// Every name that stands here, for the test that they are names.
 #[cfg(test)]
 pub(super) fn all() -> Vec<&'static str> {
-    let plain = SETS.into_iter().chain([IPC, BUILDING]).flatten().copied();
+    let plain = SETS.into_iter().chain([IPC, BUILDING, HOSTILE]).flatten().copied();
     let checks = checks();
     let checked = checks.iter().flat_map(|(names, ..)| names.iter().copied());
     plain.chain(checked).collect()
 }
 
-/// Address families of sys/socket.h. Others (netlink, packet, vsock, alg, xdp, …) reach parts of the kernel that few programs need and
+/// Address families of sys/socket.h. Others (packet, vsock, alg, xdp, …), and netlink's other protocols (netfilter, audit, …), reach parts of the kernel that few programs need and
 /// many exploits did.
 const AF_UNIX: u32 = 1;
 const AF_INET: u32 = 2;
 const AF_INET6: u32 = 10;
+const AF_NETLINK: u32 = 16;
+const NETLINK_ROUTE: u32 = 0;
+/// Of those, families that nothing but an attack asks for under a policy.
+const AF_PACKET: u32 = 17;
+const AF_VSOCK: u32 = 40;
+const AF_XDP: u32 = 44;
 
 /// All flags of clone(2) that make a namespace (linux/sched.h).
 const NEW_NAMESPACES: u32 = 0x7e02_0000;

@@ -4,7 +4,7 @@ mod machine;
 use proptest::prelude::*;
 use rustix::io::Errno;
 
-use super::{Calls, Check, Filter, Rules, Verdict};
+use super::{Calls, Check, Ends, Filter, Rules, Verdict};
 use machine::{Call, Outcome, run};
 
 fn outcome(verdict: &Verdict, args: &[u64; 6]) -> Outcome {
@@ -13,23 +13,38 @@ fn outcome(verdict: &Verdict, args: &[u64; 6]) -> Outcome {
         Verdict::Fail(errno) => Outcome::Fail(errno.raw_os_error()),
         Verdict::If(check, _) if check.passes(args) => Outcome::Allow,
         Verdict::If(_, errno) => Outcome::Fail(errno.raw_os_error()),
+        Verdict::End => Outcome::Kill,
+        Verdict::IfNotEnd(ends, check, errno) => {
+            let value = (args[usize::from(ends.argument)] & 0xffff_ffff) as u32;
+            let ended = ends.values.contains(&value);
+            let otherwise = || outcome(&Verdict::If(check.clone(), *errno), args);
+            if ended { Outcome::Kill } else { otherwise() }
+        }
     }
 }
 
+fn values() -> impl Strategy<Value = Vec<u32>> {
+    proptest::collection::vec(0..8_u32, 0..5)
+}
+
 fn any_check() -> impl Strategy<Value = Check> {
-    let values = || proptest::collection::vec(0..8_u32, 0..5);
     prop_oneof![
         (0..6_u8, values()).prop_map(|(at, values)| Check::OneOf(at, values)),
         (0..6_u8, values()).prop_map(|(at, values)| Check::NoneOf(at, values)),
         (0..6_u8, 0..8_u32).prop_map(|(at, bits)| Check::Without(at, bits)),
         (0..6_u8, 0..8_u32, values())
             .prop_map(|(at, mask, values)| Check::MaskedOneOf(at, mask, values)),
+        (0..6_u8, values(), [(0..6_u8, 0..3_u32), (0..6_u8, 0..3_u32)])
+            .prop_map(|(at, values, both)| Check::OneOfOrBoth(at, values, both)),
     ]
 }
 
 fn any_verdict() -> impl Strategy<Value = Verdict> {
+    let ends = (0..6_u8, values()).prop_map(|(argument, values)| Ends { argument, values });
     prop_oneof![
         Just(Verdict::Allow),
+        Just(Verdict::End),
+        (ends, any_check()).prop_map(|(ends, check)| Verdict::IfNotEnd(ends, check, Errno::INVAL)),
         Just(Verdict::Fail(Errno::NOSYS)),
         any_check().prop_map(|check| Verdict::If(check, Errno::INVAL)),
     ]
@@ -72,8 +87,10 @@ fn other_abis_are_killed() {
 #[test]
 fn filters_are_short() {
     for calls in [Calls::Strict, Calls::Standard, Calls::Build] {
-        let length = Filter::of(&calls.rules()).instructions().len();
-        assert!(length < 200, "{calls:?} has {length} instructions");
+        for rules in [calls.rules(), calls.watched()] {
+            let length = Filter::of(&rules).instructions().len();
+            assert!(length < 250, "{calls:?} has {length} instructions");
+        }
     }
 }
 
@@ -98,6 +115,22 @@ fn a_larger_set_allows_what_the_smaller_does() {
                 assert_eq!(large.verdict(number), Verdict::Allow, "{number}");
             }
         }
+    }
+}
+
+#[test]
+fn of_netlink_routes_are_all_that_is_had() {
+    let number = syscalls::Sysno::socket.id().unsigned_abs();
+    for (calls, had) in [(Calls::Strict, false), (Calls::Standard, true), (Calls::Build, true)] {
+        let filter = Filter::of(&calls.rules());
+        let allowed = |family, protocol| {
+            let args = [family, 3, protocol, 0, 0, 0];
+            run(filter.instructions(), &Call { args, ..Call::native(number) }) == Outcome::Allow
+        };
+        assert_eq!((allowed(2, 0), allowed(16, 0)), (had, had), "{calls:?}");
+        // sock_diag, audit, netfilter, kobject_uevent, generic; packet, alg, vsock with that protocol.
+        assert!([4, 9, 12, 15, 16].iter().all(|protocol| !allowed(16, *protocol)));
+        assert!([17, 38, 40].iter().all(|family| !allowed(*family, 0)), "{calls:?}");
     }
 }
 
@@ -148,5 +181,34 @@ fn dangerous_calls_are_in_no_set() {
         let Ok(call) = name.parse::<syscalls::Sysno>() else { continue };
         let verdict = rules.verdict(call.id().unsigned_abs());
         assert_eq!(verdict, Verdict::Fail(Errno::PERM), "{name}");
+    }
+}
+
+/// What is watched for is never what an honest program may do: only what fails otherwise ends, but for code without a file.
+#[test]
+fn only_what_fails_ends_a_watched_program() {
+    for calls in [Calls::Strict, Calls::Standard, Calls::Build] {
+        let (plain, watched) = (calls.rules(), calls.watched());
+        let number = |name: &str| name.parse::<syscalls::Sysno>().unwrap().id().unsigned_abs();
+        for call in 0..Rules::end() {
+            if watched.verdict(call) == Verdict::End && call != number("execveat") {
+                assert_eq!(plain.verdict(call), Verdict::Fail(Errno::PERM), "{call}");
+            }
+        }
+        assert_eq!(watched.verdict(number("unshare")), Verdict::End);
+        let traced = if calls == Calls::Build { Verdict::Allow } else { Verdict::End };
+        assert_eq!(watched.verdict(number("ptrace")), traced);
+        let execveat = if calls == Calls::Strict { Verdict::End } else { Verdict::Allow };
+        assert_eq!(watched.verdict(number("execveat")), execveat);
+        let filter = Filter::of(&watched);
+        let socket = |family| {
+            let args = [family, 0, 0, 0, 0, 0];
+            run(filter.instructions(), &Call { args, ..Call::native(number("socket")) })
+        };
+        assert_eq!(
+            (socket(1), socket(17), socket(40)),
+            (Outcome::Allow, Outcome::Kill, Outcome::Kill)
+        );
+        assert_ne!(socket(16), Outcome::Kill, "libraries ask netlink");
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use ganger_sys::spawn::walls::{Entry, Namespaces};
 use ganger_sys::spawn::{SpawnError, Step};
 
-use super::build::Built;
+use super::build::{Built, NAMESPACES};
 use super::modes::{Missing, fix};
 use super::{Mode, Sandbox, SandboxError, Wall};
 
@@ -33,11 +33,23 @@ impl Sandbox {
         }
         let on = on.map(|path| format!(" on {path}")).unwrap_or_default();
         let why = format!("{} failed{on}: {text}", error.step);
+        // Left out already, it was tried for those that can't be had without.
+        let (wall, why) = match (wall, leaning(built)) {
+            (Wall::NoNewPrivs, Some(other)) if !built.standing.contains(&wall) => {
+                (other, format!("it can't be had without no_new_privs: {why}"))
+            }
+            _ => (wall, why),
+        };
         if self.mode(wall) == Mode::Prefer && !missing.contains_key(&wall) {
             return Blame::Again(wall, why);
         }
         Blame::Refused(SandboxError::Missing { wall, why, fix: fix(wall) })
     }
+}
+
+/// A layer that can't be had without no_new_privs.
+fn leaning(built: &Built) -> Option<Wall> {
+    [Wall::Seccomp, Wall::Landlock].into_iter().find(|wall| built.standing.contains(wall))
 }
 
 /// ENOENT, EACCES, ESTALE, ENOTDIR: the path is not there, not to be reached, or another file by now.
@@ -56,6 +68,7 @@ fn layer(built: &Built, error: &SpawnError) -> Option<(Wall, Option<String>)> {
         Step::Setgroups | Step::Setgid | Step::Setuid if walls.ids.is_some() => (Wall::User, None),
         Step::CgroupNamespace => (Wall::Cgroup, None),
         Step::Hostname => (Wall::Uts, None),
+        Step::Loopback => (Wall::Net, None),
         Step::Private | Step::Root | Step::Memory | Step::Pivot => (Wall::Mount, None),
         Step::Mount => match walls.root.as_ref()?.entries.get(error.index)? {
             Entry::Proc(_) => (Wall::Pid, Some("/proc".into())),
@@ -84,15 +97,6 @@ fn layer(built: &Built, error: &SpawnError) -> Option<(Wall, Option<String>)> {
 }
 
 fn born(namespaces: Namespaces) -> Option<Wall> {
-    let all = [
-        (Namespaces::USER, Wall::User),
-        (Namespaces::MOUNT, Wall::Mount),
-        (Namespaces::PID, Wall::Pid),
-        (Namespaces::NET, Wall::Net),
-        (Namespaces::IPC, Wall::Ipc),
-        (Namespaces::UTS, Wall::Uts),
-        (Namespaces::CGROUP, Wall::Cgroup),
-    ];
     let refused = namespaces.refused()?;
-    all.into_iter().find(|(one, _)| *one == refused).map(|(_, wall)| wall)
+    NAMESPACES.into_iter().find(|(_, one)| *one == refused).map(|(wall, _)| wall)
 }

@@ -12,7 +12,7 @@ use ganger_sys::spawn::walls::{IdMap, Namespaces, Walls};
 use super::modes::{self, Missing, Standing};
 use super::paths::View;
 use super::root::{self, Wanted};
-use super::{Access, Net, ProfileName, Sandbox, SandboxError, Wall, rules, secrets};
+use super::{Access, Mode, Net, ProfileName, Sandbox, SandboxError, Wall, rules, secrets};
 use crate::closure::Closure;
 use crate::seccomp::{Calls, Filter};
 use crate::{Degraded, Identity};
@@ -32,6 +32,9 @@ pub struct Inmate<'a> {
     pub identity: Option<&'a Identity>,
     /// Folders that it may not look into besides those that nobody may: ganger's own.
     pub hide: &'a [PathBuf],
+    /// A folder of ganger's own, which nobody else can write to, for what is the same at each start of a program. Without it, or where it
+    /// can't be used, all is made anew each time.
+    pub roots: Option<&'a Path>,
 }
 
 /// Walls that are ready.
@@ -47,6 +50,16 @@ pub struct Built {
     pub env: Vec<(&'static str, String)>,
     /// Has to live until the child runs.
     pub held: Vec<OwnedFd>,
+}
+
+impl Built {
+    /// It is one of the layers, or one of them can't be had without: the kernel takes a filter and Landlock's rules only from who
+    /// can gain nothing.
+    #[must_use]
+    pub fn needs_no_new_privs(&self) -> bool {
+        let needs = [Wall::NoNewPrivs, Wall::Landlock, Wall::Seccomp];
+        needs.iter().any(|wall| self.standing.contains(wall))
+    }
 }
 
 /// Who a child is, inside and outside of its user namespace.
@@ -72,6 +85,7 @@ impl Sandbox {
                 .has(Wall::User)
                 .then(|| ids(&who, own.is_root(), inmate.identity.is_some())),
             hostname: standing.has(Wall::Uts).then(|| CString::new(HOSTNAME).unwrap_or_default()),
+            loopback: self.own_interface(&standing),
             no_capabilities: standing.has(Wall::Capabilities),
             seccomp: if standing.has(Wall::Seccomp) { self.calls() } else { Vec::new() },
             program: self.program.map(|file| (file.device, file.inode)),
@@ -80,14 +94,13 @@ impl Sandbox {
         let mut degraded = standing.degraded.clone();
         let minimal = self.profile == ProfileName::Strict;
         if standing.has(Wall::Landlock) {
-            let made =
-                rules::rules(self, &view, standing.has(Wall::Mount), standing.has(Wall::Pid));
-            let (landlock, lacks) = match made {
+            let (landlock, lacks) = match rules::rules(self, &view, &standing) {
                 Ok(made) => made,
                 Err(error) => {
                     return self.without(Wall::Landlock, error.to_string(), inmate, missing);
                 }
             };
+            self.hold_ports(&lacks)?;
             degraded.extend(lacks.into_iter().map(lack));
             walls.landlock = Some(landlock);
         }
@@ -102,6 +115,7 @@ impl Sandbox {
                 ids: who.inside,
                 disk: self.disk.unwrap_or_else(|| disk(self.profile)),
                 hide,
+                roots: inmate.roots.filter(|_| self.is_always_so(inmate)),
             };
             walls.root = Some(if minimal { root::empty(&wanted) } else { root::machine(&wanted) });
             if minimal {
@@ -111,6 +125,22 @@ impl Sandbox {
         }
         let env = self.env(standing.has(Wall::Mount));
         Ok(Built { walls, standing: standing.walls, degraded, env, held: view.held })
+    }
+
+    /// No path of it was chosen by whoever asks, and its user can reach what is ganger's.
+    fn is_always_so(&self, inmate: Inmate<'_>) -> bool {
+        inmate.identity.is_none() && self.paths.iter().all(|shown| shown.beneath.is_none())
+    }
+
+    /// Ports that were asked for are held by Landlock alone: where that is required, so are they.
+    fn hold_ports(&self, lacks: &[&'static str]) -> Result<(), SandboxError> {
+        let (wall, ports) = (Wall::Landlock, matches!(self.net(), Net::Ports { .. }));
+        match lacks.iter().find(|what| what.starts_with(rules::PORTS)) {
+            Some(what) if ports && self.mode(wall) == Mode::Require => {
+                Err(SandboxError::Missing { wall, why: lack(what).why, fix: modes::fix(wall) })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Once more, without a layer that turned out not to be had.
@@ -192,7 +222,7 @@ impl Sandbox {
             ProfileName::Build => Calls::Build,
             _ => Calls::Standard,
         };
-        filter(calls).to_vec()
+        filter(calls, self.watched).to_vec()
     }
 
     fn env(&self, mount: bool) -> Vec<(&'static str, String)> {
@@ -211,15 +241,16 @@ fn view_folder(cwd: &Path) -> Option<PathBuf> {
 }
 
 /// Filters take a millisecond to make and never change.
-fn filter(calls: Calls) -> &'static [Instruction] {
+fn filter(calls: Calls, watched: bool) -> &'static [Instruction] {
     use std::sync::OnceLock;
-    static FILTERS: [OnceLock<Filter>; 3] = [OnceLock::new(), OnceLock::new(), OnceLock::new()];
+    static FILTERS: [OnceLock<Filter>; 6] = [const { OnceLock::new() }; 6];
     let place = match calls {
         Calls::Strict => 0,
         Calls::Standard => 1,
         Calls::Build => 2,
     };
-    FILTERS[place].get_or_init(|| Filter::of(&calls.rules())).instructions()
+    let rules = || if watched { calls.watched() } else { calls.rules() };
+    FILTERS[place + 3 * usize::from(watched)].get_or_init(|| Filter::of(&rules())).instructions()
 }
 
 const fn disk(profile: ProfileName) -> u64 {
@@ -230,17 +261,19 @@ const fn disk(profile: ProfileName) -> u64 {
     }
 }
 
+/// The layers that are namespaces.
+pub(super) const NAMESPACES: [(Wall, Namespaces); 7] = [
+    (Wall::User, Namespaces::USER),
+    (Wall::Mount, Namespaces::MOUNT),
+    (Wall::Pid, Namespaces::PID),
+    (Wall::Net, Namespaces::NET),
+    (Wall::Ipc, Namespaces::IPC),
+    (Wall::Uts, Namespaces::UTS),
+    (Wall::Cgroup, Namespaces::CGROUP),
+];
+
 fn namespaces(standing: &Standing) -> Namespaces {
-    let all = [
-        (Wall::User, Namespaces::USER),
-        (Wall::Mount, Namespaces::MOUNT),
-        (Wall::Pid, Namespaces::PID),
-        (Wall::Net, Namespaces::NET),
-        (Wall::Ipc, Namespaces::IPC),
-        (Wall::Uts, Namespaces::UTS),
-        (Wall::Cgroup, Namespaces::CGROUP),
-    ];
-    let standing = all.into_iter().filter(|(wall, _)| standing.has(*wall));
+    let standing = NAMESPACES.into_iter().filter(|(wall, _)| standing.has(*wall));
     standing.fold(Namespaces::default(), |set, (_, one)| set.and(one))
 }
 

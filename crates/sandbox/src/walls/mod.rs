@@ -8,8 +8,10 @@ mod paths;
 mod root;
 mod rules;
 mod secrets;
+mod skeleton;
 #[cfg(test)]
 mod tests;
+mod unfold;
 mod words;
 
 use std::collections::BTreeMap;
@@ -38,6 +40,8 @@ pub struct Sandbox {
     pub program: Option<Identified>,
     /// Bytes that it may keep in its private `/tmp`, home and shared memory together.
     pub disk: Option<u64>,
+    /// Calls that only attacks make end it, by SIGSYS, instead of failing: for whoever wants to know of them.
+    pub watched: bool,
 }
 
 impl Sandbox {

@@ -54,6 +54,11 @@ impl Sandbox {
         self.net.clone().unwrap_or(of_profile)
     }
 
+    /// Its own network has an interface to itself: test suites start servers and talk to them.
+    pub(super) fn own_interface(&self, standing: &Standing) -> bool {
+        self.profile == ProfileName::Build && standing.has(Wall::Net)
+    }
+
     /// Nothing of it changes how a child is started.
     #[must_use]
     pub fn is_nothing(&self) -> bool {

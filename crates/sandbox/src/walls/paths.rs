@@ -1,18 +1,14 @@
 //! Paths of the machine as they are to be seen inside: links are copied as links, files and folders are told by what they are.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstat, openat2};
 
+use super::unfold::Unfolded;
 use super::{Access, SandboxError, Shown};
-
-/// As many links in a path as the kernel follows (MAXSYMLINKS).
-const LINKS_MAX: usize = 40;
 
 /// One thing to be seen inside.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,13 +32,11 @@ pub(super) struct View {
 impl View {
     /// A path of the administrator's or of the machine's own.
     pub(super) fn show(&mut self, path: &Path, access: Access) -> io::Result<PathBuf> {
-        let real = self.unfold(path)?;
+        let Unfolded { real, file, folder, .. } = self.followed(path)?;
         if real == Path::new("/") {
             return Err(io::Error::other("the whole machine can't be shown: name folders in it"));
         }
-        let meta = fs::symlink_metadata(&real)?;
-        let seen = Seen { access, file: (meta.dev(), meta.ino()), folder: meta.is_dir() };
-        self.insert(real.clone(), seen);
+        self.insert(real.clone(), Seen { access, file, folder });
         Ok(real)
     }
 
@@ -90,32 +84,13 @@ impl View {
 
     /// The path without links; those that it goes through are seen as links.
     pub(super) fn unfold(&mut self, path: &Path) -> io::Result<PathBuf> {
-        let mut open: Vec<PathBuf> = parts(path);
-        open.reverse();
-        let mut real = PathBuf::from("/");
-        let mut followed = 0;
-        while let Some(part) = open.pop() {
-            if part == Path::new("..") {
-                real.pop();
-                continue;
-            }
-            let here = real.join(&part);
-            if !fs::symlink_metadata(&here)?.is_symlink() {
-                real = here;
-                continue;
-            }
-            followed += 1;
-            if followed > LINKS_MAX {
-                return Err(rustix::io::Errno::LOOP.into());
-            }
-            let to = fs::read_link(&here)?;
-            if to.is_absolute() {
-                real = PathBuf::from("/");
-            }
-            open.extend(parts(&to).into_iter().rev());
-            self.links.insert(here, to);
-        }
-        Ok(real)
+        self.followed(path).map(|unfolded| unfolded.real)
+    }
+
+    fn followed(&mut self, path: &Path) -> io::Result<Unfolded> {
+        let mut unfolded = Unfolded::known(path)?;
+        self.links.extend(std::mem::take(&mut unfolded.links));
+        Ok(unfolded)
     }
 
     /// Some folder above `path`, or itself, is seen with all beneath it.
@@ -136,13 +111,4 @@ const fn generous(access: Access) -> u8 {
         Access::Write => 2,
         Access::Work => 3,
     }
-}
-
-fn parts(path: &Path) -> Vec<PathBuf> {
-    let part = |component: Component<'_>| match component {
-        Component::Normal(name) => Some(PathBuf::from(name)),
-        Component::ParentDir => Some(PathBuf::from("..")),
-        _ => None,
-    };
-    path.components().filter_map(part).collect()
 }

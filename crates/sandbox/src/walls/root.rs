@@ -1,6 +1,6 @@
 //! What is in the root folder of a walled child: the entries that `ganger_sys` mounts, from what is to be seen.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -11,14 +11,22 @@ use ganger_sys::spawn::walls::{
 };
 
 use super::paths::{Seen, View};
+use super::skeleton::{self, Skeleton};
 use super::{Access, ProfileName};
 
-/// The root itself: it holds folders and links only.
-const ROOT: &str = "size=1048576,nr_inodes=8192,mode=0755";
+/// Bytes a file of those that a child may make: what a tree of small sources has. It is also a page, which a short text takes.
+const PER_FILE: u64 = 4096;
+/// Files that it may make where it may keep next to nothing.
+const FILES_LEAST: u64 = 64;
 /// Devices that give or take bytes and nothing else.
-const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
+pub(super) const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
 /// Where `ganger run` and the policies' programs find their own home.
 pub(super) const HOME: &str = "/home";
+/// Texts of its own, where nothing else is shown there.
+pub(super) const NAMES: [&str; 3] = ["/etc/passwd", "/etc/group", "/etc/hosts"];
+const TMP: &str = "/tmp";
+const SHM: &str = "/dev/shm";
+const DEV: &str = "/dev";
 
 /// What of a root is decided elsewhere.
 #[derive(Debug)]
@@ -35,6 +43,8 @@ pub(super) struct Wanted<'a> {
     pub(super) disk: u64,
     /// Folders and files that nobody may look into.
     pub(super) hide: Vec<(PathBuf, bool)>,
+    /// Where what is the same each time may be kept.
+    pub(super) roots: Option<&'a Path>,
 }
 
 /// The path inside of a root: without the leading slash.
@@ -45,19 +55,18 @@ pub(super) fn inside(path: &Path) -> CString {
     CString::new(bytes).unwrap_or_default()
 }
 
-fn whole(path: &Path) -> CString {
+pub(super) fn whole(path: &Path) -> CString {
     CString::new(path.as_os_str().as_bytes()).unwrap_or_default()
 }
 
 /// A root that holds what is seen and nothing else.
 pub(super) fn empty(wanted: &Wanted<'_>) -> Root {
     let view = wanted.view;
+    let covered = |path: &Path| covered(view, path);
     let mut folders = BTreeSet::new();
     let mut above = |path: &Path| {
         folders.extend(path.ancestors().skip(1).map(Path::to_path_buf));
     };
-    // Deeper ones lie over the folder that shows them; there the place is there already.
-    let covered = |path: &Path| path.parent().is_some_and(|parent| view.covers(parent));
     view.seen.keys().filter(|path| !covered(path)).for_each(|path| above(path));
     view.links.keys().filter(|path| !covered(path)).for_each(|path| above(path));
     view.empty.iter().for_each(|path| above(path));
@@ -66,9 +75,9 @@ pub(super) fn empty(wanted: &Wanted<'_>) -> Root {
     folders.retain(|path| {
         !view.covers(path) && !view.links.contains_key(path) && path != Path::new("/")
     });
-    let mut entries: Vec<Entry> =
-        ["dev", "dev/shm", "tmp", "home"].map(|at| Entry::Folder(whole(Path::new(at)))).into();
-    entries.push(Entry::Private(private(wanted, HOME)));
+    let places = places(wanted, &[TMP, SHM, HOME]);
+    let mut entries = vec![Entry::Folder(c"dev".to_owned())];
+    entries.push(Entry::Private(Private { options: None, places, hide: hide(wanted) }));
     entries.extend(folders.iter().map(|path| Entry::Folder(inside(path))));
     for (at, to) in view.links.iter().filter(|(at, _)| !covered(at)) {
         entries.push(Entry::Link { to: whole(to), at: inside(at) });
@@ -83,8 +92,34 @@ pub(super) fn empty(wanted: &Wanted<'_>) -> Root {
     entries.extend(names(wanted));
     entries.extend(devices());
     entries.push(proc(wanted));
-    let base = Base::Empty(CString::new(ROOT).unwrap_or_default());
-    Root { base, entries }
+    match wanted.roots.and_then(|roots| Skeleton::of(roots, &entries)) {
+        Some(skeleton) => standing_on(skeleton, entries, wanted),
+        None => Root { base: Base::Empty(options(wanted, &entries)), entries },
+    }
+}
+
+/// The same, with what is the same each time from a folder.
+fn standing_on(skeleton: Skeleton, entries: Vec<Entry>, wanted: &Wanted<'_>) -> Root {
+    let places = skeleton::places(&entries);
+    let left = entries.into_iter().filter(|entry| skeleton.leaves(entry, &places));
+    let own = |entry| match entry {
+        Entry::Private(mut private) => {
+            private.options = Some(options(wanted, &[]));
+            for (index, place) in private.places.iter_mut().enumerate() {
+                place.name = whole(Path::new(&index.to_string()));
+            }
+            Entry::Private(private)
+        }
+        other => other,
+    };
+    let left: Vec<Entry> = left.map(own).collect();
+    let entries = skeleton.devices.map(Entry::Bind).into_iter().chain(left).collect();
+    Root { base: Base::Folder(skeleton.base), entries }
+}
+
+/// It lies over a folder that is seen: its place is there already.
+fn covered(view: &View, path: &Path) -> bool {
+    path.parent().is_some_and(|parent| view.covers(parent))
 }
 
 /// A path in which the machine's files are not seen: these places are the child's own.
@@ -94,16 +129,16 @@ pub(super) fn is_private(path: &Path) -> bool {
 
 /// The machine's files read-only, without what is secret and with a `/dev` of its own.
 pub(super) fn machine(wanted: &Wanted<'_>) -> Root {
-    let mut entries = vec![Entry::Memory(c"dev".to_owned())];
-    entries.push(Entry::Folder(c"dev/shm".to_owned()));
-    entries.push(Entry::Private(private(wanted, "")));
+    let places = places(wanted, &[DEV, TMP, SHM]);
+    let options = Some(options(wanted, &[]));
+    let mut entries = vec![Entry::Private(Private { options, places, hide: hide(wanted) })];
     entries.extend(devices());
     if wanted.pid {
         entries.push(proc(wanted));
     }
     for (path, seen) in &wanted.view.seen {
         let private = is_private(path);
-        if private {
+        if private && !covered(wanted.view, path) {
             let mut above: Vec<&Path> =
                 path.ancestors().skip(1).filter(|path| is_private(path)).collect();
             above.reverse();
@@ -115,6 +150,7 @@ pub(super) fn machine(wanted: &Wanted<'_>) -> Root {
             entries.push(Entry::Bind(bind(path, seen, wanted)));
         }
     }
+    entries.push(Entry::Shut(c"dev".to_owned()));
     Root { base: Base::Machine, entries }
 }
 
@@ -134,15 +170,15 @@ fn bind(path: &Path, seen: &Seen, wanted: &Wanted<'_>) -> Bind {
 /// Names for the one user and group that there are.
 fn names(wanted: &Wanted<'_>) -> Vec<Entry> {
     let (uid, gid) = wanted.ids;
-    let texts = BTreeMap::from([
-        ("/etc/passwd", format!("user:x:{uid}:{gid}:user:{HOME}:/bin/false\n")),
-        ("/etc/group", format!("user:x:{gid}:\n")),
-        ("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n".to_owned()),
-    ]);
+    let texts = [
+        format!("user:x:{uid}:{gid}:user:{HOME}:/bin/false\n"),
+        format!("user:x:{gid}:\n"),
+        "127.0.0.1 localhost\n::1 localhost\n".to_owned(),
+    ];
     let taken = |path: &str| {
         wanted.view.seen.contains_key(Path::new(path)) || wanted.view.covers(Path::new(path))
     };
-    let free = texts.into_iter().filter(|(path, _)| !taken(path));
+    let free = NAMES.into_iter().zip(texts).filter(|(path, _)| !taken(path));
     free.map(|(path, text)| Entry::Text { at: inside(Path::new(path)), text: text.into_bytes() })
         .collect()
 }
@@ -182,32 +218,32 @@ fn proc(wanted: &Wanted<'_>) -> Entry {
     Entry::Bind(Bind { from, file, to, folder: true, attributes })
 }
 
-/// `/tmp`, shared memory and a home, which have one budget of bytes and files.
-fn private(wanted: &Wanted<'_>, home: &str) -> Private {
-    /// Bytes a file: what a tree of small sources has.
-    const PER_FILE: u64 = 4096;
-    let quiet = NO_SUID | NO_DEV;
-    let programs = if wanted.profile == ProfileName::Build { 0 } else { NO_EXEC };
-    let place = |at: &str, name: &str, mode: u32, attributes: u64| Place {
-        at: inside(Path::new(at)),
-        name: whole(Path::new(name)),
-        mode,
-        attributes,
-    };
-    let mut places = vec![
-        place("/tmp", "tmp", 0o1777, quiet | programs),
-        place("/dev/shm", "shm", 0o1777, quiet | NO_EXEC),
-    ];
-    if !home.is_empty() {
-        places.push(place(home, "home", 0o700, quiet | NO_EXEC));
-    }
+fn hide(wanted: &Wanted<'_>) -> Vec<(CString, bool)> {
+    wanted.hide.iter().map(|(path, folder)| (inside(path), *folder)).collect()
+}
+
+/// What can be written to: folders of one tmpfs, which have one budget of bytes and files.
+fn places(wanted: &Wanted<'_>, paths: &[&str]) -> Vec<Place> {
     // What the program declares to be its /tmp or home stays that.
-    places.retain(|place| {
-        let path = Path::new("/").join(std::ffi::OsStr::from_bytes(place.at.as_bytes()));
-        !wanted.view.seen.contains_key(&path)
-    });
-    let files = wanted.disk / PER_FILE + 64;
-    let options = format!("size={},nr_inodes={files}", wanted.disk);
-    let hide = wanted.hide.iter().map(|(path, folder)| (inside(path), *folder)).collect();
-    Private { options: CString::new(options).unwrap_or_default(), places, hide }
+    let free = |path: &&str| *path == DEV || !wanted.view.seen.contains_key(Path::new(path));
+    let place = |path: &str| {
+        let (mode, programs) = match path {
+            DEV => (0o755, false),
+            HOME => (0o700, false),
+            TMP => (0o1777, wanted.profile == ProfileName::Build),
+            _ => (0o1777, false),
+        };
+        let attributes = NO_SUID | NO_DEV | if programs { 0 } else { NO_EXEC };
+        let at = inside(Path::new(path));
+        Place { name: at.clone(), at, mode, attributes }
+    };
+    paths.iter().copied().filter(free).map(place).collect()
+}
+
+/// Of the tmpfs: room for what the child may keep, and for what is in it before.
+fn options(wanted: &Wanted<'_>, entries: &[Entry]) -> CString {
+    let texts = entries.iter().filter(|entry| matches!(entry, Entry::Text { .. })).count() as u64;
+    let size = wanted.disk + texts * PER_FILE;
+    let files = wanted.disk / PER_FILE + FILES_LEAST + entries.len() as u64;
+    CString::new(format!("size={size},nr_inodes={files},mode=0755")).unwrap_or_default()
 }

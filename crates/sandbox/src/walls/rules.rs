@@ -7,18 +7,24 @@ use std::path::Path;
 use ganger_sys::spawn::walls::Landlock;
 use landlock::{ABI, Access as _, AccessFs, BitFlags};
 
+use super::modes::Standing;
 use super::paths::View;
-use super::{Access, Net, ProfileName, Sandbox};
+use super::{Access, Net, ProfileName, Sandbox, Wall};
 use crate::landlock::{Reach, ReachError};
+
+/// How a lack of rules about ports is told, see `Reach::missing`.
+pub(super) const PORTS: &str = "TCP ports";
 
 /// The ruleset, and what this kernel's Landlock can't hold and nothing else holds either.
 pub(super) fn rules(
     sandbox: &Sandbox,
     view: &View,
-    root: bool,
-    pid: bool,
+    standing: &Standing,
 ) -> Result<(Landlock, Vec<&'static str>), ReachError> {
+    let [root, pid, net] = [Wall::Mount, Wall::Pid, Wall::Net].map(|wall| standing.has(wall));
     let (connect, bind) = match sandbox.net() {
+        // There is nobody else to connect to.
+        Net::None if sandbox.own_interface(standing) => (None, None),
         Net::None => (Some(Vec::new()), Some(Vec::new())),
         Net::Host => (None, None),
         Net::Ports { connect, bind } => (Some(connect), Some(bind)),
@@ -43,13 +49,22 @@ pub(super) fn rules(
     let write = AccessFs::from_all(ABI::V7) & !(no_device | AccessFs::Execute | AccessFs::IoctlDev);
     let device = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev;
     let minimal = sandbox.profile == ProfileName::Strict;
-    // A root of its own has nothing in it that may not be known of.
-    let listed = if minimal && root { AccessFs::ReadDir.into() } else { execute };
+    // Each rule is paid for at each start. A root of its own with a /proc of its own has nothing in it that may not be read, so one rule
+    // says that; its devices lie in one folder, unless one of the machine's others is shown there.
+    let readable = minimal && root && pid;
+    let devices = root && !view.uses(Path::new("/dev"));
+    // Without a /proc of its own there are names in it that may not be read, though none that may not be known of.
+    let listed = match (minimal && root, readable) {
+        (_, true) => read,
+        (true, false) => AccessFs::ReadDir.into(),
+        (false, false) => execute,
+    };
     if root || !minimal {
         add(Path::new("/"), listed, true);
     }
     for (path, seen) in &view.seen {
         let access = match seen.access {
+            Access::Read if readable => continue,
             Access::Read => read,
             Access::Execute => execute,
             Access::Write => write,
@@ -59,23 +74,32 @@ pub(super) fn rules(
     }
     let temporary = if minimal { write } else { write | AccessFs::Execute };
     if root {
-        for path in ["/tmp", "/dev/shm", super::root::HOME] {
-            add(Path::new(path), if path == "/dev/shm" { write } else { temporary }, true);
+        add(Path::new("/tmp"), temporary, true);
+        add(Path::new("/dev/shm"), write, true);
+        if minimal {
+            // Elsewhere it is the machine's.
+            add(Path::new(super::root::HOME), write, true);
         }
-        for path in ["/etc/passwd", "/etc/group", "/etc/hosts"].iter().filter(|_| minimal) {
+        for path in super::root::NAMES.iter().filter(|_| minimal && !readable) {
             add(Path::new(path), read, false);
         }
     }
-    if root || !minimal {
-        for name in ["null", "zero", "full", "random", "urandom"] {
+    if devices {
+        add(Path::new("/dev"), device, true);
+    } else if root || !minimal {
+        for name in super::root::DEVICES {
             add(&Path::new("/dev").join(name), device, false);
         }
     }
     // Without a /proc of its own it would be every process's.
-    if root && pid || !minimal {
+    if root && pid && !readable || !minimal {
         add(Path::new("/proc"), read, true);
     }
-    let covered = |what: &str| what.starts_with("commands") || pid && what.starts_with("signals");
+    let covered = |what: &str| {
+        what.starts_with("commands")
+            || pid && what.starts_with("signals")
+            || net && what.starts_with(PORTS)
+    };
     let missing = walls.missing.iter().copied().filter(|what| !covered(what)).collect();
     Ok((Landlock { ruleset: walls.ruleset, rules }, missing))
 }

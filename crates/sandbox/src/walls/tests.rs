@@ -4,7 +4,13 @@ use std::path::{Path, PathBuf};
 use super::*;
 
 fn inmate() -> Inmate<'static> {
-    Inmate { program: Path::new("/bin/sh"), cwd: Path::new("/"), identity: None, hide: &[] }
+    Inmate {
+        program: Path::new("/bin/sh"),
+        cwd: Path::new("/"),
+        identity: None,
+        hide: &[],
+        roots: None,
+    }
 }
 
 /// What this machine gives to nobody: every layer once taken away is refused under its name with a way out, or told.
@@ -31,6 +37,24 @@ fn a_missing_layer_refuses_or_is_told() {
         let built = sandbox.build(inmate(), &missing).unwrap();
         assert!(built.degraded.iter().all(|one| one.what != format!("layer {name}")));
     }
+}
+
+/// A filter and Landlock's rules are taken only from who can gain nothing: where that is all that fails, they are left out too.
+#[test]
+fn what_leans_on_no_new_privs_goes_with_it() {
+    use ganger_sys::spawn::{SpawnError, Step};
+    let mut sandbox = Sandbox::of(ProfileName::Strict);
+    sandbox.layers = Wall::ALL.iter().map(|(_, wall)| (*wall, Mode::Prefer)).collect();
+    let refused = SpawnError { step: Step::NoNewPrivs, errno: 22, index: 0 };
+    let mut missing = Missing::from([(Wall::NoNewPrivs, "of a test".to_owned())]);
+    for wanted in [Wall::Seccomp, Wall::Landlock] {
+        let built = sandbox.build(inmate(), &missing).unwrap();
+        assert!(built.needs_no_new_privs());
+        let Blame::Again(wall, why) = sandbox.blame(&built, &refused, &missing) else { panic!() };
+        assert_eq!(wall, wanted, "{why}");
+        missing.insert(wall, why);
+    }
+    assert!(!sandbox.build(inmate(), &missing).unwrap().needs_no_new_privs());
 }
 
 #[test]
@@ -87,11 +111,13 @@ fn an_empty_root_makes_each_place_first() {
                     inside.push(to);
                 }
             }
-            Entry::Proc(at) | Entry::Memory(at) | Entry::Shut(at) => {
-                assert!(made.contains(&path(at)))
-            }
+            Entry::Proc(at) | Entry::Shut(at) => assert!(made.contains(&path(at))),
             Entry::Private(private) => {
-                assert!(private.places.iter().all(|place| made.contains(&path(&place.at))));
+                for place in &private.places {
+                    let at = path(&place.at);
+                    assert!(made.contains(at.parent().unwrap()), "{entry:?}");
+                    made.insert(at);
+                }
             }
         }
     }

@@ -71,7 +71,7 @@ fn lead(p: &mut Prepared) -> ! {
         become_program(p);
     }
     match i32::try_from(pid) {
-        Ok(pid) if pid > 0 && p.failure == 0 => walls::lead(pid, p.told),
+        Ok(pid) if pid > 0 && p.failure == 0 => walls::lead(pid, p.told, p.image),
         // It has said why.
         // SAFETY: does not return and runs no handlers of the parent's image.
         Ok(pid) if pid > 0 => unsafe { libc::_exit(127) },

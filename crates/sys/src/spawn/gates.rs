@@ -32,7 +32,7 @@ impl Gates {
         let fail = |errno: rustix::io::Errno| at(Step::Pipe)(errno.into());
         if walls.ids.as_ref().is_some_and(|ids| ids.by_parent) {
             let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(fail)?;
-            child.go = reader.as_raw_fd();
+            child.go = [reader.as_raw_fd(), writer.as_raw_fd()];
             gates.go = Some((writer, reader));
         }
         if walls.namespaces.has(Namespaces::PID) {
@@ -43,6 +43,7 @@ impl Gates {
             #[cfg(target_arch = "x86_64")]
             {
                 child.stack = super::vfork::stack();
+                child.image = super::walls::image();
             }
         }
         if let Some(landlock) = &walls.landlock {

@@ -52,10 +52,12 @@ pub(super) struct Prepared {
     walls: *const Walls,
     /// Landlock's ruleset, above every target; -1 without.
     pub(super) ruleset: i32,
-    /// Where the parent says that it has written the id maps, or -1.
-    pub(super) go: i32,
+    /// Where the parent says that it has written the id maps, and the child's copy of the end that says it; or -1.
+    pub(super) go: [i32; 2],
     /// Where the first process of a pid namespace says how the program ended, or -1: then there is none.
     pub(super) told: i32,
+    /// The memory that the first process needs to the end; without, it keeps all.
+    pub(super) image: Option<(usize, usize)>,
     /// The first process has done its part, and this one is to be the program.
     pub(super) led: bool,
     /// Of the program's process while it borrows the first one's memory.
@@ -110,8 +112,9 @@ impl Prepared {
             failure: 0,
             walls: spec.walls.map_or(ptr::null(), ptr::from_ref),
             ruleset: -1,
-            go: -1,
+            go: [-1; 2],
             told: -1,
+            image: None,
             led: false,
             stack: Vec::new(),
         }
@@ -158,6 +161,7 @@ fn number(resource: Resource) -> libc::c_int {
         Resource::CpuTime => libc::RLIMIT_CPU,
         Resource::FileSize => libc::RLIMIT_FSIZE,
         Resource::AddressSpace => libc::RLIMIT_AS,
+        Resource::Processes => libc::RLIMIT_NPROC,
     };
     libc::c_int::try_from(raw).unwrap_or(-1)
 }

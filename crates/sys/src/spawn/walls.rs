@@ -10,6 +10,8 @@
 //! system calls on what was made before, nothing is allocated, nothing is looked up but paths that the caller has looked at.
 //! A mount is of the file that the caller saw (device and inode), whatever its path leads to by now.
 
+#[cfg(target_arch = "x86_64")]
+mod alone;
 mod finish;
 mod init;
 mod mounts;
@@ -21,6 +23,8 @@ use std::os::fd::OwnedFd;
 
 use crate::seccomp::Instruction;
 
+#[cfg(target_arch = "x86_64")]
+pub(super) use alone::image;
 pub(super) use finish::{bound, confine, program, settle};
 pub(super) use init::lead;
 pub(super) use stage::stage;
@@ -87,6 +91,8 @@ pub struct Walls {
     pub root: Option<Root>,
     /// Its host name. Needs a UTS namespace.
     pub hostname: Option<CString>,
+    /// Its network has an interface to itself. Needs a network namespace.
+    pub loopback: bool,
     /// The ruleset and its further rules, as paths inside.
     pub landlock: Option<Landlock>,
     /// Drop every capability for good.
@@ -127,7 +133,9 @@ pub struct Root {
 pub enum Base {
     /// Nothing: a tmpfs with these options, read-only once it is filled.
     Empty(CString),
-    /// All mounts of the machine, read-only and without set-user-id.
+    /// A folder that holds the places of all that is mounted: as its attributes say, with nothing beneath it.
+    Folder(Bind),
+    /// All mounts of the machine, read-only, without set-user-id and devices.
     Machine,
 }
 
@@ -154,9 +162,7 @@ pub enum Entry {
     },
     /// Memory that is its own.
     Private(Private),
-    /// A small tmpfs that is filled by what comes next, until it is shut.
-    Memory(CString),
-    /// The mount there is read-only from here on.
+    /// The mount there is read-only once all else is there.
     Shut(CString),
     /// A file or folder of the machine.
     Bind(Bind),
@@ -179,12 +185,13 @@ pub struct Bind {
     pub attributes: u64,
 }
 
-/// A tmpfs of the child's own, seen in several places, and what is hidden by nothing at all.
+/// Folders of a tmpfs of the child's own, and what is hidden by nothing at all.
 #[derive(Debug)]
 pub struct Private {
-    /// Options of the tmpfs: size, inodes.
-    pub options: CString,
-    /// Where it is first mounted, which is the first of the places.
+    /// Options of a tmpfs for it: size, inodes. It is mounted beneath the first of the places. `None`: the root's own is used, see
+    /// [`Base::Empty`].
+    pub options: Option<CString>,
+    /// What can be written to; all of it has one budget. Each is made, so its parent has to be there or one of these.
     pub places: Vec<Place>,
     /// Files (false) and folders (true) of the root that nobody may look into.
     pub hide: Vec<(CString, bool)>,
@@ -195,7 +202,7 @@ pub struct Private {
 pub struct Place {
     /// Where it is seen.
     pub at: CString,
-    /// Its name in the tmpfs.
+    /// Its path in the tmpfs; the same where that is the root's.
     pub name: CString,
     /// Its mode.
     pub mode: u32,

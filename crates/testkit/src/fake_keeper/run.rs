@@ -311,14 +311,22 @@ impl Run {
 
 /// The daemon's descriptors in the wire's order (pidfd, channel, stdin, stdout, stderr), and the child's.
 fn ends(plan: &Plan) -> (Vec<OwnedFd>, Vec<OwnedFd>) {
-    let sends = |output: &Output| matches!(output, Output::Pipe | Output::Capture { .. });
-    let wanted = 1
-        + usize::from(plan.channel.is_some())
-        + usize::from(plan.stdin == Stdin::Pipe)
-        + usize::from(sends(&plan.stdout))
-        + usize::from(sends(&plan.stderr));
-    let pairs = (0..wanted).map(|_| UnixStream::pair().expect("a test may open sockets"));
-    pairs.map(|(near, far)| (OwnedFd::from(near), OwnedFd::from(far))).unzip()
+    let socket = || {
+        let (near, far) = UnixStream::pair().expect("a test may open sockets");
+        (OwnedFd::from(near), OwnedFd::from(far))
+    };
+    let output = |output: &Output| match output {
+        // What reads it asks the kernel whether it is one.
+        Output::Pipe => {
+            let (near, far) = std::io::pipe().expect("a test may open pipes");
+            Some((OwnedFd::from(near), OwnedFd::from(far)))
+        }
+        Output::Capture { .. } => Some(socket()),
+        Output::Log(_) | Output::Null | Output::Inherit => None,
+    };
+    let sockets = 1 + usize::from(plan.channel.is_some()) + usize::from(plan.stdin == Stdin::Pipe);
+    let outputs = [&plan.stdout, &plan.stderr].into_iter().filter_map(output);
+    (0..sockets).map(|_| socket()).chain(outputs).unzip()
 }
 
 fn wall_ms() -> u64 {

@@ -268,7 +268,16 @@ pub(crate) fn unprivileged() {
     let me = std::env::current_exe().unwrap();
     let mut command = std::process::Command::new("setpriv");
     command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(me);
-    let cases = ["hostile", "leftovers", "term_to", "keeper", "memory", "another_user", "walls"];
+    let cases = [
+        "hostile",
+        "leftovers",
+        "term_to",
+        "keeper",
+        "memory",
+        "another_user",
+        "walls",
+        "processes_are",
+    ];
     let output = match command.args(cases).output() {
         Ok(output) => output,
         Err(error) => return println!("skipped: setpriv: {error}"),

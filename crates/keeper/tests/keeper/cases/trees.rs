@@ -112,6 +112,16 @@ pub(crate) fn memory() {
             other => panic!("{other:?}"),
         }
     }
+    // Not the main process has had too much: it would live on.
+    let program = std::env::current_exe().unwrap();
+    let script = format!("{} role:hostile eater 256 & read never <&3", program.display());
+    let mut parent = shell("hungry", &format!("exec 3<&0; {script}"));
+    parent.stdin = ganger_keeper::wire::Stdin::Pipe;
+    parent.profile.limits.memory = Some(LIMIT);
+    let (_, fds) = daemon.spawn(4, &parent);
+    let end = daemon.exit_of(4).end;
+    assert!(matches!(&end, End::LimitHit { limit, .. } if limit == "memory"), "{end:?}");
+    drop(fds);
     // The same folder, a larger limit: old counts explain nothing new.
     plan.profile.limits.memory = Some(LIMIT * 16);
     let (_, fds) = daemon.spawn(3, &plan);

@@ -92,6 +92,24 @@ pub(crate) fn attacked() {
     bench.shut_down(daemon);
 }
 
+/// Whose tests talk to themselves find a loopback interface that is up; where there is no network at all it is not.
+pub(crate) fn own_interface() {
+    let mut bench = Bench::new(&[]);
+    let mut daemon = bench.daemon();
+    let script = "lo=down; while read -r line; do case $line in *127.0.0.1*) lo=up;; esac; done \
+                  < /proc/net/fib_trie; echo $lo.";
+    for (id, profile, said) in
+        [(1, ProfileName::Build, "up.\n"), (2, ProfileName::Strict, "down.\n")]
+    {
+        let mut plan = walled("lo", script, Sandbox::of(profile));
+        plan.cwd = bench.dir.path().to_str().unwrap().into();
+        let Some(out) = start(&mut daemon, id, &plan) else { continue };
+        assert_eq!(read_some(&out, said.len()), said, "{profile:?}");
+        assert_eq!(daemon.exit_of(id).end, End::Exited { code: 0 });
+    }
+    bench.shut_down(daemon);
+}
+
 /// The program's own end is told, signals reach it, and what it leaves behind ends with it.
 pub(crate) fn ended() {
     let mut bench = Bench::new(&[("GANGER_NO_CGROUP", "1")]);

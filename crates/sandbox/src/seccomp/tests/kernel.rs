@@ -1,7 +1,7 @@
 //! The filters on a thread of this process. Each attack first succeeds, or fails for another reason, without the filter.
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketType, socket, socketpair};
+use rustix::net::{AddressFamily, Protocol, SocketType, netlink, socket, socketpair};
 
 use super::super::{Calls, Filter};
 
@@ -16,18 +16,23 @@ fn under<T: Send + 'static>(calls: Calls, what: impl FnOnce() -> T + Send + 'sta
     thread.join().expect("the thread lives")
 }
 
-fn open(family: AddressFamily) -> Result<(), Errno> {
-    socket(family, SocketType::DGRAM, None).map(drop)
+fn open((family, protocol): (AddressFamily, Option<Protocol>)) -> Result<(), Errno> {
+    socket(family, SocketType::DGRAM, protocol).map(drop)
 }
 
 #[test]
 fn families_of_sockets() {
-    let all = [AddressFamily::UNIX, AddressFamily::INET, AddressFamily::NETLINK];
-    let free = all.map(open);
-    assert_eq!(free, [Ok(()); 3], "the control");
-    let refused = Err(Errno::AFNOSUPPORT);
-    assert_eq!(under(Calls::Strict, move || all.map(open)), [Ok(()), refused, refused]);
-    assert_eq!(under(Calls::Standard, move || all.map(open)), [Ok(()), Ok(()), refused]);
+    let all = [
+        (AddressFamily::UNIX, None),
+        (AddressFamily::INET, None),
+        // Routes.
+        (AddressFamily::NETLINK, None),
+        (AddressFamily::NETLINK, Some(netlink::USERSOCK)),
+    ];
+    let (had, refused) = (Ok(()), Err(Errno::AFNOSUPPORT));
+    assert_eq!(all.map(open), [had; 4], "the control");
+    assert_eq!(under(Calls::Strict, move || all.map(open)), [had, refused, refused, refused]);
+    assert_eq!(under(Calls::Standard, move || all.map(open)), [had, had, had, refused]);
 }
 
 #[test]

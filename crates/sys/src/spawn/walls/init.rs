@@ -8,8 +8,8 @@
 //! ```
 //!
 //! It can't end by a signal that it sends itself, as the kernel lets nothing from inside end a first process: so how the program ended is
-//! said through a pipe that only it can write to. Its memory is a copy of the keeper's and can't be looked at from inside: it keeps the
-//! rights of its user namespace, which the program has none of, and is not dumpable.
+//! said through a pipe that only it can write to. Its memory is what it needs of a copy of the keeper's, and can't be looked at from inside: it
+//! keeps the rights of its user namespace, which the program has none of, and is not dumpable.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -18,7 +18,13 @@ use std::ptr;
 
 use ganger_core::Usage;
 
+#[cfg(target_arch = "x86_64")]
+use super::alone::{Range, call};
 use crate::reap::{Status, usage_of};
+
+/// Addresses from, to.
+#[cfg(not(target_arch = "x86_64"))]
+type Range = (usize, usize);
 
 /// What goes through the pipe: smaller than PIPE_BUF, so whole or not at all.
 #[repr(C)]
@@ -31,12 +37,24 @@ struct Outcome {
 /// The value that comes with a signal for everything inside, see [`crate::pidfd::send_to_all`].
 pub(crate) const TO_ALL: usize = 0x6761_6e67_6572;
 
-/// Stays until the program has ended. `told` is the pipe for its outcome.
-pub(in crate::spawn) fn lead(program: i32, told: i32) -> ! {
+/// What the kernel fills in: made before memory is given back.
+struct Room {
+    outcome: Outcome,
+    info: libc::siginfo_t,
+}
+
+/// Stays until the program has ended. `told` is the pipe for its outcome, `image` what memory it needs.
+pub(in crate::spawn) fn lead(program: i32, told: i32, image: Option<Range>) -> ! {
+    // SAFETY: plain numbers, for all of which zero is a value.
+    let mut room: Room = unsafe { MaybeUninit::zeroed().assume_init() };
     prepare(told);
+    #[cfg(target_arch = "x86_64")]
+    if let Some(image) = image {
+        super::alone::forget(image);
+    }
     loop {
-        reap(program);
-        pass_on(program);
+        reap(program, &mut room);
+        pass_on(program, &mut room);
     }
 }
 
@@ -51,57 +69,59 @@ fn prepare(told: i32) {
     }
 }
 
-fn reap(program: i32) {
+fn reap(program: i32, room: &mut Room) {
+    let any = usize::MAX;
+    let how = (libc::WNOHANG | libc::__WALL) as usize;
     loop {
-        let mut status = 0;
-        let mut usage = MaybeUninit::<libc::rusage>::zeroed();
-        // SAFETY: both pointers are to values of the right type that live through the call.
-        let pid = unsafe {
-            libc::wait4(-1, &raw mut status, libc::WNOHANG | libc::__WALL, usage.as_mut_ptr())
-        };
+        let (status, usage) = (&raw mut room.outcome.status, &raw mut room.outcome.usage);
+        let pid = call(libc::SYS_wait4, [any, status as usize, how, usage as usize]);
         if pid <= 0 {
             return;
         }
-        if pid == program {
-            // SAFETY: zeroed above and filled in by wait4.
-            let usage = unsafe { usage.assume_init() };
-            end(status, usage);
+        if pid == program as isize {
+            end(&room.outcome);
         }
     }
 }
 
-fn end(status: i32, usage: libc::rusage) -> ! {
-    let outcome = Outcome { status, zero: 0, usage };
-    let signal = libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status));
-    let code = signal.map_or(libc::WEXITSTATUS(status), |signal| 128 + signal);
-    // SAFETY: the bytes of a live value without padding that matters; _exit runs no handlers of the keeper's image.
-    unsafe {
-        libc::write(0, ptr::from_ref(&outcome).cast(), size_of::<Outcome>());
-        libc::_exit(code)
+fn end(outcome: &Outcome) -> ! {
+    let status = outcome.status;
+    let code = if libc::WIFSIGNALED(status) {
+        128 + libc::WTERMSIG(status)
+    } else {
+        libc::WEXITSTATUS(status)
+    };
+    loop {
+        call(libc::SYS_write, [0, ptr::from_ref(outcome) as usize, size_of::<Outcome>(), 0]);
+        call(libc::SYS_exit_group, [code as usize, 0, 0, 0]);
     }
 }
 
 /// Waits for a signal; all are blocked, so none is lost and none does anything by itself.
-fn pass_on(program: i32) {
-    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
-    // SAFETY: sigfillset fills the set; sigwaitinfo fills `info` or fails.
-    let signal = unsafe {
-        let mut all = MaybeUninit::<libc::sigset_t>::uninit();
-        libc::sigfillset(all.as_mut_ptr());
-        libc::sigwaitinfo(all.as_ptr(), info.as_mut_ptr())
-    };
-    if signal <= 0 || signal == libc::SIGCHLD {
+fn pass_on(program: i32, room: &mut Room) {
+    let all = u64::MAX;
+    let (set, info) = (ptr::from_ref(&all) as usize, &raw mut room.info as usize);
+    let signal = call(libc::SYS_rt_sigtimedwait, [set, info, 0, size_of::<u64>()]);
+    if signal <= 0 || signal == libc::SIGCHLD as isize {
         return;
     }
+    let info = &room.info;
     // SAFETY: filled in by the kernel; with SI_QUEUE the value is in the part that is read, else nobody looks at it.
     let to_all = unsafe {
-        let info = info.assume_init();
         info.si_code == libc::SI_QUEUE
             && info.si_pid() == 0
             && info.si_value().sival_ptr as usize == TO_ALL
     };
-    // SAFETY: plain numbers. -1 is everything inside but this process.
-    unsafe { libc::kill(if to_all { -1 } else { program }, signal) };
+    // -1 is everything inside but this process.
+    let to = if to_all { -1 } else { program };
+    call(libc::SYS_kill, [to as usize, signal.unsigned_abs(), 0, 0]);
+}
+
+/// A system call. Where there is no other way yet, by libc: the whole memory stays there.
+#[cfg(not(target_arch = "x86_64"))]
+fn call(number: libc::c_long, [a, b, c, d]: [usize; 4]) -> isize {
+    // SAFETY: callers pass what this call takes.
+    unsafe { libc::syscall(number, a, b, c, d) as isize }
 }
 
 /// How the program behind a first process ended and what it used. `None` when nothing was said: the first process was killed.

@@ -22,12 +22,15 @@ pub(super) fn enter(root: &Root) -> Try {
     for (index, entry) in root.entries.iter().enumerate() {
         match entry {
             Entry::Private(private) => memory(base, private)?,
+            Entry::Shut(_) => {}
             _ => put(base, entry).map_err(|()| Fault { step: Step::Mount, index })?,
         }
     }
-    for entry in &root.entries {
-        if let Entry::Private(private) = entry {
-            hide(base, private)?;
+    for (index, entry) in root.entries.iter().enumerate() {
+        match entry {
+            Entry::Private(private) => hide(base, private)?,
+            Entry::Shut(_) => put(base, entry).map_err(|()| Fault { step: Step::Mount, index })?,
+            _ => {}
         }
     }
     if matches!(root.base, Base::Empty(_)) {
@@ -41,11 +44,12 @@ pub(super) fn enter(root: &Root) -> Try {
 fn base(base: &Base) -> Result<c_int, Fault> {
     let tree = match base {
         Base::Empty(options) => raw::filesystem(c"tmpfs", options, NO_SUID | NO_DEV),
+        Base::Folder(bind) => copy(bind).unwrap_or(-1),
         Base::Machine => raw::copy_tree(libc::AT_FDCWD, c"/".as_ptr(), true),
     };
     check(tree >= 0, Step::Root)?;
     if matches!(base, Base::Machine) {
-        check(raw::restrict(tree, READ_ONLY | NO_SUID, true) == 0, Step::Root)?;
+        check(raw::restrict(tree, READ_ONLY | NO_SUID | NO_DEV, true) == 0, Step::Root)?;
     }
     check(raw::attach(tree, libc::AT_FDCWD, c"/".as_ptr()) == 0, Step::Root)?;
     Ok(tree)
@@ -62,14 +66,9 @@ fn put(base: c_int, entry: &Entry) -> Result<(), ()> {
         Entry::Text { at, text } => file(base, at, text),
         // SAFETY: see above.
         Entry::Link { to, at } => ok(unsafe { libc::symlinkat(to.as_ptr(), base, at.as_ptr()) }),
-        Entry::Memory(at) => {
-            let tree = raw::filesystem(c"tmpfs", c"size=65536,nr_inodes=64,mode=0755", NO_SUID);
-            attached(tree, base, at)
-        }
         Entry::Shut(at) => {
             let mount = raw::look(base, at.as_ptr());
-            let shut =
-                mount >= 0 && raw::restrict(mount, READ_ONLY | NO_SUID | NO_EXEC, false) == 0;
+            let shut = mount >= 0 && raw::restrict(mount, READ_ONLY, false) == 0;
             raw::close(mount);
             if shut { Ok(()) } else { Err(()) }
         }
@@ -104,8 +103,12 @@ fn file(base: c_int, at: &CStr, text: &[u8]) -> Result<(), ()> {
     }
 }
 
-/// What is mounted is what is compared, not what the path leads to a moment later.
 fn bind(base: c_int, bind: &Bind) -> Result<(), ()> {
+    attached(copy(bind)?, base, &bind.to)
+}
+
+/// A mount of a file or folder, attached nowhere. It is of what is compared, not of what the path leads to a moment later.
+fn copy(bind: &Bind) -> Result<c_int, ()> {
     let found = raw::look(libc::AT_FDCWD, bind.from.as_ptr());
     if found < 0 {
         return Err(());
@@ -121,7 +124,7 @@ fn bind(base: c_int, bind: &Bind) -> Result<(), ()> {
         raw::close(tree);
         return Err(());
     }
-    attached(tree, base, &bind.to)
+    if tree >= 0 { Ok(tree) } else { Err(()) }
 }
 
 fn attached(tree: c_int, base: c_int, at: &CStr) -> Result<(), ()> {
@@ -133,13 +136,17 @@ fn attached(tree: c_int, base: c_int, at: &CStr) -> Result<(), ()> {
     ok(done)
 }
 
-/// One tmpfs, and so one budget, behind several places. It is mounted once to be filled and copied from, then only the copies stay.
+/// One tmpfs, and so one budget, behind several places. Each is a folder of it, mounted where it lies, as only a mount of its own can have
+/// attributes of its own. Nothing is taken off again: each time the kernel waits for all processors then.
 fn memory(base: c_int, private: &Private) -> Try {
     let fault = |index| move |()| Fault { step: Step::Memory, index };
     let Some(first) = private.places.first() else { return Ok(()) };
-    let whole = raw::filesystem(c"tmpfs", &private.options, NO_SUID | NO_DEV);
-    check(whole >= 0, Step::Memory)?;
-    check(raw::attach(whole, base, first.at.as_ptr()) == 0, Step::Memory)?;
+    let mut whole = base;
+    if let Some(options) = &private.options {
+        whole = raw::filesystem(c"tmpfs", options, NO_SUID | NO_DEV);
+        check(whole >= 0, Step::Memory)?;
+        check(raw::attach(whole, base, first.at.as_ptr()) == 0, Step::Memory)?;
+    }
     let mut trees = [-1; PLACES_MAX];
     for (index, (place, tree)) in private.places.iter().zip(&mut trees).enumerate() {
         // SAFETY: a NUL-terminated text and plain numbers.
@@ -149,12 +156,12 @@ fn memory(base: c_int, private: &Private) -> Try {
         check(*tree >= 0, Step::Memory)?;
         check(raw::restrict(*tree, place.attributes, false) == 0, Step::Memory)?;
     }
-    // SAFETY: plain numbers and a NUL-terminated text; what is copied stays.
-    unsafe {
-        check(libc::fchdir(base) == 0, Step::Memory)?;
-        check(libc::umount2(first.at.as_ptr(), libc::MNT_DETACH) == 0, Step::Memory)?;
+    if whole != base {
+        // It lies beneath the first place, out of everybody's reach.
+        let shut = raw::restrict(whole, READ_ONLY | NO_EXEC, false);
+        check(shut == 0, Step::Memory)?;
+        raw::close(whole);
     }
-    raw::close(whole);
     for (index, (place, tree)) in private.places.iter().zip(trees).enumerate() {
         attached(tree, base, &place.at).map_err(fault(index))?;
     }

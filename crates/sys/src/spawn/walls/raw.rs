@@ -159,6 +159,26 @@ pub(super) fn write_file(path: &std::ffi::CStr, text: &[u8]) -> bool {
     }
 }
 
+/// Brings the interface `lo` of this network namespace up; the kernel gives it its addresses.
+pub(super) fn loopback() -> bool {
+    // SAFETY: plain numbers.
+    let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+    if socket < 0 {
+        return false;
+    }
+    // SAFETY: an ifreq is plain numbers.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(c"lo".to_bytes()) {
+        *to = from.cast_signed();
+    }
+    request.ifr_ifru.ifru_flags =
+        libc::c_short::try_from(libc::IFF_UP | libc::IFF_RUNNING).unwrap_or(0);
+    // SAFETY: the request lives through the call, and is what this command takes.
+    let up = unsafe { libc::ioctl(socket, libc::SIOCSIFFLAGS, &raw const request) } == 0;
+    close(socket);
+    up
+}
+
 /// Closes a descriptor; errno stays what it was.
 pub(super) fn close(fd: c_int) {
     // SAFETY: plain numbers; errno's address is valid for the thread.

@@ -9,8 +9,8 @@ use crate::spawn::child::{Fault, check};
 
 type Try = Result<(), Fault>;
 
-/// `go` is where the parent says that it has written the maps, if it does.
-pub(in crate::spawn) fn stage(walls: &Walls, go: c_int) -> Try {
+/// `go` is where the parent says that it has written the maps, if it does, and the copy of the end that says it.
+pub(in crate::spawn) fn stage(walls: &Walls, go: [c_int; 2]) -> Try {
     // Modes of what is made are as they are said here.
     // SAFETY: umask can't fail.
     unsafe { libc::umask(0) };
@@ -27,6 +27,9 @@ pub(in crate::spawn) fn stage(walls: &Walls, go: c_int) -> Try {
         let length = name.as_bytes().len();
         // SAFETY: the pointer covers `length` bytes.
         check(unsafe { libc::sethostname(name.as_ptr(), length) } == 0, Step::Hostname)?;
+    }
+    if walls.loopback {
+        check(raw::loopback(), Step::Loopback)?;
     }
     if has(Namespaces::USER) {
         // Counted in this namespace only: no namespace of users within, and so none of any other kind.
@@ -46,7 +49,7 @@ pub(in crate::spawn) fn stage(walls: &Walls, go: c_int) -> Try {
     Ok(())
 }
 
-fn identify(ids: &IdMap, go: c_int) -> Try {
+fn identify(ids: &IdMap, [go, said]: [c_int; 2]) -> Try {
     if !ids.by_parent {
         // A single id of one's own may be mapped without any right, once groups can't be dropped to get around a denial.
         let mapped = raw::write_file(c"/proc/self/setgroups", b"deny")
@@ -54,6 +57,8 @@ fn identify(ids: &IdMap, go: c_int) -> Try {
             && raw::write_file(c"/proc/self/gid_map", ids.gids.as_bytes());
         return check(mapped, Step::IdMap);
     }
+    // With its own copy open it would wait for ever for a parent that has died.
+    raw::close(said);
     let mut byte = 0u8;
     // SAFETY: room for the one byte that is read; no groups are given; plain numbers.
     unsafe {
@@ -80,4 +85,29 @@ fn rule(ruleset: c_int, path: &std::ffi::CStr, access: u64) -> Result<(), ()> {
     let added = raw::add_rule(ruleset, fd, access);
     raw::close(fd);
     if added == 0 { Ok(()) } else { Err(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::{AsRawFd as _, IntoRawFd as _};
+
+    use rustix::pipe::{PipeFlags, pipe_with};
+
+    use super::*;
+
+    #[test]
+    fn a_parent_that_dies_before_the_maps_is_not_waited_for() {
+        // Not blocking, so that this fails where it would wait.
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap();
+        let ids = IdMap {
+            uid: 1,
+            gid: 1,
+            uids: c"1 1 1".to_owned(),
+            gids: c"1 1 1".to_owned(),
+            by_parent: true,
+        };
+        let fault = identify(&ids, [reader.as_raw_fd(), writer.into_raw_fd()]).unwrap_err();
+        assert_eq!(fault.step, Step::IdMap);
+        assert_eq!(rustix::io::read(&reader, &mut [0u8; 1]), Ok(0), "an end to write is open");
+    }
 }
