@@ -222,9 +222,13 @@ fn put(path: &Path, mode: u32, text: &str) -> Result<(), AuditError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".part");
     let part = PathBuf::from(name);
+    // Of a run that stopped here, or a link that somebody put there: neither is written to.
+    match std::fs::remove_file(&part) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
     let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(mode);
-    let mut file = options.open(&part).map_err(failed)?;
+    let mut file = options.write(true).create_new(true).mode(mode).open(&part).map_err(failed)?;
     file.write_all(text.as_bytes()).map_err(failed)?;
     file.sync_all().map_err(failed)?;
     std::fs::rename(&part, path).map_err(failed)?;

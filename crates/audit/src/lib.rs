@@ -36,6 +36,7 @@ mod segment;
 mod text;
 pub mod verify;
 mod witness;
+pub mod words;
 
 pub use entry::{Entry, EntryError, Event};
 pub use error::AuditError;

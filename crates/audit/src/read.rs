@@ -67,6 +67,7 @@ impl Filter {
     /// Makes it ready to be asked often.
     pub(crate) fn compile(&self) -> Compiled {
         Compiled {
+            from: 0,
             since: self.since_ms.and_then(stamp),
             until: self.until_ms.and_then(stamp),
             text: self.text.as_deref().map(|text| shown(text).into_bytes()),
@@ -84,6 +85,8 @@ fn stamp(ms: u64) -> Option<String> {
 #[derive(Debug)]
 pub(crate) struct Compiled {
     filter: Filter,
+    /// The first record's number.
+    from: u64,
     since: Option<String>,
     until: Option<String>,
     text: Option<Vec<u8>>,
@@ -93,7 +96,8 @@ impl Compiled {
     /// What can be told from the line's bytes: most lines need not be read any further.
     fn may_match(&self, line: &[u8]) -> bool {
         let Ok(parts) = parts(line) else { return true };
-        self.since.as_ref().is_none_or(|since| parts.ts >= since.as_bytes())
+        parts.seq.is_none_or(|seq| seq >= self.from)
+            && self.since.as_ref().is_none_or(|since| parts.ts >= since.as_bytes())
             && self.until.as_ref().is_none_or(|until| parts.ts < until.as_bytes())
             && self.filter.event.as_ref().is_none_or(|event| parts.event == event.as_bytes())
             && self.text.as_ref().is_none_or(|text| memchr::memmem::find(line, text).is_some())
@@ -175,14 +179,29 @@ impl Reader {
     pub fn search(
         &self,
         filter: &Filter,
+        take: impl FnMut(Result<Found, ReadError>) -> bool,
+    ) -> Result<(), ReadError> {
+        self.search_from(0, filter, take)
+    }
+
+    /// The same, from the record with number `seq` on: segments before it are not read, whatever their clock said.
+    ///
+    /// # Errors
+    /// A file can't be read.
+    pub fn search_from(
+        &self,
+        seq: u64,
+        filter: &Filter,
         mut take: impl FnMut(Result<Found, ReadError>) -> bool,
     ) -> Result<(), ReadError> {
-        let filter = filter.compile();
+        let filter = Compiled { from: seq, ..filter.compile() };
         let segments = self.segments()?;
         for (at, segment) in segments.iter().enumerate() {
-            let next = segments.get(at + 1).filter(|_| filter.since.is_some()).and_then(first_line);
-            let too_old =
-                next.zip(filter.since.as_ref()).is_some_and(|(next, since)| next.ts < *since);
+            let bounded = seq > 0 || filter.since.is_some();
+            let next = segments.get(at + 1).filter(|_| bounded).and_then(first_line);
+            let too_old = next.is_some_and(|next| {
+                next.seq <= seq || filter.since.as_ref().is_some_and(|since| next.ts < *since)
+            });
             if !too_old && !each(segment, &filter, &mut take)? {
                 break;
             }

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use ganger_audit as audit;
 use ganger_core::{Dur, End, Stream};
 use ganger_policy::{Fault, Policy, Principal, Request};
-use ganger_sandbox::{Degraded, Layer, Wall};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use ganger_sandbox::Degraded;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::records::Seen;
 use crate::task::Order;
@@ -86,17 +86,6 @@ impl Verdict {
     }
 }
 
-/// A limit that was reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Breach {
-    /// `wall`, `memory`, `output`, …
-    pub limit: String,
-    /// Its value: bytes, or milliseconds.
-    pub allowed: u64,
-    /// Highest use seen, in the same unit.
-    pub peak: u64,
-}
-
 /// How a request ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ended {
@@ -121,11 +110,9 @@ pub struct Ended {
     /// Limits that held.
     pub limits: audit::Limits,
     /// The limit it ran into.
-    pub breach: Option<Breach>,
-    /// Layers that held it.
-    pub layers: Vec<Layer>,
-    /// Layers of its sandbox that stood.
-    pub walls: Vec<Wall>,
+    pub breach: Option<audit::Breach>,
+    /// Layers that held it, those of its sandbox too, by name.
+    pub layers: Vec<String>,
     /// What was wanted and is not there.
     pub degraded: Vec<Degraded>,
     /// What it used.
@@ -149,7 +136,6 @@ impl Ended {
             limits: audit::Limits::default(),
             breach: None,
             layers: Vec::new(),
-            walls: Vec::new(),
             degraded: Vec::new(),
             usage: audit::Usage::default(),
             output_cut: false,
@@ -166,6 +152,8 @@ pub struct Load {
     pub log: audit::Options,
     /// The file they stand in.
     pub file: Option<String>,
+    /// A daemon that begins goes on with them: nobody has said anything about their programs, which must be what they were.
+    pub resumed: bool,
 }
 
 /// Policies were not taken; those before stay in force.
@@ -198,6 +186,7 @@ pub enum RecordError {
 pub struct Executor {
     pub(crate) orders: mpsc::Sender<Order>,
     pub(crate) seen: broadcast::Sender<std::sync::Arc<Seen>>,
+    pub(crate) faults: watch::Receiver<Option<String>>,
 }
 
 impl Executor {
@@ -225,6 +214,12 @@ impl Executor {
     #[must_use]
     pub fn records(&self) -> broadcast::Receiver<std::sync::Arc<Seen>> {
         self.seen.subscribe()
+    }
+
+    /// What is wrong with the log where it is not what was written, so that nothing is recorded, and nothing runs.
+    #[must_use]
+    pub fn faults(&self) -> watch::Receiver<Option<String>> {
+        self.faults.clone()
     }
 
     /// Writes a record of what others found in those of the executor. Returns when it is on disk.

@@ -14,22 +14,29 @@
 //! What a run leaves of itself for another daemon is a note on its child (`left`): a run whose caller's connection is cut is ended, and its
 //! real end is recorded.
 
+mod announced;
+mod evidence;
 mod gate;
 mod handle;
 mod left;
 mod opened;
+mod pins;
 mod plan;
 mod records;
 mod run;
+mod scan;
 mod shut;
 mod speech;
 mod task;
 mod watch;
 
 pub use handle::{
-    Ask, Breach, Caller, Ended, Executor, Load, LoadError, RecordError, Started, Told, Verdict,
+    Ask, Caller, Ended, Executor, Load, LoadError, RecordError, Started, Told, Verdict,
 };
 pub use left::is_run;
 pub use records::Seen;
 pub use shut::Shut;
 pub use task::Parts;
+
+#[cfg(test)]
+mod tests;

@@ -43,7 +43,7 @@ pub(crate) fn plan(
     }
 }
 
-/// Limits that the kernel enforces; time, output and what the whole tree may have of CPU time are the run's to watch.
+/// Limits that the kernel and the keeper enforce; time and output are the run's to watch.
 fn profile(launch: &Launch) -> sandbox::Profile {
     let limits = &launch.limits;
     sandbox::Profile {
@@ -54,7 +54,9 @@ fn profile(launch: &Launch) -> sandbox::Profile {
             files: limits.files,
             // A core may hold what the program read, secrets too.
             core: Some(0),
-            cpu_time: limits.cpu_time.map(|time| whole_seconds(time.0)),
+            // Also where nobody looks: a second after the tree has used it up.
+            cpu_time: limits.cpu_time.map(|time| whole_seconds(time.0).saturating_add(1)),
+            tree_cpu_ms: limits.cpu_time.map(|time| crate::records::millis(time.0)),
             file_size: limits.file_size.map(|size| size.0),
             address_space: None,
         },
@@ -86,6 +88,7 @@ fn walls(launch: &Launch, opened: &[Shown]) -> Option<Box<Sandbox>> {
         paths: opened.iter().cloned().chain(script).collect(),
         program: Some(Identified { device: stamp.dev, inode: stamp.ino }),
         disk: launch.limits.disk.map(|size| size.0),
+        watched: true,
         ..Sandbox::default()
     }))
 }
@@ -126,6 +129,7 @@ mod tests {
             limits: ganger_policy::Limits::default(),
             rate: None,
             running: None,
+            total: ganger_policy::Total::default(),
         };
         let walls = super::walls(&launch, &[]).unwrap();
         assert_eq!(walls.profile, ProfileName::Strict);

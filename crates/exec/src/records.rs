@@ -6,10 +6,15 @@ use std::time::Duration;
 use ganger_audit as audit;
 use ganger_audit::{AuditError, Log, Record, RunId, SecretDigests, Text};
 use ganger_core::Size;
-use ganger_policy::{Code, Launch, Policies, Probe, Request, Target};
+use ganger_policy::{Code, Launch, Pinned, Policies, Probe, Request, Target};
 use tokio::sync::broadcast;
 
 use crate::opened::NotOpened;
+
+/// Characters of a policy's name that the record of a denial has: whoever asks may write any.
+const NAME_CHARS: usize = 256;
+/// The same of a path: more has no file (PATH_MAX).
+const PATH_BYTES: usize = 4_096;
 
 /// A record that is on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +58,8 @@ impl Book {
     }
 }
 
-fn mono_ns() -> u64 {
+/// Nanoseconds since boot, as the log counts them.
+pub(crate) fn mono_ns() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     let whole = u64::try_from(now.tv_sec).unwrap_or(0).saturating_mul(1_000_000_000);
     whole.saturating_add(u64::try_from(now.tv_nsec).unwrap_or(0))
@@ -72,7 +78,7 @@ pub(crate) fn intent(
         policy: policy.to_owned(),
         rule: rule.to_owned(),
         policy_sha256,
-        program: program(launch),
+        program: program(&launch.program, launch.script.as_ref()),
         argv: launch.argv.iter().map(|arg| digests.arg(arg.bytes(), arg.is_secret())).collect(),
         env: launch.env.keys().map(|name| Text::from(name.as_str())).collect(),
         cwd: Text::from(launch.cwd.absolute().as_str()),
@@ -104,8 +110,9 @@ pub(crate) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn program(launch: &Launch) -> audit::Program {
-    let one = |pinned: &ganger_policy::Pinned| {
+/// A pinned program as it is recorded; of a script, its interpreter is `program`.
+pub(crate) fn program(program: &Pinned, script: Option<&Pinned>) -> audit::Program {
+    let one = |pinned: &Pinned| {
         let (seconds, nanos) = pinned.stamp.ctime;
         audit::Program {
             path: Text::from(pinned.path.as_str()),
@@ -117,11 +124,9 @@ fn program(launch: &Launch) -> audit::Program {
             interpreter: None,
         }
     };
-    match &launch.script {
-        None => one(&launch.program),
-        Some(script) => {
-            audit::Program { interpreter: Some(Box::new(one(&launch.program))), ..one(script) }
-        }
+    match script {
+        None => one(program),
+        Some(script) => audit::Program { interpreter: Some(Box::new(one(program))), ..one(script) },
     }
 }
 
@@ -183,9 +188,11 @@ impl<'a> Refusal<'a> {
             Target::Policy(name) => {
                 let policy = policies.iter().find(|(known, _)| known == name);
                 let program = policy.map(|(_, policy)| Text::from(policy.program.as_str()));
-                (name.clone(), program)
+                (name.chars().take(NAME_CHARS).collect(), program)
             }
-            Target::Program(path) => (String::new(), Some(Text::new(path))),
+            Target::Program(path) => {
+                (String::new(), Some(Text::new(&path[..path.len().min(PATH_BYTES)])))
+            }
         };
         // Which of them was meant as a secret nobody can say when the request is not allowed: the policies say which could be.
         let veiled = policies.veiled(request);
@@ -215,7 +222,7 @@ fn flags(probes: &[Probe]) -> Vec<String> {
     words.collect()
 }
 
-/// The word for a decision that was made before any rule was looked at.
+/// A code that would tell whoever asked what is there for others.
 pub(crate) const fn is_oracle(code: Code) -> bool {
     matches!(code, Code::NotYours)
 }

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ganger_audit as audit;
-use ganger_audit::{AuditError, Record, RunId};
+use ganger_audit::{AuditError, Record, RunId, words};
 use ganger_core::{Dur, End};
 use ganger_policy::{Allowed, Decision, Disk, Feed, Request};
 use ganger_process::{Child, Processes, SpawnError};
 use ganger_sandbox::{Degraded, Layer, Report};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::gate::{Full, Key};
+use crate::gate::{Bound, Full, Key};
 use crate::handle::{Ask, Ended, Started, Told, Verdict};
 use crate::left::Note;
 use crate::opened::{self, Opened};
@@ -20,10 +20,7 @@ use crate::shut::Shut;
 use crate::speech::Speech;
 use crate::task::{Enter, Ground};
 use crate::watch::{Seen, Watch, judge};
-use crate::{left, plan};
-
-/// The code of denials to those who may run nothing for now.
-const LOCKED_OUT: &str = "locked_out";
+use crate::{evidence, left, plan};
 
 /// What a run needs.
 #[derive(Debug, Clone)]
@@ -41,14 +38,16 @@ pub(crate) struct Tools {
 
 /// Room for one run; gives it back when dropped.
 struct Permit {
-    key: Key,
+    keys: Vec<Key>,
     leave: mpsc::UnboundedSender<Key>,
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        // Without an owner nobody counts.
-        let _gone = self.leave.send(self.key.clone());
+        for key in self.keys.drain(..) {
+            // Without an owner nobody counts.
+            let _gone = self.leave.send(key);
+        }
     }
 }
 
@@ -76,10 +75,10 @@ impl Run<'_> {
     async fn answer(&self) -> Ended {
         if let Some(why) = self.tools.shut.why(&self.ask.caller.record) {
             let ended = Ended {
-                code: Some(LOCKED_OUT.to_owned()),
+                code: Some(words::LOCKED_OUT.to_owned()),
                 ..Ended::new(self.run, Verdict::Denied, why.clone())
             };
-            return self.refuse(&Refusal::new(LOCKED_OUT, why), ended).await;
+            return self.refuse(&Refusal::new(words::LOCKED_OUT, why), ended).await;
         }
         let policies = &self.tools.ground.policies;
         let request = match &self.ask.request {
@@ -198,28 +197,32 @@ impl Run<'_> {
             (None, Some(uid)) => format!("uid:{uid}"),
             (None, None) => "owner".to_owned(),
         };
+        let launch = &allowed.launch;
         let key = Key { who, policy: policy.to_owned() };
+        let mut bounds = vec![Bound { key, rate: launch.rate, running: launch.running }];
+        if !launch.total.is_none() {
+            let program = launch.script.as_ref().unwrap_or(&launch.program);
+            let key = Key::of_program(program.path.clone());
+            bounds.push(Bound { key, rate: launch.total.rate, running: launch.total.running });
+        }
+        let keys = bounds.iter().map(|bound| bound.key.clone()).collect();
         let (reply, answer) = oneshot::channel();
-        let enter = Enter {
-            key: key.clone(),
-            rate: allowed.launch.rate,
-            running: allowed.launch.running,
-            reply,
-        };
-        let gone = Full::Running(0);
-        self.tools.gates.send(enter).await.map_err(|_| gone)?;
-        answer.await.unwrap_or(Err(gone))?;
-        Ok(Permit { key, leave: self.tools.leave.clone() })
+        self.tools.gates.send(Enter { bounds, reply }).await.map_err(|_| Full::Closed)?;
+        answer.await.unwrap_or(Err(Full::Closed))?;
+        Ok(Permit { keys, leave: self.tools.leave.clone() })
     }
 
     async fn limited(&self, allowed: &Allowed, full: Full) -> Ended {
         let (code, reason, retry_after) = match full {
-            Full::Running(n) => ("running", format!("{n} of it run already, as many as may"), None),
+            Full::Closed => ("closing", "the daemon is going down".to_owned(), None),
+            Full::Running(n) => {
+                (words::RUNNING, format!("{n} of it run already, as many as may"), None)
+            }
             Full::Rate(rate, after) => {
                 let per = Dur(rate.per);
                 let why =
                     format!("more often than {} in {per}; the next in {}", rate.count, Dur(after));
-                ("rate", why, Some(after))
+                (words::RATE, why, Some(after))
             }
         };
         let refusal = Refusal {
@@ -327,6 +330,7 @@ impl Run<'_> {
             Err(gone) => return self.unknown(&gone.to_string()),
         };
         let (end, breach) = judge(&exit, &speech, stopped, allowed, took);
+        let end = evidence::violation(end, &report.walls, &allowed.launch.program.real, took).await;
         let [stdout, stderr] = speech.digests();
         let usage = audit::Usage {
             wall_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
@@ -349,23 +353,23 @@ impl Run<'_> {
         // The keeper's own of this name is one of the walls.
         report.enforced.retain(|layer| *layer != Layer::NoNewPrivs || report.walls.is_empty());
         let walls = report.walls.iter().map(|wall| wall.as_str().to_owned());
-        let layers = report.enforced.iter().filter_map(word).chain(walls).collect();
+        let held = report.held.iter();
+        let held = held.map(|held| format!("{}:{}", held.limit.as_str(), held.by.as_str()));
+        let layers = report.enforced.iter().filter_map(word).chain(walls).chain(held);
+        let layers: Vec<String> = layers.collect();
         let outcome = audit::Outcome {
             policy: policy.to_owned(),
             end: (&end).into(),
             pid: Some(child.pid()),
             usage,
-            enforced: layers,
+            enforced: layers.clone(),
             degraded: degraded
                 .iter()
                 .map(|one| audit::Degraded { what: one.what.clone(), why: one.why.clone() })
                 .collect(),
-            breach: breach.as_ref().map(|breach| audit::Breach {
-                limit: breach.limit.clone(),
-                allowed: breach.allowed,
-                peak: breach.peak,
-            }),
+            breach: breach.clone(),
             output_cut: speech.is_cut(),
+            flags: evidence::flags(&exit, &speech),
         };
         let recorded = self.record(Record::Outcome(Box::new(outcome))).await;
         if recorded.is_ok() {
@@ -386,8 +390,7 @@ impl Run<'_> {
             code: recorded.is_err().then(|| "no_audit".to_owned()),
             end: Some(end),
             breach,
-            layers: report.enforced,
-            walls: report.walls,
+            layers,
             degraded,
             usage,
             output_cut: speech.is_cut(),

@@ -10,6 +10,8 @@ use ganger_core::Stream;
 use sha2::{Digest, Sha256};
 use tokio::net::unix::pipe::Receiver;
 
+use crate::scan::Scan;
+
 /// Read at once: what a pipe holds.
 const BLOCK: usize = 64 << 10;
 
@@ -20,6 +22,7 @@ struct Output {
     pipe: Option<Receiver>,
     hash: Sha256,
     said: u64,
+    scan: Scan,
 }
 
 /// Both outputs of a run. At most one block waits to be taken, so that a program waits as in front of a full pipe.
@@ -40,7 +43,7 @@ impl Speech {
     pub(crate) fn new(ends: [Option<OwnedFd>; 2], limit: Option<u64>) -> io::Result<Self> {
         let output = |end: Option<OwnedFd>| {
             let pipe = end.map(Receiver::from_owned_fd).transpose()?;
-            Ok::<_, io::Error>(Output { pipe, hash: Sha256::new(), said: 0 })
+            Ok::<_, io::Error>(Output { pipe, hash: Sha256::new(), said: 0, scan: Scan::default() })
         };
         let [stdout, stderr] = ends;
         let outputs = [output(stdout)?, output(stderr)?];
@@ -95,6 +98,15 @@ impl Speech {
         [0, 1].map(|at: usize| Hash(self.outputs[at].hash.clone().finalize().into()))
     }
 
+    /// Kinds of secrets that were said.
+    pub(crate) fn secrets(&self) -> Vec<&'static str> {
+        let [stdout, stderr] = &self.outputs;
+        let mut all: Vec<_> = stdout.scan.found().chain(stderr.scan.found()).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
     /// One block, if there is one; false when there is nothing now, or will never be.
     fn read(
         &mut self,
@@ -135,6 +147,7 @@ impl Speech {
         }
         let output = &mut self.outputs[at];
         output.hash.update(&block);
+        output.scan.see(&block);
         output.said += block.len() as u64;
         self.waiting.push_back((STREAMS[at], block));
     }

@@ -7,23 +7,23 @@
 //!                     in force, nothing runs ◄───────────────────┘
 //! ```
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ganger_audit as audit;
-use ganger_audit::{Log, Options, Record};
-use ganger_core::Rate;
-use ganger_policy::{Disk, Policies, Policy};
+use ganger_audit::{AuditError, Log, Options, Record};
+use ganger_policy::{Disk, Policies};
 use ganger_process::{Child, Processes};
-use sha2::{Digest, Sha256};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-use crate::gate::{Full, Gates, Key};
+use crate::announced::{Announced, changed, digest, remember, started};
+use crate::gate::{Bound, Full, Gates, Key};
 use crate::handle::{Ask, Ended, Executor, Load, LoadError, RecordError, Told, Verdict};
 use crate::left::{self, Note};
+use crate::pins;
 use crate::records::Book;
 use crate::run::{self, Tools};
 use crate::shut::Shut;
@@ -58,6 +58,13 @@ pub(crate) struct Ground {
     pub(crate) policies: Arc<Policies>,
     /// SHA-256 of each policy's resolved form, hex, by name.
     pub(crate) digests: HashMap<String, String>,
+    /// The file they stand in.
+    pub(crate) file: Option<String>,
+    /// What their programs are pinned to, by name.
+    pub(crate) programs: HashMap<String, audit::Program>,
+    /// A daemon that began goes on with them; of some it has doubts.
+    pub(crate) resumed: bool,
+    pub(crate) doubts: BTreeMap<String, &'static str>,
 }
 
 #[derive(Debug)]
@@ -71,9 +78,7 @@ pub(crate) enum Order {
 /// A run that wants to begin.
 #[derive(Debug)]
 pub(crate) struct Enter {
-    pub(crate) key: Key,
-    pub(crate) rate: Option<Rate>,
-    pub(crate) running: Option<u32>,
+    pub(crate) bounds: Vec<Bound>,
     pub(crate) reply: oneshot::Sender<Result<(), Full>>,
 }
 
@@ -84,12 +89,15 @@ impl Executor {
         let (gates, entering) = mpsc::channel(ENTERS);
         let (leave, leaving) = mpsc::unbounded_channel();
         let (seen, _) = broadcast::channel(SEEN);
+        let (fault, faults) = watch::channel(None);
         let owner = Owner {
             processes: parts.processes,
             options: parts.log,
             left: parts.left,
             shut: parts.shut,
             ground: None,
+            announced: HashMap::new(),
+            unannounced: false,
             log: None,
             tried: None,
             gates: Gates::default(),
@@ -98,8 +106,9 @@ impl Executor {
             runs: JoinSet::new(),
             slot: 0,
             seen: seen.clone(),
+            fault,
         };
-        (Self { orders, seen }, owner.run(inbox, entering, leaving))
+        (Self { orders, seen, faults }, owner.run(inbox, entering, leaving))
     }
 }
 
@@ -109,14 +118,20 @@ struct Owner {
     left: Vec<Child>,
     shut: Shut,
     ground: Option<Arc<Ground>>,
+    /// What the log says is in force.
+    announced: HashMap<String, Announced>,
+    /// Others are.
+    unannounced: bool,
     log: Option<Result<Log, String>>,
-    tried: Option<Instant>,
+    tried: Option<tokio::time::Instant>,
     gates: Gates,
     enters: mpsc::Sender<Enter>,
     leave: mpsc::UnboundedSender<Key>,
     runs: JoinSet<()>,
     slot: u32,
     seen: broadcast::Sender<Arc<crate::records::Seen>>,
+    /// What was found to be wrong with the log itself.
+    fault: watch::Sender<Option<String>>,
 }
 
 impl Owner {
@@ -126,6 +141,10 @@ impl Owner {
         mut entering: mpsc::Receiver<Enter>,
         mut leaving: mpsc::UnboundedReceiver<Key>,
     ) {
+        for child in &self.left {
+            // Whether or not it can be recorded. Without a keeper nothing can be ended; the next daemon does it.
+            drop(child.end_tree().await);
+        }
         if !self.left.is_empty() {
             self.open().await;
         }
@@ -166,15 +185,17 @@ impl Owner {
     }
 
     fn enter(&mut self, enter: Enter) {
-        let Enter { key, rate, running, reply } = enter;
-        let entered = self.gates.enter(&key, rate, running, Instant::now());
+        let Enter { bounds, reply } = enter;
+        let entered = self.gates.enter(&bounds, Instant::now());
         if reply.send(entered).is_err() && entered.is_ok() {
-            self.gates.leave(&key);
+            bounds.iter().for_each(|bound| self.gates.leave(&bound.key));
         }
     }
 
     async fn begin(&mut self, ask: Ask, tell: mpsc::Sender<Told>) {
-        let Some(ground) = self.ground.clone().filter(|ground| !ground.policies.is_empty()) else {
+        let recorded = matches!(self.log, Some(Ok(_)));
+        let ground = self.ground.clone();
+        let Some(ground) = ground.filter(|ground| recorded || !ground.policies.is_empty()) else {
             return refuse(
                 &tell,
                 Verdict::Denied,
@@ -183,6 +204,9 @@ impl Owner {
             );
         };
         self.mend().await;
+        if self.unannounced {
+            self.announce().await;
+        }
         let log = match &self.log {
             Some(Ok(log)) => log.clone(),
             Some(Err(why)) => {
@@ -214,7 +238,7 @@ impl Owner {
             Some(Ok(log)) => log.down().is_some(),
             _ => true,
         };
-        let now = Instant::now();
+        let now = tokio::time::Instant::now();
         if !down || self.tried.is_some_and(|tried| now < tried + REOPEN) {
             return;
         }
@@ -233,23 +257,29 @@ impl Owner {
 
     /// Opens the log, and records what a former daemon left open.
     async fn open(&mut self) {
-        self.tried = Some(Instant::now());
+        self.tried = Some(tokio::time::Instant::now());
         let options = self.options.clone();
         let folder: PathBuf = options.folder.clone();
         let opened = tokio::task::spawn_blocking(move || {
-            let open = left::open_intents(&folder).map_err(|error| error.to_string())?;
-            let log = Log::open(options).map_err(|error| error.to_string())?;
-            Ok::<_, String>((open, log))
+            let open = left::of_log(&folder).map_err(|error| (error.to_string(), false))?;
+            let log =
+                Log::open(options).map_err(|error| (error.to_string(), is_tampered(&error)))?;
+            Ok::<_, (String, bool)>((open, log))
         });
-        let opened = opened.await.unwrap_or_else(|error| Err(error.to_string()));
-        let (open, log) = match opened {
+        let opened = opened.await.unwrap_or_else(|error| Err((error.to_string(), false)));
+        let (before, log) = match opened {
             Ok(opened) => opened,
-            Err(why) => {
+            Err((why, tampered)) => {
                 tracing::error!(%why, "the audit log can't be opened; nothing runs under a policy");
+                if tampered {
+                    drop(self.fault.send_replace(Some(why.clone())));
+                }
                 self.log = Some(Err(why));
                 return;
             }
         };
+        let open = before.open;
+        self.gates.remember(before.recent, Instant::now());
         let book = Book { log: log.clone(), seen: self.seen.clone() };
         let left = std::mem::take(&mut self.left);
         let known: Vec<_> = left.iter().filter_map(Note::of).map(|note| note.run).collect();
@@ -271,24 +301,30 @@ impl Owner {
     }
 
     async fn load(&mut self, load: Load) -> Result<Vec<String>, LoadError> {
-        let Load { policies, log, file } = load;
+        let Load { policies, log, file, resumed } = load;
         let digests: HashMap<String, String> =
             policies.iter().map(|(name, policy)| (name.clone(), digest(policy))).collect();
-        let before = self.ground.clone();
-        let old = before.as_ref().map(|ground| Arc::clone(&ground.policies));
+        let old = self.ground.as_ref().map(|ground| Arc::clone(&ground.policies));
+        let (folder, sums) = (log.folder.clone(), digests.clone());
         let loading = tokio::task::spawn_blocking(move || {
             let mut new = Policies::new(policies).map_err(LoadError::Faults)?;
             match old {
                 Some(old) => new.pin_again(&old, &Disk),
                 None => new.pin(&Disk),
             }
-            Ok(new)
+            let (doubts, untold) = remember(&folder, &mut new, &sums, resumed);
+            Ok((new, doubts, untold))
         });
-        let policies = loading.await.map_err(|_| LoadError::Gone)??;
+        let (policies, doubts, untold) = loading.await.map_err(|_| LoadError::Gone)??;
         let untrusted = policies.untrusted();
         let doubtful =
             untrusted.map(|(name, why)| format!("policy `{name}` denies everything: {why}"));
-        let mut doubtful: Vec<String> = doubtful.collect();
+        let mut doubtful: Vec<String> = doubtful.chain(untold).collect();
+        if !resumed {
+            doubtful.extend(doubts.keys().map(|name| {
+                format!("the program of policy `{name}` is another file than when it was loaded last; it is pinned as it is now")
+            }));
+        }
         let differs = |old: &Options| old.witness != log.witness || old.retention != log.retention;
         if matches!(self.log, Some(Ok(_))) && differs(&self.options) {
             doubtful.push("[audit] goes on as it was until the daemon is started again".to_owned());
@@ -296,16 +332,38 @@ impl Owner {
             self.options = log;
         }
         let empty = policies.is_empty();
-        let ground = Ground { policies: Arc::new(policies), digests };
+        let programs = pins::programs(&policies);
+        let policies = Arc::new(policies);
+        self.ground = Some(Arc::new(Ground { policies, digests, file, programs, resumed, doubts }));
         if !empty && self.log.is_none() {
             self.open().await;
         }
-        if let Some(Ok(log)) = &self.log {
-            let book = Book { log: log.clone(), seen: self.seen.clone() };
-            announce(&book, before.as_deref(), &ground, file).await;
-        }
-        self.ground = Some(Arc::new(ground));
+        self.announce().await;
         Ok(doubtful)
+    }
+
+    /// Records what came into force, what was replaced, what went since the log was told last.
+    async fn announce(&mut self) {
+        self.unannounced = true;
+        let (Some(now), Some(Ok(log))) = (self.ground.clone(), &self.log) else { return };
+        let book = Book { log: log.clone(), seen: self.seen.clone() };
+        for loaded in changed(&self.announced, &now) {
+            let (policy, sha256) = (loaded.policy.clone(), loaded.sha256.clone());
+            let program = loaded.program.clone();
+            let record = Record::PolicyLoaded(loaded);
+            if let Err(error) = book.append(audit::Append::own(record)).await {
+                // Nothing runs while it is down; it is told before what runs then.
+                tracing::error!(%error, "a change of policies is not recorded");
+                return;
+            }
+            match sha256 {
+                Some(sha256) => {
+                    drop(self.announced.insert(policy, Announced { sha256, program }));
+                }
+                None => drop(self.announced.remove(&policy)),
+            }
+        }
+        self.unannounced = false;
     }
 
     /// Runs whose callers are gone end by themselves; the others are told to by their dropped channels before this is asked.
@@ -326,6 +384,11 @@ impl Owner {
     }
 }
 
+/// What is there is not what was written.
+const fn is_tampered(error: &AuditError) -> bool {
+    matches!(error, AuditError::Altered { .. } | AuditError::Key { .. })
+}
+
 fn refuse(tell: &mpsc::Sender<Told>, verdict: Verdict, code: &str, reason: &str) {
     let run = audit::RunId::random().unwrap_or(audit::RunId([0; 16]));
     let ended = Ended { code: Some(code.to_owned()), ..Ended::new(run, verdict, reason) };
@@ -333,10 +396,8 @@ fn refuse(tell: &mpsc::Sender<Told>, verdict: Verdict, code: &str, reason: &str)
     drop(tell.try_send(Told::Ended(Box::new(ended))));
 }
 
-/// Ends a run of a former daemon and records how it really ended.
+/// Records how a run of a former daemon, which is being ended, really ended.
 async fn end(mut child: Child, book: Book) {
-    // Without a keeper nothing can be ended; the next daemon does it.
-    drop(child.end_tree().await);
     let Ok(exit) = child.exit().await else { return };
     let Some(note) = Note::of(&child) else {
         return child.ack().confirm().await;
@@ -356,57 +417,5 @@ async fn end(mut child: Child, book: Book) {
     match book.of_run(note.run, &note.who, outcome).await {
         Ok(()) => child.ack().confirm().await,
         Err(error) => tracing::error!(%error, run = %note.run, "the end of a run is not recorded"),
-    }
-}
-
-fn started() -> audit::Started {
-    let uname = rustix::system::uname();
-    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
-    audit::Started {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        pid: std::process::id(),
-        host: uname.nodename().to_string_lossy().into_owned(),
-        boot_id: boot.map(|id| id.trim().to_owned()),
-        exe: std::env::current_exe().ok().map(|path| audit::Text::from(path.as_path())),
-    }
-}
-
-/// SHA-256 of a policy's resolved form, hex.
-fn digest(policy: &Policy) -> String {
-    let text = serde_json::to_vec(policy).expect("policies are plain data with texts for keys");
-    audit::Hash(Sha256::digest(text).into()).to_string()
-}
-
-/// Records what came into force, what was replaced, what went.
-async fn announce(book: &Book, before: Option<&Ground>, now: &Ground, file: Option<String>) {
-    let old = |name: &str| before.and_then(|ground| ground.digests.get(name)).cloned();
-    let rules: HashMap<&str, u64> = now
-        .policies
-        .iter()
-        .map(|(name, policy)| (name, (policy.allow.len() + policy.deny.len()) as u64))
-        .collect();
-    let mut changed = Vec::new();
-    for (name, sha256) in &now.digests {
-        if old(name).as_ref() != Some(sha256) {
-            changed.push((name.clone(), Some(sha256.clone())));
-        }
-    }
-    let gone = before.into_iter().flat_map(|ground| ground.digests.keys());
-    changed.extend(gone.filter(|name| !now.digests.contains_key(*name)).map(|n| (n.clone(), None)));
-    changed.sort();
-    for (policy, sha256) in changed {
-        let loaded = audit::PolicyLoaded {
-            replaces: old(&policy),
-            rules: rules.get(policy.as_str()).copied().unwrap_or(0),
-            file: file.as_deref().map(audit::Text::from),
-            sha256,
-            policy,
-        };
-        let record = Record::PolicyLoaded(loaded);
-        if let Err(error) = book.append(audit::Append::own(record)).await {
-            // Nothing runs while it is down; the next start tells of all policies again.
-            tracing::error!(%error, "a change of policies is not recorded");
-            return;
-        }
     }
 }

@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use ganger_audit::Breach;
 use ganger_core::{End, SignalSource};
 use ganger_keeper::wire::ExitReport;
 use ganger_policy::Allowed;
 use ganger_process::Child;
 use tokio::sync::mpsc;
 
-use crate::handle::{Breach, Told};
+use crate::handle::Told;
 use crate::records::millis;
 use crate::speech::Speech;
 
@@ -115,6 +116,7 @@ pub(crate) fn judge(
             let allowed = match limit.as_str() {
                 "memory" => limits.memory.map(|size| size.0),
                 "pids" => limits.pids,
+                "cpu_time" => limits.cpu_time.map(|time| millis(time.0)),
                 _ => None,
             };
             Some(Breach { limit: limit.clone(), allowed: allowed.unwrap_or(0), peak: *peak })

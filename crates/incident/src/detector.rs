@@ -107,8 +107,10 @@ impl Detector {
                 Vec::new()
             }
             Record::PolicyLoaded(loaded) => {
-                let signal = self.policies.loaded(loaded, entry.mono_ns);
-                signal.into_iter().flat_map(|signal| self.of_ganger(entry, signal)).collect()
+                let mut signals = Vec::from_iter(self.policies.loaded(loaded, entry.mono_ns));
+                signals.extend(signal::of_loaded(loaded));
+                let program = loaded.program.as_ref().map(|program| &program.path);
+                self.all(entry, signals, Some(&loaded.policy), program)
             }
             Record::Intent(intent) => self.intent(entry, intent),
             Record::Outcome(outcome) => {
@@ -221,17 +223,18 @@ impl Detector {
             }
         };
         // What is counted over all of a principal's programs is not about one of them.
-        let whole = signal.when != When::Now && rule != Rule::ResourceKills;
+        let whole = matches!(signal.when, When::Often(kind) if !kind.is_of_program());
         let about = rule.is_about_principal().then(|| who.clone()).flatten();
         let key = Key { rule, who: about, program: program.filter(|_| !whole).cloned() };
         let ms = milliseconds(&entry.ts);
+        let severity = severity.or(signal.severity);
         let hit = Hit { key, seq: entry.seq, ms, evidence, signal, severity, policy, principal };
         let Counted { id, severity, mut raised } = self.live.hit(hit)?;
         if let Some(who) = who.filter(|_| rule.blames_principal())
             && self.lock(who, rule, id, severity, entry.mono_ns)
             && let Some(raised) = &mut raised
         {
-            raised.incident.action = Some(signal::words::LOCKED_OUT.to_owned());
+            raised.incident.action = Some(ganger_audit::words::LOCKED_OUT.to_owned());
         }
         raised
     }

@@ -36,7 +36,6 @@ pub use live::{Change, Raised};
 pub use memory::Who;
 pub use rule::Rule;
 pub use settings::{COUNT_MAX, LockOutRule, Settings, Threshold};
-pub use signal::words;
 
 /// Text from outside, for people: letters and digits of all scripts and printable ASCII stay, everything else (controls,
 /// what turns the direction of text, what is not seen) is written as `\u{…}`.

@@ -43,7 +43,7 @@ impl fmt::Display for Who {
 /// Of one principal.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    /// Kills are counted for each program, the rest for the principal.
+    /// Kills and what was left are counted for each program, the rest for the principal.
     windows: HashMap<(Kind, Option<Text>), Window>,
     runs: u64,
     programs: HashSet<Text>,
@@ -66,7 +66,7 @@ impl Memory {
         settings: &Settings,
     ) -> Option<Vec<u64>> {
         let known = program.filter(|program| self.programs.contains(*program));
-        let program = (kind == Kind::Kills).then(|| known.cloned()).flatten();
+        let program = kind.is_of_program().then(|| known.cloned()).flatten();
         let window = self.windows.entry((kind, program)).or_default();
         window.hit(at.0, at.1, threshold(kind, settings))
     }
@@ -144,7 +144,7 @@ fn threshold(kind: Kind, settings: &Settings) -> Threshold {
             Threshold { count: count.min(crate::settings::COUNT_MAX), ..settings.probes }
         }
         Kind::Paths => settings.paths,
-        Kind::Kills => settings.kills,
+        Kind::Kills | Kind::Left => settings.kills,
         Kind::Limited => settings.limited,
     }
 }

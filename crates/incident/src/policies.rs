@@ -42,8 +42,10 @@ impl Policies {
                 ),
             )
         });
-        // A sandbox that the policy no longer asks for is no loss.
-        policy.missing = None;
+        // A sandbox that the policy no longer asks for is no loss; a daemon that goes on with the same policy changes nothing.
+        if known != loaded.sha256 {
+            policy.missing = None;
+        }
         policy.former =
             known.filter(|known| loaded.sha256.as_ref() != Some(known)).map(|sha| (sha, mono));
         policy.sha256.clone_from(&loaded.sha256);

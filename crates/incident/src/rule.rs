@@ -6,8 +6,7 @@ use std::str::FromStr;
 use ganger_audit::Severity;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A rule, by what it finds. Numbers are those of the design's table; 10 needs a network proxy for most of it, 16 approvals, 20 the
-/// output's text, so those have no rule here.
+/// A rule, by what it finds. Numbers are those of the design's table; 16 needs approvals, so it has no rule here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Rule {
     /// I01: many denials of one principal in a short time.
@@ -28,6 +27,8 @@ pub enum Rule {
     PrivilegeAttempt,
     /// I09: a file that the sandbox keeps closed.
     FileViolation,
+    /// I10: a socket that no program of the profile has. Addresses and hosts need a proxy.
+    NetworkViolation,
     /// I11: a second program, or code from memory or from a place for data.
     ExecViolation,
     /// I12: runs that were ended at their limits.
@@ -44,6 +45,8 @@ pub enum Rule {
     AuditTamper,
     /// I19: a layer of the sandbox that used to be there is gone.
     LessSecurity,
+    /// I20: what a command said has the shape of a key or token.
+    SecretOutput,
 }
 
 /// What is said of a rule.
@@ -63,7 +66,7 @@ struct About {
 use Severity::{Critical, High, Info, Low, Medium};
 
 #[rustfmt::skip]
-const TABLE: [About; 17] = [
+const TABLE: [About; 19] = [
     About { rule: Rule::DeniedBurst, id: "I01", title: "burst of denials", severity: Medium, technique: "T1083", blames: true, worse: None,
         advice: "ask the principal what it is after; a program that is set up wrongly looks the same" },
     About { rule: Rule::NewProgram, id: "I02", title: "new program", severity: Info, technique: "T1059.004", blames: false, worse: None,
@@ -82,6 +85,8 @@ const TABLE: [About; 17] = [
         advice: "treat the program and its input as hostile until the call is explained" },
     About { rule: Rule::FileViolation, id: "I09", title: "closed file", severity: High, technique: "T1005", blames: true, worse: None,
         advice: "see which file it was; one that the program needs belongs into its policy" },
+    About { rule: Rule::NetworkViolation, id: "I10", title: "network violation", severity: High, technique: "T1071", blames: true, worse: None,
+        advice: "the program wanted packets past the network that it has: treat it and its input as hostile" },
     About { rule: Rule::ExecViolation, id: "I11", title: "second program", severity: High, technique: "T1620", blames: true, worse: None,
         advice: "the program started, or tried to start, other code: treat its input as hostile" },
     About { rule: Rule::ResourceKills, id: "I12", title: "killed at limits", severity: Low, technique: "T1499.001", blames: true, worse: Some((10, Medium)),
@@ -98,6 +103,8 @@ const TABLE: [About; 17] = [
         advice: "copy the log and its witness as evidence first, then `ganger audit verify`" },
     About { rule: Rule::LessSecurity, id: "I19", title: "less security than before", severity: High, technique: "T1562", blames: false, worse: None,
         advice: "`ganger doctor` says what the machine lacks; something changed on it" },
+    About { rule: Rule::SecretOutput, id: "I20", title: "secret in the output", severity: Medium, technique: "T1552", blames: true, worse: None,
+        advice: "replace the key, as whoever asked has it now; where printing keys is the work, `off = [\"I20\"]`" },
 ];
 
 impl Rule {
@@ -207,6 +214,6 @@ mod tests {
             assert!(about.technique.starts_with('T'));
         }
         assert!(TABLE.is_sorted_by(|a, b| a.id < b.id));
-        assert!("I10".parse::<Rule>().unwrap_err().contains("I01, I02"));
+        assert!("I16".parse::<Rule>().unwrap_err().contains("I01, I02"));
     }
 }

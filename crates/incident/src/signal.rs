@@ -1,27 +1,8 @@
 //! What one record says by itself. No memory here.
 
-use ganger_audit::{Arg, Denied, Ending, Intent, Outcome, Text};
+use ganger_audit::{Arg, Denied, Ending, Intent, Outcome, PolicyLoaded, Severity, Text, words};
 
 use crate::rule::Rule;
-
-/// Words of records that rules know. Whoever writes other words for these things writes records that no rule sees.
-pub mod words {
-    /// `reason` of a denial: too often.
-    pub const RATE: &str = "rate";
-    /// `reason` of a denial: too many at once.
-    pub const RUNNING: &str = "running";
-    /// `reason` of a denial: the principal is locked out. It counts for nothing, else no lock-out would ever end.
-    pub const LOCKED_OUT: &str = "locked_out";
-    /// `reason` of a denial: a layer of the sandbox that is required can't be had.
-    pub const SANDBOX: &str = "sandbox";
-    /// Flags (of intents and denials) that an argument looks like an injection: the word, or `probe:WORD:ARGUMENT`.
-    pub const PROBES: [&str; 5] =
-        ["separator", "substitution", "control", "invisible", "confusable"];
-    /// Flag: an argument has `..` in it.
-    pub const TRAVERSAL: &str = "traversal";
-    /// Flag: a variable that changes what programs load.
-    pub const ENVIRONMENT: &str = "environment";
-}
 
 /// Number of the signal that a seccomp filter kills by.
 const SIGSYS: i32 = 31;
@@ -47,7 +28,15 @@ pub(crate) enum Kind {
     AllowedProbes,
     Paths,
     Kills,
+    Left,
     Limited,
+}
+
+impl Kind {
+    /// Counted for each program of the principal; the others for the principal.
+    pub(crate) const fn is_of_program(self) -> bool {
+        matches!(self, Self::Kills | Self::Left)
+    }
 }
 
 /// Something that a rule looks for.
@@ -57,17 +46,20 @@ pub(crate) struct Signal {
     pub(crate) when: When,
     /// Finer than the rule's own.
     pub(crate) technique: Option<&'static str>,
+    /// Where it is not the rule's own.
+    pub(crate) severity: Option<Severity>,
     /// A sentence.
     pub(crate) message: String,
 }
 
 impl Signal {
     pub(crate) fn now(rule: Rule, message: impl Into<String>) -> Self {
-        Self { rule, when: When::Now, technique: None, message: message.into() }
+        Self { rule, when: When::Now, technique: None, severity: None, message: message.into() }
     }
 
     fn often(rule: Rule, kind: Kind, message: &str) -> Self {
-        Self { rule, when: When::Often(kind), technique: None, message: message.to_owned() }
+        let when = When::Often(kind);
+        Self { rule, when, technique: None, severity: None, message: message.to_owned() }
     }
 
     fn technique(self, technique: &'static str) -> Self {
@@ -91,7 +83,7 @@ pub(crate) fn of_denied(denied: &Denied) -> Vec<Signal> {
             .push(Signal::now(Rule::DangerousArgument, said).technique(danger_technique(danger)));
     }
     match reason {
-        "program_changed" | "program_unsafe" => {
+        words::PROGRAM_CHANGED | "program_unsafe" => {
             signals.push(Signal::now(Rule::ProgramChanged, said));
         }
         "path" | "cwd" | "stdin" => signals.extend(of_path(denied)),
@@ -107,6 +99,26 @@ pub(crate) fn of_denied(denied: &Denied) -> Vec<Signal> {
     signals
 }
 
+/// Of a policy that came into force.
+pub(crate) fn of_loaded(loaded: &PolicyLoaded) -> Option<Signal> {
+    let name = &loaded.policy;
+    match loaded.doubt.as_deref()? {
+        words::PROGRAM_CHANGED => {
+            let message = format!(
+                "the program of policy {name} was exchanged while no daemon watched it; the policy denies everything until `ganger up`"
+            );
+            Some(Signal::now(Rule::ProgramChanged, message))
+        }
+        words::NOT_LOADED => {
+            let message = format!(
+                "policy {name} is not what was loaded: what is stored was changed past ganger; it denies everything until `ganger up`"
+            );
+            Some(Signal::now(Rule::PolicyTamper, message))
+        }
+        _ => None,
+    }
+}
+
 /// Of a run that is about to begin.
 pub(crate) fn of_intent(intent: &Intent) -> Vec<Signal> {
     let message = || format!("{} got arguments that look like a shell's", intent.program.path);
@@ -117,8 +129,40 @@ pub(crate) fn of_intent(intent: &Intent) -> Vec<Signal> {
 /// Of a run that is over.
 pub(crate) fn of_outcome(outcome: &Outcome, program: Option<&Text>) -> Vec<Signal> {
     let program = program.map_or_else(|| "a run".to_owned(), ToString::to_string);
+    let mut signals = of_flags(&outcome.flags, &program);
+    signals.extend(of_end(outcome, &program));
+    signals
+}
+
+/// What was seen of a run besides its end.
+fn of_flags(flags: &[String], program: &str) -> Vec<Signal> {
+    let mut signals = Vec::new();
+    for flag in flags {
+        let (word, value) = flag.split_once(':').unwrap_or((flag, ""));
+        match word {
+            words::STUCK => {
+                let message = format!("{value} processes of {program} could not be ended with it");
+                signals.push(Signal::now(Rule::Residue, message));
+            }
+            // Once is a helper that went into the background: git does that when it tidies up.
+            words::RESIDUE => {
+                let message = format!("{program} left {value} processes behind, which were ended");
+                let left = Signal::often(Rule::Residue, Kind::Left, &message);
+                signals.push(Signal { severity: Some(Severity::Medium), ..left });
+            }
+            words::SECRET => {
+                let message = format!("{program} said what has the shape of a secret: {value}");
+                signals.push(Signal::now(Rule::SecretOutput, message));
+            }
+            _ => {}
+        }
+    }
+    signals
+}
+
+fn of_end(outcome: &Outcome, program: &str) -> Vec<Signal> {
     match &outcome.end {
-        Ending::SandboxViolation { what } => vec![violation(what, &program)],
+        Ending::SandboxViolation { what } => vec![violation(what, program)],
         Ending::Signalled { signal: SIGSYS, .. } => vec![Signal::now(
             Rule::PrivilegeAttempt,
             format!("{program} made a system call that its profile kills for (SIGSYS)"),
@@ -127,9 +171,9 @@ pub(crate) fn of_outcome(outcome: &Outcome, program: Option<&Text>) -> Vec<Signa
             Rule::LessSecurity,
             format!("{program} was not started: {step} failed with errno {errno}"),
         )],
-        Ending::TimedOut { .. } => vec![kill("wall", &program)],
-        Ending::LimitHit { limit, .. } => vec![kill(limit, &program)],
-        _ => outcome.breach.iter().map(|breach| kill(&breach.limit, &program)).collect(),
+        Ending::TimedOut { .. } => vec![kill("wall", program)],
+        Ending::LimitHit { limit, .. } => vec![kill(limit, program)],
+        _ => outcome.breach.iter().map(|breach| kill(&breach.limit, program)).collect(),
     }
 }
 
@@ -142,11 +186,20 @@ fn kill(limit: &str, program: &str) -> Signal {
 fn violation(what: &str, program: &str) -> Signal {
     let layer = what.split([':', ' ']).next().unwrap_or_default();
     let message = format!("{program} was stopped by its sandbox: {what}");
+    let called = |call: &str| what.strip_prefix("seccomp: ") == Some(call);
     match layer {
         "landlock" | "path" | "file" => Signal::now(Rule::FileViolation, message),
         "exec" | "noexec" | "memfd" => Signal::now(Rule::ExecViolation, message),
         "residue" => Signal::now(Rule::Residue, message),
-        "network" | "socket" => Signal::now(Rule::PrivilegeAttempt, message).technique("T1071"),
+        "network" | "socket" => Signal::now(Rule::NetworkViolation, message),
+        "seccomp" if called("socket") => Signal::now(Rule::NetworkViolation, message),
+        "seccomp" if called("execveat") => Signal::now(Rule::ExecViolation, message),
+        "seccomp" if called("pidfd_getfd") => {
+            Signal::now(Rule::PrivilegeAttempt, message).technique("T1055")
+        }
+        "seccomp" if what.contains("_module") => {
+            Signal::now(Rule::PrivilegeAttempt, message).technique("T1547.006")
+        }
         _ if what.contains("ptrace") || what.contains("process_vm") => {
             Signal::now(Rule::PrivilegeAttempt, message).technique("T1055.008")
         }

@@ -171,6 +171,7 @@ impl Found<'_> {
             limits: policy.limits,
             rate: policy.rate,
             running: policy.running,
+            total: self.policy.total,
         })
     }
 }
@@ -179,7 +180,7 @@ impl Found<'_> {
 fn unchanged<'a>(policy: &'a Loaded, identify: &impl Identify) -> Result<&'a Pins, Denied> {
     let pins = match &policy.pins {
         Some(Ok(pins)) => pins,
-        Some(Err(why)) => return Err(Denied::new(Code::ProgramUnsafe, why.to_string())),
+        Some(Err(why)) => return Err(Denied::new(why.code(), why.to_string())),
         None => return Err(Denied::new(Code::ProgramUnsafe, "its program has not been looked at")),
     };
     let same = |pinned: &Pinned| match identify.stamp(&pinned.path) {

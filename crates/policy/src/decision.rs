@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use crate::catalog::Class;
 use crate::identity::Pinned;
 use crate::input::Probe;
-use crate::model::{Access, Limits, Profile};
+use crate::model::{Access, Limits, Profile, Total};
 use crate::path::Beneath;
 
 /// Shown in place of a secret.
@@ -193,6 +193,9 @@ pub struct Launch {
     /// How many of it one principal may have running.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub running: Option<u32>,
+    /// The same of the program, over all principals and its policies.
+    #[serde(skip_serializing_if = "Total::is_none")]
+    pub total: Total,
 }
 
 /// One argument as it is launched. What shows or serialises it never shows a secret.

@@ -12,6 +12,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::catalog;
+use crate::decision::Code;
 use crate::model::Policy;
 use crate::path::file_name;
 
@@ -87,7 +88,7 @@ pub trait Identify {
 }
 
 /// The files of a policy.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pins {
     /// What is executed: the program, or a script's interpreter.
     pub program: Pinned,
@@ -96,6 +97,20 @@ pub struct Pins {
 }
 
 impl Pins {
+    /// The first of its files that is not the one it was in `before`. `same_boot`: the machine has not been started anew in between.
+    #[must_use]
+    pub fn differs_from(&self, before: &Self, same_boot: bool) -> Option<&str> {
+        let script = |pins: &'_ Self| pins.script.as_ref().map(|(script, _)| script.clone());
+        if !self.program.is(&before.program, same_boot) {
+            return Some(&self.program.path);
+        }
+        match (script(self), script(before)) {
+            (None, None) => None,
+            (Some(now), Some(then)) if now.is(&then, same_boot) => None,
+            _ => Some(self.script.as_ref().map_or(&self.program.path, |(script, _)| &script.path)),
+        }
+    }
+
     /// Its files are what they were.
     pub(crate) fn hold(&self, identify: &impl Identify) -> bool {
         let script = self.script.as_ref().map(|(script, _)| script);
@@ -125,6 +140,16 @@ pub enum Untrusted {
         /// What of it.
         writable: String,
     },
+    /// It was exchanged while nobody watched it.
+    #[error(
+        "{0} is not the file that it was when its policy was loaded last: look at it; `ganger up` pins what is there now"
+    )]
+    Exchanged(String),
+    /// The policy itself was, where ganger keeps it.
+    #[error(
+        "nobody loaded this policy as it stands: what ganger stored was changed; `ganger up` loads what the file says"
+    )]
+    NotLoaded,
     /// It runs with more rights than its caller.
     #[error(
         "{0} is setuid, setgid or has capabilities: it would run with more rights than its caller"
@@ -157,6 +182,29 @@ pub enum Untrusted {
         /// In hex.
         found: String,
     },
+}
+
+impl Untrusted {
+    /// As decisions say it.
+    pub(crate) const fn code(&self) -> Code {
+        match self {
+            Self::Exchanged(_) => Code::ProgramChanged,
+            _ => Code::ProgramUnsafe,
+        }
+    }
+}
+
+impl Pinned {
+    /// True when this is the file that was pinned before. Device numbers are given out anew by each boot; the change time is the
+    /// kernel's, so that without them an inode is still told from its successors. Contents that the policy names are the file.
+    fn is(&self, before: &Self, same_boot: bool) -> bool {
+        let (now, then) = (self.stamp, before.stamp);
+        let same = self.real == before.real
+            && (now.ino, now.size, now.ctime) == (then.ino, then.size, then.ctime)
+            && (now.dev == then.dev || !same_boot);
+        self.path == before.path
+            && (same || (self.sha256.is_some() && self.sha256 == before.sha256))
+    }
 }
 
 /// Looks at a policy's program and pins it.

@@ -133,6 +133,10 @@ impl Request {
         for (what, text) in [("cwd", self.cwd.as_ref()), ("stdin", file)] {
             let Some(text) = text else { continue };
             readable(text.as_bytes()).map_err(|why| refuse(what, why))?;
+            // Paths among the arguments may begin with them, and there no value has newlines unasked.
+            if text.contains(['\n', '\r', '\t']) {
+                return Err(refuse(what, "a path has no newlines or tabs".to_owned()));
+            }
         }
         Ok(())
     }

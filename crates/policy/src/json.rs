@@ -26,11 +26,30 @@ pub enum BadRequest {
     )]
     Long(usize),
     /// Not JSON, or not a request.
-    #[error("this is not a request: {0}")]
+    #[error("this is not a request: {}", words(.0))]
     Json(#[from] serde_json::Error),
     /// Neither or both of what says what to run.
     #[error("a request has either `policy` (with `args`) or `command` (program and arguments)")]
     Target,
+}
+
+/// Characters of an error that are told: it repeats names as they came.
+const WORDS_MAX: usize = 240;
+
+/// What is wrong, without the text that stands where none may: it is recorded, and could be a secret.
+fn words(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    // As serde writes it; what it expected is ours, so the last such place is its own.
+    let text = match (text.find(": string \""), text.rfind("\", expected ")) {
+        (Some(from), Some(to)) if text.starts_with("invalid ") && from < to => {
+            format!("{}: a text{}", &text[..from], &text[to + 1..])
+        }
+        _ => text,
+    };
+    match text.char_indices().nth(WORDS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
 }
 
 /// Reads a request.
@@ -182,6 +201,22 @@ mod tests {
         assert_eq!(by_policy, wanted);
         let by_program = request(br#"{"command":["/usr/bin/git","fetch"]}"#).unwrap();
         assert_eq!(by_program, Request::program("/usr/bin/git", &["fetch"]));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_without_what_was_said() {
+        let told = |text: &str| request(text.as_bytes()).unwrap_err().to_string();
+        for text in [
+            r#"{"policy":"a","args":"--token=hunter2"}"#,
+            r#"{"policy":"a","args":"--token=hunter2\", expected x"}"#,
+            r#"{"policy":"a","stdin":{"bytes":"hunter2"}}"#,
+            r#"{"policy":"a","env":"PASSWORD=hunter2"}"#,
+        ] {
+            let told = told(text);
+            assert!(!told.contains("hunter2") && told.contains("a text, expected"), "{told}");
+        }
+        let long = told(&format!(r#"{{"{}":1}}"#, "x".repeat(100_000)));
+        assert!(long.len() < 300, "a record has room for it: {}", long.len());
     }
 
     #[test]

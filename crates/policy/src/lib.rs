@@ -42,7 +42,7 @@ pub use json::{BadRequest, REQUEST_BYTES_MAX, request, request_under};
 pub use lint::{Finding, Level, lint};
 pub use model::{
     Access, Cwd, Deny, EnvRules, Examples, Form, Kind, Limits, Operand, Opt, Order, Policy,
-    Profile, Rule, Stdin, Who,
+    Profile, Rule, Stdin, Total, Who,
 };
 pub use path::{Beneath, NoPath, beneath, is_plain, plain};
 pub use set::{Fault, Policies};

@@ -45,6 +45,9 @@ pub struct Policy {
     /// How many of it one principal may have running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running: Option<u32>,
+    /// How often and how many of its program may run over all principals and all policies of that program.
+    #[serde(default, skip_serializing_if = "Total::is_none")]
+    pub total: Total,
     /// Who may.
     #[serde(default)]
     pub who: Who,
@@ -55,6 +58,45 @@ pub struct Policy {
     /// Calls whose verdict is known. A policy that decides one of them otherwise does not load.
     #[serde(default)]
     pub examples: Examples,
+}
+
+/// Bounds of a program, whoever runs it and under whichever policy. Where several policies of a program have some, the tightest hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Total {
+    /// How often it may be started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
+    /// How many of it may run at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub running: Option<u32>,
+}
+
+impl Total {
+    /// Nothing is bounded.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// What both allow.
+    pub(crate) fn and(self, other: Self) -> Self {
+        let tighter = |a: Rate, b: Rate| {
+            if (a.interval(), b.burst) >= (b.interval(), a.burst) { a } else { b }
+        };
+        let least = |a: u32, b: u32| a.min(b);
+        Self {
+            rate: both(self.rate, other.rate, tighter),
+            running: both(self.running, other.running, least),
+        }
+    }
+}
+
+fn both<T>(a: Option<T>, b: Option<T>, choose: impl Fn(T, T) -> T) -> Option<T> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(choose(a, b)),
+        (a, b) => a.or(b),
+    }
 }
 
 /// One way in which the program may be called.

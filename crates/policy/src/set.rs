@@ -16,7 +16,7 @@ use crate::environment::Environment;
 use crate::identity::{Identify, Pins, Untrusted, pin};
 use crate::index::Index;
 use crate::input::Principal;
-use crate::model::{Deny, Policy};
+use crate::model::{Deny, Policy, Total};
 use crate::path::file_name;
 use crate::veil::Veil;
 
@@ -56,6 +56,8 @@ pub(crate) struct Loaded {
     pub(crate) veil: Veil,
     pub(crate) denies: Vec<Denial>,
     pub(crate) env: Environment,
+    /// What holds for its program, by all its policies.
+    pub(crate) total: Total,
     /// `None`: its program has not been looked at.
     pub(crate) pins: Option<Result<Pins, Untrusted>>,
 }
@@ -99,6 +101,11 @@ impl Policies {
             set.by_program.entry(program.clone()).or_default().push(at);
             set.by_file_name.entry(file_name(program).to_owned()).or_default().push(at);
         }
+        for policies in set.by_program.values() {
+            let totals = policies.iter().map(|at| set.all[*at].policy.total);
+            let total = totals.fold(Total::default(), Total::and);
+            policies.iter().for_each(|at| set.all[*at].total = total);
+        }
         faults.extend(set.examples());
         // Examples are held against what is sound of the others.
         faults.sort_by(|a, b| a.policy.cmp(&b.policy));
@@ -139,6 +146,22 @@ impl Policies {
                 self.by_file.entry(file).or_default().push(at);
             }
         }
+    }
+
+    /// Policies whose program is pinned, and what it is pinned to.
+    pub fn pinned(&self) -> impl Iterator<Item = (&str, &Pins)> {
+        self.all.iter().filter_map(|loaded| match &loaded.pins {
+            Some(Ok(pins)) => Some((loaded.name.as_str(), pins)),
+            _ => None,
+        })
+    }
+
+    /// This policy denies everything from here on, for this reason, until policies are loaded anew.
+    pub fn distrust(&mut self, name: &str, why: Untrusted) {
+        if let Some(loaded) = self.all.iter_mut().find(|loaded| loaded.name == name) {
+            loaded.pins = Some(Err(why));
+        }
+        self.index_files();
     }
 
     /// Policies whose program can't be trusted, and why. Empty before [`Policies::pin`].
@@ -228,6 +251,7 @@ impl Loaded {
             rules,
             denies,
             env: env.clone(),
+            total: policy.total,
             pins: None,
             policy,
         })

@@ -73,6 +73,7 @@ fn outcome() -> Outcome {
         degraded: Vec::new(),
         breach: None,
         output_cut: false,
+        flags: Vec::new(),
     }
 }
 

@@ -116,6 +116,15 @@ pub struct PolicyLoaded {
     pub file: Option<Text>,
     /// Rules in it.
     pub rules: u64,
+    /// The file that its program is pinned to; none where it can't be trusted, so that everything is denied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub program: Option<Program>,
+    /// A daemon that began goes on with it: nobody loaded it anew.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub resumed: bool,
+    /// What is wrong with it then: `program_changed`, or `not_loaded` where the policy itself is not what was loaded. It denies everything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub doubt: Option<String>,
 }
 
 #[cfg(test)]

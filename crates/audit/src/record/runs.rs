@@ -94,6 +94,10 @@ pub struct Outcome {
     /// Its output was cut at the limit.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub output_cut: bool,
+    /// What else was seen of it that a person may want to know: `residue:2` processes left at its end, `stuck:1` that could not be ended,
+    /// `secret:private_key` in its output.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<String>,
 }
 
 /// [`End`] with its time as an integer, which the log's form asks for.

@@ -110,6 +110,7 @@ fn record() -> impl Strategy<Value = Record> {
         },
         degraded: names.iter().map(|n| Degraded { what: n.clone(), why: n.clone() }).collect(),
         breach: names.first().map(|n| Breach { limit: n.clone(), allowed: 1, peak: 2 }),
+        flags: names.clone(),
         enforced: names,
         output_cut,
     });

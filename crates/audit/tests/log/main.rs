@@ -116,6 +116,7 @@ fn outcome(n: u64) -> Outcome {
         degraded: Vec::new(),
         breach: None,
         output_cut: false,
+        flags: Vec::new(),
     }
 }
 

@@ -61,6 +61,37 @@ fn records_are_found_by_what_they_say() {
     assert_eq!(reader.last(0, &denied).unwrap(), []);
 }
 
+#[test]
+fn records_are_read_from_a_number_on_without_the_segments_before() {
+    let home = Home::new();
+    let options = ganger_audit::Options { segment_max: 8 << 10, ..home.options() };
+    runtime().block_on(async {
+        let log = Log::open(options).unwrap();
+        fill(&log, 0..60).await;
+        log.close().await.unwrap();
+    });
+    let reader = Reader::open(&home.folder()).unwrap();
+    let all = found(&reader, Filter::default());
+    let names = segments(&image(&home.folder()));
+    assert!(names.len() > 3);
+    let from = |seq| {
+        let mut some = Vec::new();
+        let take = |record: Result<Found, _>| {
+            some.push(record.unwrap());
+            true
+        };
+        reader.search_from(seq, &Filter::default(), take).unwrap();
+        some
+    };
+    for at in 0..all.len() {
+        assert_eq!(from(all[at].entry.seq), all[at..], "{at}");
+    }
+    // Not looked into: what is wrong with it is nobody's business here.
+    std::fs::write(home.folder().join(&names[0]), "no record\n").unwrap();
+    let last = all.len() - 1;
+    assert_eq!(from(all[last].entry.seq), all[last..]);
+}
+
 /// What a crash left of a line is no beginning of the line that is written in its place.
 #[test]
 fn a_follower_forgets_a_torn_line() {

@@ -132,6 +132,7 @@ impl Story {
             degraded: Vec::new(),
             breach: None,
             output_cut: false,
+            flags: Vec::new(),
         };
         outcome(&mut over);
         self.record(principal, Some(run), Record::Outcome(Box::new(over)))

@@ -147,12 +147,48 @@ fn a_system_call_that_is_killed_for() {
         (violation("seccomp: unshare"), "T1611"),
         (violation("seccomp: ptrace"), "T1055.008"),
         (violation("seccomp: setuid"), "T1548.001"),
-        (violation("socket: vsock"), "T1071"),
+        (violation("seccomp: process_vm_writev"), "T1055.008"),
+        (violation("seccomp: init_module"), "T1547.006"),
+        (violation("seccomp: a call that its profile ends it for"), "T1611"),
     ] {
         let mut story = Story::plain();
         story.run("eve", "/usr/bin/python3", end);
         raises(&story, "I08", Severity::High, technique);
     }
+}
+
+#[test]
+fn packets_past_the_network() {
+    for end in [violation("seccomp: socket"), violation("socket: vsock")] {
+        let mut story = Story::plain();
+        story.run("eve", "/usr/bin/python3", end);
+        raises(&story, "I10", Severity::High, "T1071");
+    }
+}
+
+fn flagged(story: &mut Story, flag: &'static str) {
+    let seen = |outcome: &mut Outcome| outcome.flags = vec![flag.into()];
+    story.wait_ms(1_000).run_as(&who("eve"), "/usr/bin/python3", OK, |_| {}, seen);
+}
+
+#[test]
+fn processes_are_left_again_and_again() {
+    let mut story = Story::plain();
+    flagged(&mut story, "residue:1");
+    flagged(&mut story, "residue:1");
+    assert_eq!(story.raised, [], "git tidies up in the background");
+    flagged(&mut story, "residue:2");
+    raises(&story, "I13", Severity::Medium, "T1611");
+    let mut story = Story::plain();
+    flagged(&mut story, "stuck:1");
+    raises(&story, "I13", Severity::Critical, "T1611");
+}
+
+#[test]
+fn a_key_is_printed() {
+    let mut story = Story::plain();
+    flagged(&mut story, "secret:private_key");
+    raises(&story, "I20", Severity::Medium, "T1552");
 }
 
 #[test]
@@ -166,6 +202,9 @@ fn a_secret_file_is_reached_for() {
 fn code_from_memory() {
     let mut story = Story::plain();
     story.run("eve", "/usr/bin/python3", violation("exec: memfd"));
+    raises(&story, "I11", Severity::High, "T1620");
+    let mut story = Story::plain();
+    story.run("eve", "/usr/bin/python3", violation("seccomp: execveat"));
     raises(&story, "I11", Severity::High, "T1620");
 }
 
@@ -227,6 +266,25 @@ fn a_stolen_session_from_another_program() {
 }
 
 #[test]
+fn something_was_exchanged_while_no_daemon_was_there() {
+    for (doubt, rule, technique, severity) in [
+        ("program_changed", "I03", "T1554", Severity::High),
+        ("not_loaded", "I17", "T1562.001", Severity::Critical),
+    ] {
+        let mut story = Story::plain();
+        let loaded = PolicyLoaded {
+            policy: "fetch".into(),
+            sha256: Some("aaaa".into()),
+            resumed: true,
+            doubt: Some(doubt.into()),
+            ..PolicyLoaded::default()
+        };
+        story.event(None, None, Event::Record(Record::PolicyLoaded(loaded)));
+        raises(&story, rule, severity, technique);
+    }
+}
+
+#[test]
 fn a_policy_is_changed_past_ganger() {
     let mut story = Story::plain();
     story.load("aaaa", None);
@@ -268,6 +326,15 @@ fn a_layer_goes_missing() {
     story.run_as(&ada, "/usr/bin/git", OK, |_| {}, loses(&["memory limit"]));
     story.run_as(&ada, "/usr/bin/git", OK, |_| {}, loses(&["memory limit", "landlock"]));
     raises(&story, "I19", Severity::High, "T1562");
+    // Over the end of a daemon, whose successor says again which policies are in force; another policy may ask for less.
+    for (next, told) in [("aaaa", &["I19"][..]), ("bbbb", &[])] {
+        let mut story = Story::plain();
+        story.load("aaaa", None);
+        story.run_as(&ada, "/usr/bin/git", OK, |_| {}, |_| {});
+        story.load(next, Some("aaaa"));
+        story.run_as(&ada, "/usr/bin/git", OK, |_| {}, loses(&["landlock"]));
+        assert_eq!(story.opened(), told);
+    }
     let mut story = Story::plain();
     let refused = Ending::CouldNotSpawn { step: "sandbox".into(), errno: 1 };
     story.run("ada", "/usr/bin/git", refused);

@@ -83,6 +83,22 @@ proptest! {
     }
 }
 
+/// What the fuzzers begin with, and what they found.
+#[test]
+fn the_seeds_of_the_fuzzers() {
+    let allowed = |folder: &str, feed: fn(&Policies, &[u8]) -> bool| {
+        let seeds = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds");
+        let files = std::fs::read_dir(seeds.join(folder)).unwrap();
+        let texts = files.map(|entry| std::fs::read(entry.unwrap().path()).unwrap());
+        texts.filter(|text| feed(&POLICIES, text)).count()
+    };
+    let count = [allowed("argv", argv), allowed("json", json)];
+    assert!(
+        count.iter().all(|count| *count > 1),
+        "{count:?}: seeds that are all denied lead nowhere"
+    );
+}
+
 /// Compiled once: patterns are what costs.
 static POLICIES: LazyLock<Policies> = LazyLock::new(policies);
 

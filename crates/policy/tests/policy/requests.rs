@@ -177,6 +177,12 @@ fn folders_and_stdin_are_beneath_what_is_allowed() {
     for cwd in ["/", "/srv", "/srv/workshop", "/srv/work/../in", "/proc/self/cwd", ""] {
         assert_eq!(code(&run(Some(cwd), Input::None, &[])), Some(Code::Cwd), "E05 {cwd:?}");
     }
+    // A relative path among the arguments begins with it: lines would get into an argument that may have none.
+    for text in ["/srv/work/a\nb", "/srv/work/a\tb", "a\rb"] {
+        let file = Input::File(text.replace("work", "in"));
+        assert_eq!(code(&run(Some(text), Input::None, &["c"])), Some(Code::Bytes), "{text:?}");
+        assert_eq!(code(&run(None, file, &["c"])), Some(Code::Bytes), "{text:?}");
+    }
     for path in [
         "../../etc/passwd",
         "/etc/shadow",

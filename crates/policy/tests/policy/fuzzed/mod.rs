@@ -5,6 +5,7 @@ use std::io;
 
 use ganger_policy::{
     Decision, Identify, Identity, Policies, Policy, Principal, Request, Stamp, request,
+    request_under,
 };
 
 /// Every path is a program.
@@ -54,6 +55,10 @@ pub fn policies() -> Policies {
 
 /// Bytes as a request in JSON. What is one is decided too.
 pub fn json(policies: &Policies, data: &[u8]) -> bool {
+    // The same as a request of a path of the API, which names the policy.
+    if let Ok(under) = request_under("p", data) {
+        hold(policies, &under);
+    }
     let Ok(request) = request(data) else { return false };
     hold(policies, &request)
 }
@@ -68,6 +73,7 @@ pub fn argv(policies: &Policies, data: &[u8]) -> bool {
 /// launched is decided as the same launch.
 pub fn hold(policies: &Policies, request: &Request) -> bool {
     let decision = policies.decide(&Principal::owner(), request, &Any);
+    assert_eq!(policies.veiled(request).len(), request.args.len(), "{decision:?}");
     let Decision::Allowed(allowed) = &decision else { return false };
     let (_, policy) = policies.iter().next().expect("there is one");
     let id = allowed.rule.strip_prefix("p/").unwrap_or_default();
