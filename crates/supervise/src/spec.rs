@@ -27,11 +27,13 @@ pub struct Stop {
     pub scope: Scope,
     /// From the signal to the end by force.
     pub timeout: Duration,
+    /// The message `"shutdown"` on its channel instead of the signal, as PM2's `shutdown_with_message`.
+    pub message: bool,
 }
 
 impl Default for Stop {
     fn default() -> Self {
-        Self { signal: 15, scope: Scope::Tree, timeout: Duration::from_secs(10) }
+        Self { signal: 15, scope: Scope::Tree, timeout: Duration::from_secs(10), message: false }
     }
 }
 
@@ -147,7 +149,7 @@ impl InstanceSpec {
     /// A service whose own channel is the exchange's, which tells of it.
     pub(crate) fn has_own_channel(&self) -> bool {
         let by = |ready: &Option<Ready>| ready.as_ref().is_some_and(|r| r.by == ReadyBy::Channel);
-        let used = self.speaks || by(&self.ready) || by(&self.startup);
+        let used = self.speaks || self.stop.message || by(&self.ready) || by(&self.startup);
         self.plan.kind == InstanceKind::Service && self.handover().is_none() && used
     }
 }

@@ -331,7 +331,8 @@ function shared(transport) {
     open(hear, closed) {
       const take = (message) => {
         hear(message);
-        transport.early?.push(message);
+        // A word of another process is nothing for worker(), which may never be called.
+        if (message?.$g === undefined) transport.early?.push(message);
       };
       transport.open(take, () => {
         open = false;

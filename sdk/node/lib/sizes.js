@@ -20,7 +20,8 @@ function fits(value, left) {
   if (value === null || typeof value === 'number' || typeof value === 'boolean' || value === undefined) return true;
   if (typeof value === 'string') return counts(value, left);
   if (typeof value !== 'object') return false;
-  if (Array.isArray(value)) return value.every((one) => fits(one, left));
+  // Of holes `every` knows nothing, and each is written as null.
+  if (Array.isArray(value)) return value.length <= left.values && value.every((one) => fits(one, left));
   const prototype = Object.getPrototypeOf(value);
   // A class may have toJSON, and arrays of bytes have a key for each.
   if ((prototype !== Object.prototype && prototype !== null) || typeof value.toJSON === 'function') return false;

@@ -80,10 +80,17 @@ impl LineHandle {
     pub fn show(&self, ready: bool) {
         self.show.send_if_modified(|shown| {
             let new = Shown::Ready(ready);
-            let changes = *shown != new;
-            *shown = new;
+            let changes = *shown != new && *shown != Shown::Ending;
+            if changes {
+                *shown = new;
+            }
             changes
         });
+    }
+
+    /// Asks it to end by the message `"shutdown"`, as PM2 does; whoever asks for its service by name gets another from now on.
+    pub fn ask_to_end(&self) {
+        self.show.send_replace(Shown::Ending);
     }
 
     /// The process has ended: what it said last still counts. Its line ends by itself, within a second.

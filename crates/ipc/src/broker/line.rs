@@ -17,7 +17,9 @@ use super::exchange::{Ask, LineSign};
 use super::types::{Answer, Attached, BodyIs, Cargo, Code, Event, PeerId, Said, ToPeer};
 use super::wire::{self, Bodies, BodyIn, BodyOut, Heard};
 use crate::node::channel::SharedFd;
-use crate::node::{Event as FromChannel, HandleIn, HandleOut, HandleType, Kind, NodeChannel};
+use crate::node::{
+    Event as FromChannel, HandleIn, HandleOut, HandleType, Kind, NodeChannel, SHUTDOWN,
+};
 
 /// A descriptor as the broker has it.
 pub(super) type Fd = SharedFd;
@@ -35,6 +37,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shown {
     Ready(bool),
+    /// It is to end, and asked so by a message.
+    Ending,
     /// It has ended.
     Over,
 }
@@ -94,6 +98,12 @@ impl Line {
                         Shown::Ready(ready) => {
                             let peer = self.peer;
                             self.tell(Event::Ready { peer, ready }).await;
+                        }
+                        Shown::Ending => {
+                            let peer = self.peer;
+                            self.tell(Event::Ready { peer, ready: false }).await;
+                            // Full, it has not read for long, and its deadline ends it.
+                            let _unread = self.channel.send(SHUTDOWN.to_vec());
                         }
                         Shown::Over => self.over = Some(Instant::now() + LAST_WORDS),
                     }

@@ -44,6 +44,9 @@ pub use sockets::{SocketAnswer, Sockets};
 /// The longest frame taken, in bytes without its newline or length: as for a line of a worker.
 pub const FRAME_MAX: usize = crate::lines::LINE_MAX;
 
+/// The message by which PM2 asks a program to end (`shutdown_with_message`).
+pub const SHUTDOWN: &[u8] = br#""shutdown""#;
+
 /// Handles that may be on their way to one peer without its ACK. Node takes as many as come although it sends one at a time; more than
 /// this only hides that a worker is stuck.
 pub const HANDLES_IN_FLIGHT: usize = 32;

@@ -12,22 +12,23 @@
 //! What is accepted is written to a worker's channel before anything else is done: a primary that is killed takes at most the one connection
 //! with it that it had in its hands. All others wait in the kernel, for the next primary ([`Primary::rejoin`], [`Primary::reopen`]).
 
+mod accept;
 mod came;
 mod door;
+mod hands;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::future::Future as _;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use rustix::io::Errno;
 use tokio::time::Sleep;
 
-pub use came::Came;
+pub use came::{Came, Pass};
 use door::Door;
+pub use hands::{Hands, Lost};
 
 use super::channel::{Next, SharedFd};
 use super::cluster::{Action, Cluster, Notice, Settings, WorkerId};
@@ -36,14 +37,8 @@ use super::{
     Refused, SendRefused,
 };
 
-/// Connections taken from one socket before the workers get their turn.
-const ACCEPT_SHARE: usize = 16;
-
 /// Messages taken from one worker before the others get their turn.
 const MESSAGE_SHARE: usize = 64;
-
-/// How long no connection is accepted when the process has no descriptor left for one: long enough to free some, short against a client's patience.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// What the owner of a program hears.
 #[derive(Debug)]
@@ -111,6 +106,7 @@ pub struct Primary {
     /// No descriptor was left: accept again then.
     retry: Option<Pin<Box<Sleep>>>,
     came: Option<Came>,
+    hands: Option<Hands>,
 }
 
 impl Primary {
@@ -125,6 +121,7 @@ impl Primary {
             events: VecDeque::new(),
             retry: None,
             came: None,
+            hands: None,
         }
     }
 
@@ -132,6 +129,11 @@ impl Primary {
     #[must_use]
     pub fn counting(self, came: Came) -> Self {
         Self { came: Some(came), ..self }
+    }
+
+    /// Notes there from now on what it has in its hands.
+    pub fn note_in(&mut self, hands: Hands) {
+        self.hands = Some(hands);
     }
 
     /// A worker was started with `NODE_UNIQUE_ID` = `worker`, a number never used before, and this is our end of its channel.
@@ -293,6 +295,7 @@ impl Primary {
         loop {
             // Workers first: what they give back and accept decides who is next.
             let heard = self.poll_links(cx);
+            self.count_behind();
             let accepted = self.poll_doors(cx);
             if let Some(event) = self.events.pop_front() {
                 return Poll::Ready(event);
@@ -300,6 +303,14 @@ impl Primary {
             if !heard && !accepted {
                 return Poll::Pending;
             }
+        }
+    }
+
+    fn count_behind(&self) {
+        let Some(came) = &self.came else { return };
+        let mut workers = self.links.keys().peekable();
+        if workers.peek().is_some() && workers.all(|worker| self.cluster.offered(*worker) > 0) {
+            came.behind();
         }
     }
 
@@ -395,41 +406,6 @@ impl Primary {
         self.doors.retain(|door| door.key != key);
         self.doors.push(door);
         Ok(address)
-    }
-
-    fn poll_doors(&mut self, cx: &mut Context<'_>) -> bool {
-        if let Some(retry) = &mut self.retry {
-            if retry.as_mut().poll(cx).is_pending() {
-                return false;
-            }
-            self.retry = None;
-        }
-        let mut any = false;
-        for at in 0..self.doors.len() {
-            for _ in 0..ACCEPT_SHARE {
-                let door = &mut self.doors[at];
-                // Once a worker has room again its answer has woken us.
-                if door.closed || !self.cluster.has_room(&door.key) {
-                    break;
-                }
-                let Poll::Ready(came) = door.poll_accept(cx) else { break };
-                any = true;
-                match came {
-                    Ok(connection) => {
-                        self.came.as_ref().inspect(|came| came.add());
-                        let actions = self.cluster.offer(&door.key, connection);
-                        self.act(actions);
-                    }
-                    Err(error) => {
-                        let key = door.key.clone();
-                        self.retry = Some(Box::pin(tokio::time::sleep(ACCEPT_RETRY)));
-                        self.tell(PrimaryEvent::AcceptFailed { key, error });
-                        return true;
-                    }
-                }
-            }
-        }
-        any
     }
 
     fn act(&mut self, actions: Vec<Action<SharedFd>>) {

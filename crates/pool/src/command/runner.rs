@@ -95,7 +95,7 @@ pub(super) struct Stopping {
 enum Wake {
     Order(Option<ToWorker>),
     Command(Option<Command>),
-    Born(Result<Child, SpawnError>),
+    Born(Box<Result<Child, SpawnError>>),
     Exited(Result<ExitReport, KeeperGone>),
     Judged((TaskId, How, Option<ExitAck>)),
     TreeEnded(Vec<u32>),
@@ -196,7 +196,7 @@ impl Runner {
             let goes_on = match wake {
                 Wake::Order(Some(order)) => self.on_order(order, now).await,
                 Wake::Command(Some(command)) => self.on_command(command, now),
-                Wake::Born(born) => self.on_born(born, now).await,
+                Wake::Born(born) => self.on_born(*born, now).await,
                 Wake::Exited(report) => report.map(|report| self.on_exit(report)),
                 Wake::Judged((id, how, ack)) => {
                     self.on_judged(id, how, ack, now);
@@ -235,7 +235,7 @@ impl Runner {
         let stage = async {
             match &mut self.stage {
                 Stage::Idle => std::future::pending().await,
-                Stage::Spawning(_, born) => Wake::Born(born.await),
+                Stage::Spawning(_, born) => Wake::Born(Box::new(born.await)),
                 Stage::Running(running) => Wake::Exited(running.child.exit().await),
             }
         };

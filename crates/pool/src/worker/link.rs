@@ -70,11 +70,11 @@ impl Link {
         Ok(Self { reader, writer, raw: spec.raw, batch: false, heard: false, closed: false })
     }
 
-    /// Waits for bytes, or for room to write what is queued. Cancel safe.
-    pub(crate) async fn ready(&mut self) -> Result<(), ChannelError> {
+    /// Waits for bytes, if `reads`, or for room to write what is queued. Cancel safe.
+    pub(crate) async fn ready(&mut self, reads: bool) -> Result<(), ChannelError> {
         let Self { reader, writer, heard, closed, .. } = self;
         tokio::select! {
-            read = reader.fill(), if !*closed => {
+            read = reader.fill(), if reads && !*closed => {
                 *heard |= matches!(read, Ok(1..));
                 *closed |= !matches!(read, Ok(1..));
                 read.map(|_| ())
@@ -273,4 +273,28 @@ pub(crate) fn error_of(failure: TaskFailure) -> How {
 pub(crate) fn failed(message: impl Into<String>) -> How {
     let error = Box::new(AttemptError::new(message));
     How::Error { error, retryable: true, retry_after: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_not_read_for_now_is_written_all_the_same() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (reader, writer) = channel::from_socket(ours.into(), 1 << 20).unwrap();
+        let (raw, batch, heard, closed) = (false, false, false, false);
+        let mut link = Link { reader, writer, raw, batch, heard, closed };
+        theirs.write_all(b"[]\n").unwrap();
+        link.control(|out| out.extend_from_slice(b"word\n"));
+        link.ready(false).await.unwrap();
+        let mut said = [0; 5];
+        theirs.read_exact(&mut said).unwrap();
+        assert_eq!((&said, link.heard), (b"word\n", false));
+        link.ready(true).await.unwrap();
+        assert!(link.heard);
+    }
 }

@@ -217,11 +217,11 @@ impl Worker {
             None => (None, None),
         };
         let room = channel.as_ref().is_some_and(|link| !link.is_full());
-        let reads = channel.is_some() && !guest.as_ref().is_some_and(|guest| guest.is_behind());
+        let reads = !guest.as_ref().is_some_and(|guest| guest.is_behind());
         tokio::select! {
             biased;
-            result = async { channel.expect("the branch asks for a channel").ready().await },
-                if reads => Wake::Channel(result),
+            result = async { channel.expect("the branch asks for a channel").ready(reads).await },
+                if channel.is_some() => Wake::Channel(result),
             lines = async { guest.expect("the branch asks for a guest").next(room).await },
                 if guest.is_some() => Wake::Peers(lines),
             order = self.orders.recv() => Wake::Order(order),

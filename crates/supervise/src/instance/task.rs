@@ -46,7 +46,7 @@ enum Goal {
 
 /// What woke the task.
 enum Wake {
-    Born(Result<Child, SpawnError>),
+    Born(Box<Result<Child, SpawnError>>),
     Exited(Result<ExitReport, KeeperGone>),
     TreeEnded(Result<Vec<u32>, KeeperGone>),
     Command(Option<Command>),
@@ -143,7 +143,7 @@ impl Task {
             biased;
             exit = async { child.as_mut().expect("the branch asks for a child").exit().await },
                 if child.is_some() => Wake::Exited(exit),
-            born = optional(spawning) => Wake::Born(born),
+            born = optional(spawning) => Wake::Born(Box::new(born)),
             stuck = optional(ending) => Wake::TreeEnded(stuck),
             command = commands.recv() => Wake::Command(command),
             () = optional(asking) => Wake::Permitted,
@@ -156,7 +156,7 @@ impl Task {
 
     async fn on_wake(&mut self, wake: Wake) -> Result<(), KeeperGone> {
         match wake {
-            Wake::Born(born) => self.on_born(born).await,
+            Wake::Born(born) => self.on_born(*born).await,
             Wake::Exited(report) => self.on_exit(report?).await,
             Wake::TreeEnded(stuck) => {
                 self.ending = None;
@@ -233,6 +233,8 @@ impl Task {
                     }
                 }
                 Action::Drain => self.drain_worker().await,
+                // Without its channel it gets the signal.
+                Action::Signal if self.stop.message && self.send_shutdown().await => {}
                 Action::Signal => {
                     if let Some(child) = &self.child {
                         child.signal(self.stop.signal, self.stop.scope).await?;

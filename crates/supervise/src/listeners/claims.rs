@@ -1,6 +1,7 @@
 //! Listeners that programs ask for while they run: the servers of Node clusters. Held like any other, under `cluster:SERVICE:KEY`,
 //! as long as the service is there.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use rustix::io::Errno;
 
 use super::address::Address;
 use super::open::{self, OpenError, Opened};
-use super::spec::{ListenMode, Listening, Socket, claim_name, claim_of};
+use super::spec::{ListenMode, Listening, Socket, claim_name, claim_of, hands_name};
 use super::task::{Held, Task};
 use super::{ListenError, ListenerView};
 
@@ -66,7 +67,7 @@ pub(super) fn path_of(key: &str) -> Option<&Path> {
 impl Task {
     pub(super) async fn claim(&mut self, claim: Claim) -> Result<OwnedFd, Unclaimed> {
         let name = claim_name(&claim.service, &claim.key);
-        let no_copy = |address: &Address, error: std::io::Error| Unclaimed {
+        let no_copy = |address: &Address, error: io::Error| Unclaimed {
             errno: error.raw_os_error().unwrap_or(0),
             error: ListenError(format!("{address}: no second descriptor of it: {error}")),
         };
@@ -96,6 +97,19 @@ impl Task {
             Some((key.to_owned(), held.fd.try_clone().ok()?))
         });
         own.collect()
+    }
+
+    pub(super) async fn hands(&mut self, service: &str, kind: &str) -> io::Result<OwnedFd> {
+        let name = hands_name(service, kind);
+        if let Some(held) = self.held.get(&name) {
+            return held.fd.try_clone();
+        }
+        let fd = ganger_sys::shared::create("hands")?;
+        let (copy, given) = (fd.try_clone()?, fd.try_clone()?);
+        self.held.insert(name.clone(), Held { fd, file: None });
+        // Without a keeper this daemon ends.
+        let _gone = self.processes.hold(name, copy).await;
+        Ok(given)
     }
 
     pub(super) async fn unclaim(&mut self, service: &str, key: &str) {

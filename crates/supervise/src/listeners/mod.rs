@@ -54,6 +54,13 @@ pub(crate) struct Wanted {
     pub(crate) claims: bool,
 }
 
+impl Wanted {
+    /// Connections go through the daemon's hands.
+    fn hands_over(&self) -> bool {
+        self.claims || self.listening.mode == ListenMode::Pass
+    }
+}
+
 /// One listener as it is now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerView {
@@ -140,6 +147,13 @@ impl Listeners {
     pub(crate) async fn claimed(&self, service: &str) -> Vec<(String, OwnedFd)> {
         let service = service.to_owned();
         self.ask(|reply| Ask::Claimed { service, reply }).await.unwrap_or_default()
+    }
+
+    /// Memory in which the connection is noted that is being handed over to a service: what a former daemon left there is there.
+    /// `None` where there is none to be had.
+    pub(crate) async fn hands(&self, service: &str, kind: &'static str) -> Option<OwnedFd> {
+        let service = service.to_owned();
+        self.ask(|reply| Ask::Hands { service, kind, reply }).await.flatten()
     }
 
     /// Closes a listener that was claimed.

@@ -9,6 +9,8 @@ use super::address::Address;
 pub(crate) const LISTEN_PREFIX: &str = "listen:";
 /// And of those that the programs of Node clusters asked for: the service's name and the listener's key follow.
 const CLAIM_PREFIX: &str = "cluster:";
+/// And of the memory in which a connection is noted while it is handed over: the service's name and the kind of handover follow.
+const HANDS_PREFIX: &str = "hands:";
 /// The first number under which a child gets them (sd_listen_fds(3)).
 const FIRST_FD: u32 = 3;
 
@@ -103,9 +105,19 @@ pub(crate) fn claim_of(name: &str) -> Option<(&str, &str)> {
     name.strip_prefix(CLAIM_PREFIX)?.split_once(':')
 }
 
-/// The keeper holds it to be listened on.
+/// What the keeper calls the note of the connection in hand.
+pub(crate) fn hands_name(service: &str, kind: &str) -> String {
+    format!("{HANDS_PREFIX}{service}:{kind}")
+}
+
+/// The service of such a name.
+pub(crate) fn hands_of(name: &str) -> Option<&str> {
+    Some(name.strip_prefix(HANDS_PREFIX)?.split_once(':')?.0)
+}
+
+/// The keeper holds it to be listened on, or for what comes of that.
 pub(crate) fn is_listener(name: &str) -> bool {
-    name.starts_with(LISTEN_PREFIX) || name.starts_with(CLAIM_PREFIX)
+    [LISTEN_PREFIX, CLAIM_PREFIX, HANDS_PREFIX].iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// What can be a name in LISTEN_FDNAMES: they are separated by colons (sd_listen_fds_with_names(3)).

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use super::address::Address;
 use super::claims::{Claim, Unclaimed};
 use super::open::{self, File, Opened};
-use super::spec::{LISTEN_PREFIX, ListenMode, Listening, Socket, claim_of};
+use super::spec::{LISTEN_PREFIX, ListenMode, Listening, Socket, claim_of, hands_of};
 use super::{ListenError, ListenerView, Wanted};
 
 pub(super) enum Ask {
@@ -51,6 +51,11 @@ pub(super) enum Ask {
     Claimed {
         service: String,
         reply: oneshot::Sender<Vec<(String, OwnedFd)>>,
+    },
+    Hands {
+        service: String,
+        kind: &'static str,
+        reply: oneshot::Sender<Option<OwnedFd>>,
     },
     Unclaim {
         service: String,
@@ -150,6 +155,13 @@ impl Task {
                 drop(reply.send(claimed));
             }
             Ask::Claimed { service, reply } => drop(reply.send(self.claimed(&service))),
+            Ask::Hands { service, kind, reply } => {
+                let hands = self.hands(&service, kind).await;
+                if let Err(error) = &hands {
+                    tracing::warn!(%error, service, "connections are handed over without a note");
+                }
+                drop(reply.send(hands.ok()));
+            }
             Ask::Unclaim { service, key } => self.unclaim(&service, &key).await,
             Ask::Lend { service, listening, reply } => {
                 drop(reply.send(self.lend(&service, &listening)));
@@ -241,8 +253,10 @@ impl Task {
             self.unwatch(&service);
         }
         self.steered.retain(|service, _| self.wanted.contains_key(service));
+        let wants = |of: &str, what: fn(&Wanted) -> bool| self.wanted.get(of).is_some_and(what);
         let claims = |name: &str| {
-            claim_of(name).is_some_and(|(of, _)| self.wanted.get(of).is_some_and(|one| one.claims))
+            claim_of(name).is_some_and(|(of, _)| wants(of, |one| one.claims))
+                || hands_of(name).is_some_and(|of| wants(of, Wanted::hands_over))
         };
         let unwanted = |name: &String, _: &mut Held| !names.contains(name) && !claims(name);
         let dropped: Vec<(String, Held)> = self.held.extract_if(.., unwanted).collect();

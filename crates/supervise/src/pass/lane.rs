@@ -13,7 +13,8 @@
 //! What is left then is that it sleeps and is woken for each connection, and again for each answer. So while connections come several at a time
 //! it rests a moment between two passes, as network cards moderate their interrupts: several are accepted in one pass, a worker
 //! gets several before it runs, and nobody who connects or answers has to wake anybody. The price is that much latency, for those
-//! who come with others; one connection after another never waits for it.
+//! who come with others; one connection after another never waits for it. Where even after that all workers still have connections that
+//! they have not taken, they are what everybody waits for, and it rests longer: they get the processor that it does not take.
 //!
 //! There is no thread before the first owner.
 
@@ -22,13 +23,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use ganger_ipc::node::primary::Came;
+use ganger_ipc::node::primary::{Came, Pass};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
 /// Between two passes of a rush: long beside what a wake-up costs (5 to 10 µs), short beside the milliseconds that requests wait for each other when a
 /// worker has several.
 const REST: Duration = Duration::from_micros(300);
+
+/// The same while all workers are behind: short beside the time that a connection waits for them then, which is several of their requests.
+const LONG_REST: Duration = Duration::from_millis(1);
 
 /// So many in one pass begin a rush. Two clients that ask without a pause meet in one pass all the time, and would only wait.
 const SEVERAL: u32 = 3;
@@ -73,8 +77,8 @@ fn run(came: Came) -> io::Result<(Handle, oneshot::Sender<()>, JoinHandle<()>)> 
     let (stop, stopped) = oneshot::channel();
     let rush = Rush::default();
     let rest = move || {
-        if rush.goes_on(came.take()) {
-            thread::sleep(REST);
+        if let Some(rest) = rush.rest(came.take()) {
+            thread::sleep(rest);
         }
     };
     let thread = thread::Builder::new().name("connections".to_owned()).spawn(move || {
@@ -106,14 +110,14 @@ impl Drop for Lane {
 struct Rush(AtomicU32);
 
 impl Rush {
-    /// After a pass in which so many came. Only one thread asks: the number is atomic because a hook of the runtime is shared.
-    fn goes_on(&self, came: u32) -> bool {
-        let left = match came {
+    /// How long to rest after a pass, if at all. Only one thread asks: the number is atomic because a hook of the runtime is shared.
+    fn rest(&self, Pass { accepted, behind }: Pass) -> Option<Duration> {
+        let left = match accepted {
             SEVERAL.. => CALM,
             _ => self.0.load(Ordering::Relaxed).saturating_sub(1),
         };
         self.0.store(left, Ordering::Relaxed);
-        left > 0
+        (left > 0).then_some(if behind { LONG_REST } else { REST })
     }
 }
 
@@ -124,12 +128,15 @@ mod tests {
     #[test]
     fn a_rush_begins_with_several_and_ends_with_a_row_of_few() {
         let rush = Rush::default();
+        let pass = |accepted, behind| Pass { accepted, behind };
         for few in [0, 1, 2, 1, 2] {
-            assert!(!rush.goes_on(few));
+            assert_eq!(rush.rest(pass(few, true)), None);
         }
-        let seen = [3, 2, 0, 1, 2, 9, 1, 3, 0, 0, 0, 0, 2].map(|came| rush.goes_on(came));
+        let seen = [3, 2, 0, 1, 2, 9, 1, 3, 0, 0, 0, 0, 2]
+            .map(|came| rush.rest(pass(came, false)) == Some(REST));
         let (yes, no) = (true, false);
         assert_eq!(seen, [yes, yes, yes, yes, no, yes, yes, yes, yes, yes, yes, no, no]);
+        assert_eq!(rush.rest(pass(5, true)), Some(LONG_REST));
     }
 
     #[tokio::test]

@@ -135,6 +135,11 @@ impl Primaries {
         self.order(service, handover, Order::Drain(worker)).await;
     }
 
+    /// A worker is asked to end, by a message.
+    pub(crate) async fn ask_to_end(&self, service: &str, handover: Handover, worker: u32) {
+        self.order(service, handover, Order::AskToEnd(worker)).await;
+    }
+
     /// Processes that may get new connections; the service's others may not.
     pub(crate) async fn steer(&self, service: &str, pids: Vec<u32>) {
         self.tell(Ask::Steer { service: service.to_owned(), pids }).await;

@@ -5,9 +5,9 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ganger_ipc::node::Kind;
 use ganger_ipc::node::cluster::{Notice, Settings, Wish, WorkerId};
-use ganger_ipc::node::primary::{Came, Primary, PrimaryEvent};
+use ganger_ipc::node::primary::{Came, Hands, Lost, Primary, PrimaryEvent};
+use ganger_ipc::node::{Kind, SHUTDOWN};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -29,6 +29,8 @@ pub(super) enum Order {
     Join(Box<Join>),
     Left(WorkerId),
     Drain(WorkerId),
+    /// By a message.
+    AskToEnd(WorkerId),
     /// Pids that may get connections.
     Steer(Vec<u32>),
     /// What the service listens on now, of [`Handover::Sockets`].
@@ -92,6 +94,7 @@ impl Owner {
 
     /// Runs until the service is gone or the daemon goes. Channels and sockets stay with the keeper.
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Order>) {
+        self.note_hands().await;
         if let Handover::NodeCluster { .. } = self.handover {
             for (key, socket) in self.listeners.claimed(&self.service).await {
                 self.reopen(&key, socket);
@@ -110,6 +113,31 @@ impl Owner {
         }
     }
 
+    /// From here on a connection that dies with this daemon is known to the next; the last one's is told.
+    async fn note_hands(&mut self) {
+        let kind = match self.handover {
+            Handover::Sockets => "pass",
+            Handover::NodeCluster { .. } => "cluster",
+        };
+        let Some(memory) = self.listeners.hands(&self.service, kind).await else { return };
+        match Hands::open(memory) {
+            Ok(hands) => {
+                if let Some(Lost { from }) = hands.take() {
+                    let from = from.map_or_else(String::new, |from| format!(" from {from}"));
+                    let why = format!(
+                        "a connection{from} was being handed over when the daemon was killed: most likely it is lost"
+                    );
+                    self.teller.tell(What::Lost, None, why);
+                }
+                self.primary.note_in(hands);
+            }
+            Err(error) => {
+                let service = &self.service;
+                tracing::warn!(%error, service, "connections are handed over without a note");
+            }
+        }
+    }
+
     async fn on_order(&mut self, order: Order) {
         match order {
             Order::Join(join) => self.join(*join).await,
@@ -118,6 +146,10 @@ impl Owner {
                 if let Some(worker) = self.workers.remove(&id) {
                     self.teller.forget(worker.slot);
                 }
+            }
+            Order::AskToEnd(id) => {
+                // Full, it has not read for long, and its deadline ends it.
+                let _unread = self.primary.send(id, SHUTDOWN.to_vec());
             }
             Order::Drain(id) => self.primary.disconnect(id),
             Order::Steer(pids) => {

@@ -20,6 +20,8 @@ pub(super) enum What {
     Refused,
     /// A connection that was accepted and closed: nobody took it.
     Dropped,
+    /// A connection that a former daemon had when it was killed.
+    Lost,
     /// Connections can't be accepted, or an address not be had.
     Failed,
 }
@@ -29,6 +31,7 @@ impl What {
         match self {
             Self::Refused => "instance.channel_refused",
             Self::Dropped => "service.connection_dropped",
+            Self::Lost => "service.connection_lost",
             Self::Failed => "service.listen_failed",
         }
     }

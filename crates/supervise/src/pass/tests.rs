@@ -1,5 +1,6 @@
 //! The owner of a service's connections: workers at the other ends of real channels, clients at real ports.
 
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdStream;
 use std::time::Duration;
 
@@ -29,9 +30,13 @@ struct Web {
 
 impl Web {
     async fn start() -> Self {
+        Self::after(BTreeMap::new()).await
+    }
+
+    /// A former daemon had the keeper hold this.
+    async fn after(mut held: BTreeMap<String, OwnedFd>) -> Self {
         let rig = Rig::new(|_, _| Act::runs());
-        let (listeners, task, _knocks) =
-            Listeners::start(rig.around.processes.clone(), &mut BTreeMap::new());
+        let (listeners, task, _knocks) = Listeners::start(rig.around.processes.clone(), &mut held);
         tokio::spawn(task);
         let address = "tcp://127.0.0.1:0".parse().unwrap();
         let sockets = vec![Socket { address, name: "front".into(), mode: 0, owner: None }];
@@ -148,6 +153,26 @@ async fn connections_go_round_and_those_of_a_dead_worker_to_another() {
     let (_, mut served) = connection(&mut third).await;
     are_one(&mut waits, &mut served).await;
     assert_eq!(web.counts().await, [(1, 2), (3, 1)]);
+}
+
+#[tokio::test]
+async fn a_connection_that_died_with_the_last_daemon_is_told_and_none_that_was_handed_over() {
+    let memory = ganger_sys::shared::create("hands").unwrap();
+    let words = ganger_sys::shared::Shared::open(&memory).unwrap();
+    words.words()[0].store(1, std::sync::atomic::Ordering::Relaxed);
+    let mut web = Web::after([("hands:web:pass".to_owned(), memory)].into()).await;
+    let mut worker = NodeChannel::from_socket(web.join(1).await.into()).unwrap();
+    let told = in_time(web.rig.told.recv()).await.unwrap().event;
+    assert_eq!((&*told.kind, &*told.name), ("service.connection_lost", "web"));
+    web.primaries.steer("web", vec![1]).await;
+    let mut client = web.client().await;
+    let (_, mut served) = connection(&mut worker).await;
+    are_one(&mut client, &mut served).await;
+    // It was noted, and is a worker's now: the owner answers between two connections.
+    assert_eq!(in_time(web.counts()).await, [(1, 1)]);
+    let [what, port, ..] =
+        words.words().each_ref().map(|word| word.load(std::sync::atomic::Ordering::Relaxed));
+    assert_eq!((what, port), (0, client.local_addr().unwrap().port().into()));
 }
 
 #[tokio::test]

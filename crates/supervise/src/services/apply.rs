@@ -66,7 +66,11 @@ impl Owner {
                     fresh.push(spec.name.clone());
                     self.services.insert(spec.name.clone(), Service::new(spec));
                 }
-                Some(_) => self.change(spec, &mut applied).await,
+                Some(_) => {
+                    let name = spec.name.clone();
+                    self.change(spec, &mut applied).await;
+                    self.forget_taken_back(&name);
+                }
             }
         }
         self.index();

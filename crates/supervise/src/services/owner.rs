@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use ganger_core::{BreakerState, InstanceId};
+use ganger_core::{BreakerState, Event, InstanceId};
 use ganger_process::Child;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -28,6 +28,9 @@ use crate::view::{InstanceView, Reloads, Snapshot, Told};
 
 /// Notices in flight; an instance keeps its own and joins superseded ones while this is full.
 const NOTICES: usize = 1_024;
+/// Events of groups, reloads and watches that wait for the recorder: there are a few a second at most, so this many means
+/// that nobody has recorded for minutes.
+const EVENTS_MAX: usize = 256;
 
 pub(super) struct Owner {
     pub(super) around: Surroundings,
@@ -332,6 +335,14 @@ impl Owner {
         if self.listens {
             self.keep_listeners().await;
         }
+    }
+
+    /// Has an event recorded; the oldest that waits goes when there are too many.
+    pub(super) fn tell_event(&mut self, event: Event) {
+        if self.telling.len() >= EVENTS_MAX {
+            self.telling.pop_front();
+        }
+        self.telling.push_back(Told { event, ack: None, resume: None });
     }
 
     /// Stops a slot for good.

@@ -14,10 +14,8 @@ use super::reload::{Heard, What};
 use super::service::{Service, Slot};
 use crate::instance::{self, wall_ms};
 use crate::spec::ServiceSpec;
-use crate::view::{ReloadView, Reloads, Told};
+use crate::view::{ReloadView, Reloads};
 
-/// Reload events that wait for the recorder; beyond them the oldest of all waiting events go first.
-const EVENTS_MAX: usize = 256;
 /// A reason with last words is there so soon, or without them: the logger moves a line within milliseconds.
 const WORDS_WAIT: Duration = Duration::from_millis(500);
 /// A line of a log can be long; a reason is read at a glance.
@@ -126,11 +124,16 @@ impl Owner {
         });
     }
 
+    /// What is configured now came without a reload: that an earlier one was taken back must not be taken for its end.
+    pub(super) fn forget_taken_back(&self, name: &str) {
+        self.reloads.send_if_modified(|all| {
+            let back = all.get(name).is_some_and(|view| view.state == ReloadState::TakenBack);
+            back && Arc::make_mut(all).remove(name).is_some()
+        });
+    }
+
     /// Has an event of it recorded.
     pub(super) fn tell_reload(&mut self, name: &str, slot: Option<u32>, to: &str, reason: String) {
-        if self.telling.len() >= EVENTS_MAX {
-            self.telling.pop_front();
-        }
         let event = Event {
             seq: 0,
             ts_ms: wall_ms(),
@@ -141,7 +144,7 @@ impl Owner {
             to: Some(to.to_owned()),
             reason,
         };
-        self.telling.push_back(Told { event, ack: None, resume: None });
+        self.tell_event(event);
     }
 
     /// Asks for the last words of an instance that has failed; they come by way of `on_heard`.

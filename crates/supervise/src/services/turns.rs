@@ -10,11 +10,7 @@ use super::service::Service;
 use crate::instance::wall_ms;
 use crate::permit::Ask;
 use crate::spec::GroupSpec;
-use crate::view::{GroupView, Told};
-
-/// Group events that wait for the recorder: a group changes a few times a second at most, so this many means that nobody
-/// has recorded for minutes; the oldest go first.
-const EVENTS_MAX: usize = 256;
+use crate::view::GroupView;
 
 impl Owner {
     /// Other groups. Restarts of the old ones that are under way end: who waits for a turn has it.
@@ -112,9 +108,6 @@ impl Owner {
             if before == Some(view.state) {
                 continue;
             }
-            if self.telling.len() >= EVENTS_MAX {
-                self.telling.pop_front();
-            }
             let event = Event {
                 seq: 0,
                 ts_ms: wall_ms(),
@@ -125,7 +118,7 @@ impl Owner {
                 to: Some(view.state.to_string()),
                 reason: view.reason.clone(),
             };
-            self.telling.push_back(Told { event, ack: None, resume: None });
+            self.tell_event(event);
         }
         views
     }

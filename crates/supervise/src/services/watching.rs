@@ -15,7 +15,6 @@ use super::handle::{GroupTicket, Reloading};
 use super::owner::Owner;
 use super::service::{Service, Slot};
 use crate::instance::wall_ms;
-use crate::view::Told;
 use crate::watch::{Fire, Saw, Watch, watch};
 
 /// Words of watched services on their way: each has one restart under way at most.
@@ -24,9 +23,6 @@ const SAWS: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(3);
 /// From so many restarts in a row on that each began with a change during the one before, the service is suspected.
 const ROW: u32 = 4;
-
-/// Events that wait for the recorder; beyond them the oldest of all waiting events go first.
-const EVENTS_MAX: usize = 256;
 
 /// What a service's watch says.
 type Word = (String, Saw);
@@ -148,9 +144,6 @@ impl Owner {
     }
 
     fn tell_watch(&mut self, name: &str, to: &str, reason: String) {
-        if self.telling.len() >= EVENTS_MAX {
-            self.telling.pop_front();
-        }
         let event = Event {
             seq: 0,
             ts_ms: wall_ms(),
@@ -161,7 +154,7 @@ impl Owner {
             to: Some(to.to_owned()),
             reason,
         };
-        self.telling.push_back(Told { event, ack: None, resume: None });
+        self.tell_event(event);
     }
 
     fn say(&self) -> Option<mpsc::Sender<Word>> {

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use rustix::io::Errno;
-use rustix::net::{SocketFlags, SocketType, accept_with, getsockname, sockopt};
+use rustix::net::{SocketFlags, SocketType, acceptfrom_with, getsockname, sockopt};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::Hands;
 use crate::node::channel::SharedFd;
 
 #[derive(Debug)]
@@ -48,8 +49,12 @@ impl Door {
         Arc::clone(self.socket.get_ref())
     }
 
-    /// The next connection.
-    pub(super) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<SharedFd>> {
+    /// The next connection, noted in `hands`.
+    pub(super) fn poll_accept(
+        &mut self,
+        cx: &mut Context<'_>,
+        hands: Option<&Hands>,
+    ) -> Poll<io::Result<SharedFd>> {
         loop {
             let mut ready = match self.socket.poll_read_ready(cx)? {
                 Poll::Ready(ready) => ready,
@@ -57,8 +62,18 @@ impl Door {
             };
             // Node takes a passed connection as it is: it must not block.
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-            match accept_with(self.socket.get_ref(), flags) {
-                Ok(connection) => return Poll::Ready(Ok(Arc::new(connection))),
+            hands.inspect(|hands| hands.accepting());
+            let accepted = acceptfrom_with(self.socket.get_ref(), flags);
+            if let Some(hands) = hands {
+                match &accepted {
+                    Ok((_, from)) => {
+                        hands.held(from.clone().and_then(|from| SocketAddr::try_from(from).ok()));
+                    }
+                    Err(_) => hands.empty(),
+                }
+            }
+            match accepted {
+                Ok((connection, _)) => return Poll::Ready(Ok(Arc::new(connection))),
                 Err(Errno::AGAIN) => ready.clear_ready(),
                 // The client went away meanwhile.
                 Err(Errno::INTR | Errno::CONNABORTED | Errno::PROTO) => {}

@@ -80,6 +80,19 @@ impl Task {
         }
     }
 
+    /// Asks it to end by a message on its channel, whoever has that; false if there is none.
+    pub(super) async fn send_shutdown(&mut self) -> bool {
+        if let Some(worker) = &self.worker {
+            let name = &self.spec.id().name;
+            self.around.primaries.ask_to_end(name, worker.handover, worker.note.id).await;
+        } else if let Some(channel) = &self.watch.channel {
+            channel.ask_to_end();
+        } else {
+            return false;
+        }
+        true
+    }
+
     /// Its process has ended.
     pub(super) async fn end_worker(&mut self) {
         if let Some(worker) = self.worker.take() {

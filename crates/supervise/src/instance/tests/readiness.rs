@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::super::blob::{Blob, Follows, fingerprint};
 use super::super::{Begin, InstanceHandle, InstanceNotice, start};
-use crate::spec::{InstanceSpec, Ready, ReadyBy};
+use crate::spec::{InstanceSpec, Ready, ReadyBy, Stop};
 use crate::testing::{Rig, spec, with_channel, within};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -128,6 +128,34 @@ async fn ready_on_its_channel_makes_it_ready() {
     far.write_all(b"{\"hello\":1}\n\"rea").unwrap();
     far.write_all(b"dy\"\n").unwrap();
     up.done().await.unwrap();
+}
+
+/// The fake process knows nothing of messages: no signal came if it lives on until its time is over.
+#[tokio::test]
+async fn who_is_asked_to_end_by_a_message_gets_no_signal() {
+    let rig = Rig::new(|_, _| Act::runs());
+    let mut spec = with_channel(spec("web"));
+    spec.stop = Stop { message: true, timeout: Duration::from_secs(100), ..Stop::default() };
+    let (web, _tasks) = begin(&rig, spec);
+    web.start().await.done().await.unwrap();
+    let far = within(async {
+        loop {
+            if let Some(far) = rig.keeper.channel("web", 1).await {
+                return far;
+            }
+        }
+    })
+    .await;
+    let (stopped, lines) =
+        (web.stop("asked").await, std::io::BufReader::new(UnixStream::from(far)));
+    let heard = tokio::task::spawn_blocking(move || {
+        std::io::BufRead::lines(lines).next().unwrap().unwrap()
+    });
+    assert_eq!(within(heard).await.unwrap(), "\"shutdown\"");
+    assert_eq!(rig.keeper.lives("web", 1).await.now, 1);
+    tokio::time::pause();
+    stopped.done().await.unwrap();
+    assert_eq!(rig.keeper.lives("web", 1).await.now, 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -171,3 +171,17 @@ async fn a_reload_is_seen_from_its_beginning_to_its_end() {
     services.apply(vec![], vec![]).await.unwrap();
     within(reloads.wait_for(|all| all.is_empty())).await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_without_a_reload_is_not_what_was_taken_back() {
+    let rig = rig();
+    let Startup { services, mut snapshot, mut reloads, .. } = begin(&rig);
+    services.apply(vec![web("1")], vec![]).await.unwrap();
+    within(snapshot.wait_for(|s| both_ready(s))).await.unwrap();
+    services.apply(vec![web("dies")], vec![]).await.unwrap();
+    let over = |all: &Reloads| !all["web"].state.is_under_way();
+    let state = within(reloads.wait_for(over)).await.unwrap()["web"].state;
+    assert_eq!(state, ReloadState::TakenBack);
+    services.apply(vec![ServiceSpec { replicas: 3, ..web("1") }], vec![]).await.unwrap();
+    assert!(reloads.borrow().is_empty());
+}
