@@ -4,14 +4,18 @@
 //! of them; medians over the rounds are compared. Peers whose interpreter or package is missing are left out by name.
 
 mod accept;
+mod limits;
 mod peers;
 mod reload;
 mod services;
+mod walls;
 
 pub(crate) use accept::accept;
+pub(crate) use limits::limits;
 pub(crate) use peers::peers;
 pub(crate) use reload::{Wish as ReloadWish, reload, serve};
 pub(crate) use services::services;
+pub(crate) use walls::{Wish as WallsWish, walls};
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask quickstart|test|test-kernel|node-conformance|torture|attacks|bench`.
+//! Developer commands: `cargo xtask quickstart|test|test-kernel|node-conformance|torture|attacks|stories|benign|bench`.
 //!
 //! This program builds the workspace with cargo and drives the `ganger` binary from outside, as a user would: it links
 //! none of our crates, so it is built in a moment and can't see what a user can't see.
@@ -8,14 +8,17 @@
     reason = "a developer's command line tool talks to its terminal"
 )]
 
+mod actor;
 mod attacks;
 mod bench;
+mod benign;
 mod build;
 mod conformance;
 mod ganger;
 mod kernel;
 mod quickstart;
 mod sh;
+mod stories;
 mod tally;
 mod test;
 mod torture;
@@ -96,19 +99,29 @@ enum Verb {
     },
     /// Attack what ganger contains: each attack once as it is, which must succeed, and once against the sandbox or a policy.
     Attacks(attacks::Wish),
+    /// Run what people run all day under the profiles of the sandbox and under policies: all of it must work.
+    Benign(benign::Wish),
+    /// Play attacks against a daemon, each of which must raise its incident within two seconds, and an honest day that must raise none.
+    Stories(stories::Wish),
     /// Run ganger beside its peers on this machine and compare.
     Bench {
         /// `peers`: durable queues end to end, beside BullMQ, Celery and graphile-worker; `services`: what a crash
         /// costs, beside supervisord and PM2, and a thousand crash loops; `reload`: requests that fail while web servers
         /// are replaced, beside PM2; `spawn`: a start beside many open descriptors; `accept`: connections a second through
-        /// Node's own cluster primary and ganger's modes. Peers are installed where needed.
+        /// Node's own cluster primary and ganger's modes; `limits`: how exactly limits hold, with cgroups and without; `walls`:
+        /// what containment costs, beside bubblewrap. Peers are installed where needed.
         /// Without it: dispatch beside Node's and Python's process pools, and ganger's own figures.
         what: Option<Which>,
         /// Rounds; medians over them are compared.
         #[arg(long, default_value_t = 5)]
         rounds: u32,
+        /// `accept`: the load has no core of its own.
+        #[arg(long)]
+        together: bool,
         #[command(flatten)]
         reload: bench::ReloadWish,
+        #[command(flatten)]
+        walls: bench::WallsWish,
     },
     /// Be the Rust server of `bench reload`.
     #[command(hide = true)]
@@ -129,6 +142,8 @@ enum Which {
     Reload,
     Spawn,
     Accept,
+    Limits,
+    Walls,
 }
 
 fn main() -> ExitCode {
@@ -149,6 +164,8 @@ fn main() -> ExitCode {
             torture::torture(&wish)
         }
         Verb::Attacks(wish) => attacks::attacks(&wish),
+        Verb::Benign(wish) => benign::benign(&wish),
+        Verb::Stories(wish) => stories::stories(&wish),
         Verb::Bench { what: None, rounds, .. } => return played(bench::bench(rounds)),
         Verb::Bench { what: Some(Which::Peers), rounds, .. } => {
             return played(bench::peers(rounds));
@@ -156,11 +173,17 @@ fn main() -> ExitCode {
         Verb::Bench { what: Some(Which::Services), rounds, .. } => {
             return played(bench::services(rounds));
         }
-        Verb::Bench { what: Some(Which::Accept), rounds, .. } => {
-            return played(bench::accept(rounds));
+        Verb::Bench { what: Some(Which::Accept), rounds, together, .. } => {
+            return played(bench::accept(rounds, together));
+        }
+        Verb::Bench { what: Some(Which::Limits), rounds, .. } => {
+            return played(bench::limits(rounds));
         }
         Verb::Bench { what: Some(Which::Reload), reload, .. } => {
             return played(bench::reload(&reload));
+        }
+        Verb::Bench { what: Some(Which::Walls), rounds, walls, .. } => {
+            return played(bench::walls(rounds, &walls));
         }
         Verb::Serve => return played(bench::serve()),
         Verb::Bench { what: Some(Which::Spawn), .. } => return played(bench::spawn()),

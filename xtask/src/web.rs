@@ -14,16 +14,17 @@ use crate::ganger::Ganger;
 pub(crate) use load::{Fault, Load, Running, Seen};
 
 /// Answers each request with its pid. As its own primary, it forks its workers. With LOG it writes a numbered line for each request, with
-/// PASS it takes connections that come over its channel.
+/// PASS it takes connections that come over its channel. With BARE it reads no HTTP: then a connection costs little but its way to the worker.
 const SERVER: &str = r#"
 const cluster = require('cluster');
-const { PORT, WORKERS, LOG, PASS } = process.env;
+const { PORT, WORKERS, LOG, PASS, BARE } = process.env;
 if (WORKERS && cluster.isPrimary) {
   for (let n = 0; n < Number(WORKERS); n++) cluster.fork();
 } else {
   const pid = String(process.pid);
   let n = 0;
-  const server = require('http').createServer((request, response) => {
+  const bare = (socket) => socket.on('error', () => {}).once('data', () => socket.end(`HTTP/1.1 200 OK\r\n\r\n${pid}`));
+  const server = BARE ? require('net').createServer(bare) : require('http').createServer((request, response) => {
     if (LOG) console.log(`run=${pid} n=${++n}`);
     response.writeHead(200, { connection: 'close', 'content-length': pid.length });
     response.end(pid);
@@ -78,8 +79,8 @@ impl Mode {
         matches!(self, Self::Cluster | Self::Pass)
     }
 
-    /// The section of the service. `log`: a line for each request.
-    pub(crate) fn section(self, workers: u32, address: SocketAddr, log: bool) -> String {
+    /// The section of the service, with these variables of the program set.
+    pub(crate) fn section(self, workers: u32, address: SocketAddr, set: &[&str]) -> String {
         let mode = self.name();
         let listen = format!("listen = \"tcp://{address}\"\nlisten_mode = \"{mode}\"");
         let how = match self {
@@ -93,8 +94,8 @@ impl Mode {
         if self == Self::Cluster {
             env.push(format!("PORT = \"{}\"", address.port()));
         }
-        env.extend((self == Self::Pass).then(|| "PASS = \"1\"".to_owned()));
-        env.extend(log.then(|| "LOG = \"1\"".to_owned()));
+        let pass = (self == Self::Pass).then_some("PASS");
+        env.extend(set.iter().copied().chain(pass).map(|name| format!("{name} = \"1\"")));
         let env = env.join(", ");
         format!(
             "[service.{SERVICE}]\ncommand = [\"node\", \"{FILE}\"]\nreplicas = {workers}\n{how}\nenv = {{ {env} }}\n"

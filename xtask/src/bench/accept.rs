@@ -1,9 +1,11 @@
 //! `cargo xtask bench accept`: connections a second through Node's own cluster primary and through ganger in each of its modes.
 //!
-//! The same program of Node workers answers each request, on a connection of its own, with its pid. Load, primary and workers have the same
-//! cores. Rounds take turns, medians are compared. The machine's own limit is the load beside a server that only accepts and answers.
+//! The same program of Node workers answers each request, on a connection of its own, with its pid: once by Node's `net`, where a connection is little
+//! but its way to the worker, and once by Node's `http`, whose own work for a request is several times that. Primary and workers have the same
+//! cores in all ways; the load has one of its own, or with `--together` the same. Rounds take turns, medians are compared. The machine's own limit is the load beside a server that only accepts and answers.
 //! What the accepting process uses of a processor for each connection holds on a busy machine too, where the other figures don't.
 
+mod cores;
 mod flood;
 
 use std::collections::BTreeMap;
@@ -20,6 +22,7 @@ use super::{median, new_table, right_align};
 use crate::ganger::Ganger;
 use crate::web::{self, Mode};
 use crate::{build, sh};
+use cores::Cores;
 use flood::{Flood, Seen};
 
 const WORKERS: u32 = 2;
@@ -31,6 +34,8 @@ const WARM_UP: Duration = Duration::from_secs(1);
 /// Connections a second beside Node's primary, and the busiest worker beside the mean.
 const AIM: (f64, f64) = (1.3, 1.1);
 const NODE: &str = "Node's primary";
+/// What the workers answer by, and the variable that says so.
+const ANSWERS: [(&str, &[&str]); 2] = [("net", &["BARE"]), ("http", &[])];
 
 /// Figures of all rounds.
 #[derive(Debug, Default)]
@@ -45,25 +50,30 @@ struct Row {
 }
 
 /// Runs all rounds and prints the table.
-pub(crate) fn accept(rounds: u32) -> Result<()> {
+pub(crate) fn accept(rounds: u32, together: bool) -> Result<()> {
     let binary = build::ganger(true)?;
+    let cores = Cores::split(together)?;
     let folder =
         tempfile::Builder::new().prefix("accept-").tempdir_in(build::cache_dir("bench")?)?;
     web::program(folder.path())?;
-    let mut rows: BTreeMap<&str, Row> = BTreeMap::new();
+    let mut tables: [BTreeMap<&str, Row>; 2] = Default::default();
     for round in 1..=rounds {
         println!("round {round} of {rounds}");
-        rows.entry("").or_default().add(&(bare()?, f64::NAN));
-        rows.entry(NODE).or_default().add(&node(folder.path())?);
-        for mode in Mode::ALL {
-            let seen = ganger(&binary, folder.path(), mode)?;
-            rows.entry(mode.name()).or_default().add(&seen);
+        for (rows, (_, set)) in tables.iter_mut().zip(ANSWERS) {
+            rows.entry("").or_default().add(&(bare(cores)?, f64::NAN));
+            rows.entry(NODE).or_default().add(&node(folder.path(), set, cores)?);
+            for mode in Mode::ALL {
+                let site = Site { binary: &binary, folder: folder.path(), set, mode };
+                rows.entry(mode.name()).or_default().add(&ganger(&site, cores)?);
+            }
         }
     }
-    print(&rows);
+    for (rows, (by, _)) in tables.iter().zip(ANSWERS) {
+        print(rows, by);
+    }
     let mut version = Command::new("node");
     println!(
-        "{WORKERS} workers, {CLIENTS} clients, a connection for each request; node {}, {}",
+        "{WORKERS} workers, {CLIENTS} clients, a connection for each request, {cores}; node {}, {}",
         sh::capture(version.arg("--version"))?.trim(),
         sh::capture(Command::new(binary).arg("--version"))?.trim(),
     );
@@ -71,7 +81,8 @@ pub(crate) fn accept(rounds: u32) -> Result<()> {
 }
 
 /// What was seen, and what the process that accepts used for each connection, in microseconds.
-fn measure(address: SocketAddr, accepts: Option<u32>) -> Result<(Seen, f64)> {
+fn measure(address: SocketAddr, accepts: Option<u32>, cores: Cores) -> Result<(Seen, f64)> {
+    cores.load()?;
     let run = |time: Duration| {
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
@@ -103,7 +114,8 @@ fn processor_time(pid: u32) -> Result<f64> {
 }
 
 /// What load and kernel alone can do.
-fn bare() -> Result<Seen> {
+fn bare(cores: Cores) -> Result<Seen> {
+    cores.serve()?;
     let listener = TcpListener::bind("127.0.0.1:0").context("there is no free port")?;
     let address = listener.local_addr()?;
     std::thread::spawn(move || {
@@ -117,7 +129,7 @@ fn bare() -> Result<Seen> {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n1");
         }
     });
-    let (seen, _) = measure(address, None)?;
+    let (seen, _) = measure(address, None, cores)?;
     // Says nothing: that is its end.
     drop(std::net::TcpStream::connect(address));
     Ok(seen)
@@ -134,26 +146,38 @@ impl Drop for Ended {
     }
 }
 
-fn node(folder: &Path) -> Result<(Seen, f64)> {
+fn node(folder: &Path, set: &[&str], cores: Cores) -> Result<(Seen, f64)> {
+    cores.serve()?;
     let address = web::free_port()?;
     let mut command = Command::new("node");
     command.arg("server.js").current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null());
     command.env("PORT", address.port().to_string()).env("WORKERS", WORKERS.to_string());
+    command.envs(set.iter().map(|name| (name, "1")));
     let primary = Ended(command.spawn().context("could not start node")?);
     web::answers(address)?;
     // The others may still be on their way.
     std::thread::sleep(WARM_UP);
-    measure(address, Some(primary.0.id()))
+    measure(address, Some(primary.0.id()), cores)
 }
 
-fn ganger(binary: &Path, folder: &Path, mode: Mode) -> Result<(Seen, f64)> {
+/// One of ganger's ways.
+struct Site<'a> {
+    binary: &'a Path,
+    folder: &'a Path,
+    set: &'a [&'a str],
+    mode: Mode,
+}
+
+fn ganger(site: &Site<'_>, cores: Cores) -> Result<(Seen, f64)> {
+    let Site { binary, folder, set, mode } = *site;
+    cores.serve()?;
     let address = web::free_port()?;
-    let text = format!("version = 1\n{}", mode.section(WORKERS, address, false));
+    let text = format!("version = 1\n{}", mode.section(WORKERS, address, set));
     std::fs::write(folder.join("ganger.toml"), text)?;
     let ganger = Ganger::new(binary.to_path_buf(), folder.to_path_buf());
     let seen = web::up(&ganger, address).and_then(|()| {
         let daemon = u32::try_from(ganger.status()?.daemon.pid)?;
-        measure(address, (mode == Mode::Cluster).then_some(daemon))
+        measure(address, (mode == Mode::Cluster).then_some(daemon), cores)
     });
     ganger.down()?;
     seen
@@ -170,9 +194,10 @@ impl Row {
     }
 }
 
-fn print(rows: &BTreeMap<&str, Row>) {
+fn print(rows: &BTreeMap<&str, Row>, by: &str) {
+    let who = format!("who accepts ({by} answers)");
     let columns = [
-        "who accepts",
+        &*who,
         "connections/s",
         "p50, ms",
         "p99, ms",
@@ -216,5 +241,5 @@ fn print(rows: &BTreeMap<&str, Row>) {
         ]);
     }
     right_align(&mut table, 1..8);
-    println!("\n{table}\n");
+    println!("\n{table}");
 }

@@ -70,7 +70,7 @@ pub(crate) fn write(image: &Path, tools: &Tools, suite: &Suite) -> Result<u64> {
         cpio.file(&text(program)?, 0o755, &stripped(program)?)?;
         libraries.extend(shared_libraries(program)?);
     }
-    for name in PROGRAMS {
+    for name in PROGRAMS.iter().chain(&suite.tools) {
         // What a name links to (dash, mawk) stands there under the name itself.
         let Some(program) = sh::which(name).and_then(|path| path.canonicalize().ok()) else {
             continue;

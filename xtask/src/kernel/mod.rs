@@ -11,6 +11,7 @@
 //! suite     cargo test --no-run, build   ─┼→ initramfs → guest (QEMU) → report
 //! ```
 
+mod attacks;
 mod cpio;
 mod guest;
 mod initramfs;
@@ -22,6 +23,8 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 
 use crate::tally::Tally;
+
+pub(crate) use attacks::attacks;
 
 /// Builds, boots, runs, prints one line per unit. `only` keeps the units whose name contains one of its words.
 ///
@@ -42,5 +45,5 @@ pub(crate) fn test_kernel(only: &[String]) -> Result<Tally> {
         bytes / 1_000_000,
         began.elapsed().as_secs_f64()
     );
-    guest::run(&tools, &image, &suite, &cache.join("console.log"))
+    guest::run(&tools, &image, &suite, "", &cache.join("console.log"))
 }

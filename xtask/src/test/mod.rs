@@ -7,6 +7,8 @@ mod counts;
 mod needs;
 mod steps;
 
+pub(crate) use needs::install;
+
 use std::time::Instant;
 
 use anyhow::Result;

@@ -36,7 +36,8 @@ pub(crate) fn prepare(tally: &mut Tally) -> Machine {
     }
 }
 
-fn install(packages: &[&str]) -> anyhow::Result<()> {
+/// Debian packages, where this is root on Debian.
+pub(crate) fn install(packages: &[&str]) -> anyhow::Result<()> {
     if !rustix::process::geteuid().is_root() {
         anyhow::bail!("not root; install with `sudo apt-get install {}`", packages.join(" "));
     }

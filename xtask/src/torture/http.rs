@@ -1,4 +1,4 @@
-//! Reading many tasks quickly: one kept-alive HTTP/1.1 connection to the Unix socket, GET only.
+//! Reading many tasks quickly: one kept-alive HTTP/1.1 connection to the Unix socket.
 //!
 //! Twenty thousand starts of the CLI would take minutes; this is the same documented API.
 
@@ -29,7 +29,20 @@ impl Http {
 
     /// `GET /api/v1{path}`. A status other than 200 is an error that carries the body.
     pub(crate) fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T> {
-        let request = format!("GET /api/v1{path} HTTP/1.1\r\nhost: ganger\r\n\r\n");
+        self.ask("GET", path, "")
+    }
+
+    /// The same with `POST` and a body of JSON.
+    pub(crate) fn post<T: DeserializeOwned>(&mut self, path: &str, body: &str) -> Result<T> {
+        self.ask("POST", path, body)
+    }
+
+    fn ask<T: DeserializeOwned>(&mut self, method: &str, path: &str, body: &str) -> Result<T> {
+        let length = body.len();
+        let request = format!(
+            "{method} /api/v1{path} HTTP/1.1\r\nhost: ganger\r\ncontent-type: application/json\r\n\
+             content-length: {length}\r\n\r\n{body}"
+        );
         self.reader.get_mut().write_all(request.as_bytes()).context("could not ask the daemon")?;
         let status = self.line()?;
         let mut length = None;
@@ -47,13 +60,13 @@ impl Http {
         let body = match length {
             Some(length) => self.exactly(length)?,
             None if chunked => self.chunks()?,
-            None => bail!("GET {path}: the answer has no length"),
+            None => bail!("{method} {path}: the answer has no length"),
         };
         if !status.contains(" 200 ") {
-            bail!("GET {path}: {status}: {}", String::from_utf8_lossy(&body));
+            bail!("{method} {path}: {status}: {}", String::from_utf8_lossy(&body));
         }
         serde_json::from_slice(&body).with_context(|| {
-            format!("GET {path}: something unexpected: {}", String::from_utf8_lossy(&body))
+            format!("{method} {path}: something unexpected: {}", String::from_utf8_lossy(&body))
         })
     }
 

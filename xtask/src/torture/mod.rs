@@ -16,7 +16,7 @@
 mod cast;
 mod cluster;
 mod gang;
-mod http;
+pub(crate) mod http;
 mod killer;
 mod ledger;
 mod oracle;

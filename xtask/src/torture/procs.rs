@@ -56,6 +56,23 @@ pub(crate) fn zombies_of(parents: &[i32]) -> Vec<i32> {
         .collect()
 }
 
+/// How many zombies there are.
+pub(crate) fn zombies() -> usize {
+    pids().filter(|pid| stat(*pid).is_some_and(|(state, _)| state == 'Z')).count()
+}
+
+/// This process and all that came from it, as far as their parents live.
+pub(crate) fn below(root: i32) -> Vec<i32> {
+    let all: Vec<(i32, i32)> = pids().filter_map(|pid| Some((pid, stat(pid)?.1))).collect();
+    let mut tree = vec![root];
+    let mut next = 0;
+    while let Some(parent) = tree.get(next).copied() {
+        tree.extend(all.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
+        next += 1;
+    }
+    tree
+}
+
 /// State letter and parent of a process (proc(5), /proc/pid/stat).
 fn stat(pid: i32) -> Option<(char, i32)> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -64,7 +81,8 @@ fn stat(pid: i32) -> Option<(char, i32)> {
     Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
 }
 
-fn pids() -> impl Iterator<Item = i32> {
+/// Of every process.
+pub(crate) fn pids() -> impl Iterator<Item = i32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }

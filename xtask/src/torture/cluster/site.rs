@@ -50,7 +50,7 @@ impl Site {
         let address = web::free_port()?;
         let me = build::own_copy()?;
         let (me, lines, end) = (me.display(), notes.display(), path.display());
-        let mut text = format!("version = 1\n{}", mode.section(WORKERS, address, true));
+        let mut text = format!("version = 1\n{}", mode.section(WORKERS, address, &["LOG"]));
         for name in others() {
             let command = format!("[\"{me}\", \"cast\", \"steady\", \"{lines}\", \"{name}\"]");
             write!(text, "[service.{name}]\ncommand = {command}\n")?;
