@@ -16,6 +16,8 @@ use crate::{ApiError, ErrorKind, LOCK_NAME, SOCKET_NAME};
 const SUN_PATH_MAX: usize = 107;
 /// Between two tries while a daemon is being restarted: far below what a person notices, far above what it costs.
 const RETRY_EVERY: Duration = Duration::from_millis(25);
+/// A killed daemon's successor is there within a second.
+const LEFT_BEHIND: Duration = Duration::from_secs(3);
 
 /// Connects, trying again for `patience` if a keeper lives.
 ///
@@ -40,6 +42,36 @@ pub(crate) async fn connect(state_dir: &Path, patience: Duration) -> Result<Unix
                 .hint("`ganger logs ganger` shows what the daemon said last"));
         }
         sleep(RETRY_EVERY).await;
+    }
+}
+
+/// Connects to a socket by its own path, trying again for a while where a daemon has left it behind: the next one takes its place.
+///
+/// # Errors
+/// `NoDaemon`, `Denied`. Cancel safe.
+pub(crate) async fn connect_to(path: &Path, patience: Duration) -> Result<UnixStream, ApiError> {
+    let until = Instant::now() + patience.min(LEFT_BEHIND);
+    loop {
+        let error = match UnixStream::connect(path).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => error,
+        };
+        let path = path.display();
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused if Instant::now() < until => sleep(RETRY_EVERY).await,
+            io::ErrorKind::PermissionDenied => {
+                let message = format!("the socket {path} is not for you");
+                return Err(ApiError::new(ErrorKind::Denied, message)
+                    .cause(error.to_string())
+                    .hint("`[server] exec_socket` of the daemon's configuration names the group that may connect"));
+            }
+            _ => {
+                let message = format!("no daemon listens on {path}");
+                return Err(ApiError::new(ErrorKind::NoDaemon, message)
+                    .cause(error.to_string())
+                    .hint("`[server] exec_socket` of a daemon's configuration opens one"));
+            }
+        }
     }
 }
 

@@ -68,7 +68,11 @@ impl Client {
     /// # Errors
     /// `NoDaemon` or `Denied`.
     pub async fn connect(&self) -> Result<Connection, ApiError> {
-        let stream = connect::connect(&self.state_dir, self.options.restart_patience).await?;
+        let patience = self.options.restart_patience;
+        let stream = match &self.socket {
+            Some(path) => connect::connect_to(path, patience).await?,
+            None => connect::connect(&self.state_dir, patience).await?,
+        };
         let (send, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|e| ApiError::from_error(ErrorKind::NoDaemon, &e))?;

@@ -8,6 +8,7 @@ use hyper::Method;
 use hyper::body::Incoming;
 
 use super::body::RequestBody;
+use super::calls::escape;
 use super::connection::Call;
 use super::{Client, Connection};
 use crate::types::{FrameKind, Frames};
@@ -31,7 +32,7 @@ impl Client {
         let mut connection = self.connect().await?;
         let call = Call {
             method: Method::POST,
-            path: format!("/exec/{policy}?stream=true"),
+            path: format!("/exec/{}?stream=true", escape(policy)),
             body: Bytes::new(),
             media: "application/json",
             key: None,

@@ -46,6 +46,8 @@ impl Default for ClientOptions {
 #[derive(Debug, Clone)]
 pub struct Client {
     state_dir: PathBuf,
+    /// A socket by its own path, which serves commands under policies only.
+    socket: Option<PathBuf>,
     options: ClientOptions,
 }
 
@@ -53,7 +55,13 @@ impl Client {
     /// The daemon that keeps its state in `state_dir`.
     #[must_use]
     pub fn new(state_dir: impl Into<PathBuf>) -> Self {
-        Self { state_dir: state_dir.into(), options: ClientOptions::default() }
+        Self { state_dir: state_dir.into(), socket: None, options: ClientOptions::default() }
+    }
+
+    /// A daemon by the socket that it has for others (`[server] exec_socket`): [`Client::exec`] is all that it answers.
+    #[must_use]
+    pub fn at_socket(path: impl Into<PathBuf>) -> Self {
+        Self { socket: Some(path.into()), ..Self::new("/") }
     }
 
     /// With other patience and deadlines.

@@ -3,16 +3,18 @@
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use bytes::Bytes;
 use ganger_api::client::ExecStream;
-use ganger_api::{ApiError, ErrorKind, ExecEnd, FrameKind};
+use ganger_api::{ApiError, Client, ErrorKind, ExecEnd, FrameKind};
 use serde_json::{Map, Value, json};
 
 use super::Json;
 use crate::error::{CliError, Kind};
 use crate::link;
+use crate::place::Place;
 use crate::text;
 use crate::ui::Ui;
 
@@ -28,6 +30,9 @@ pub(crate) struct Args {
     policy: String,
     #[command(flatten)]
     out: Json,
+    /// Another user's daemon, by its `exec_socket` [default: the state folder's daemon, else /run/ganger/exec.sock]
+    #[arg(long, value_name = "PATH", env = SOCKET_VARIABLE)]
+    socket: Option<PathBuf>,
     /// Working folder to ask for
     #[arg(long, value_name = "DIR")]
     cwd: Option<String>,
@@ -42,13 +47,34 @@ pub(crate) struct Args {
     args: Vec<OsString>,
 }
 
+/// Names the socket where `--socket` does not.
+const SOCKET_VARIABLE: &str = "GANGER_EXEC_SOCKET";
+/// Where a daemon has its socket for others unless its configuration says otherwise.
+const SOCKET: &str = "/run/ganger/exec.sock";
+
+/// The daemon to ask: the socket that was named, the one of the state folder, or the machine's where there is no state folder of ours.
+fn client(args: &Args, ui: &Ui) -> Result<Client, CliError> {
+    if let Some(socket) = &args.socket {
+        return Ok(Client::at_socket(socket));
+    }
+    let place = Place::find(ui.globals())?;
+    let ours = place.state_dir.join(ganger_api::SOCKET_NAME);
+    // Neither can be told apart from here where the folder is another user's.
+    let elsewhere = ui.globals().state_dir.is_none() && std::fs::symlink_metadata(ours).is_err();
+    if elsewhere && Path::new(SOCKET).exists() {
+        return Ok(Client::at_socket(SOCKET));
+    }
+    Ok(Client::new(&place.state_dir))
+}
+
 /// What the daemon takes of a standard input.
 const STDIN_MAX: u64 = 16 << 20;
 
 pub(crate) fn run(args: &Args, ui: &Ui) -> Result<ExitCode, CliError> {
     let request = request(args)?;
     let policy = path_part(&args.policy);
-    let end = link::session(ui, async |client| {
+    let client = client(args, ui)?;
+    let end = link::runtime()?.block_on(async {
         let stream = client.exec(&policy, request).await.map_err(ours)?;
         follow(stream, args.out.json).await
     })?;

@@ -132,6 +132,7 @@ fn sandbox(args: &Args) -> Result<Option<Box<Sandbox>>, CliError> {
         layers: args.layer.iter().copied().collect(),
         program: None,
         disk: args.disk.map(|size| size.0),
+        watched: false,
     })))
 }
 

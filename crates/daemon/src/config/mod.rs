@@ -31,6 +31,7 @@ mod retry;
 mod sandbox;
 mod schedule;
 mod schema;
+mod server;
 mod source;
 mod values;
 mod verify;
@@ -56,6 +57,7 @@ pub use reload::Reload;
 pub(crate) use resolve::REPLICAS_MAX;
 pub use schedule::{Schedule, ScheduleRetry};
 pub use schema::schema;
+pub use server::{ExecSocket, Server};
 pub(crate) use verify::verify;
 pub use watch::Watch;
 

@@ -17,6 +17,7 @@ use super::group::Group;
 use super::listen::Listen;
 use super::reload::Reload;
 use super::schedule::Schedule;
+use super::server::Server;
 pub use super::source::SourceFile;
 use super::watch::Watch;
 
@@ -48,6 +49,9 @@ pub struct Config {
     /// What counts as an attack or a fault among commands.
     #[serde(default, skip_serializing_if = "ganger_incident::Settings::is_usual")]
     pub incident: ganger_incident::Settings,
+    /// The daemon's own listeners.
+    #[serde(default, skip_serializing_if = "Server::is_usual")]
+    pub server: Server,
     /// What holds for all services and workers together.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub supervision: Supervision,
@@ -160,6 +164,9 @@ pub struct Service {
     /// Node's HTTP servers in it finish connections that are kept alive before they end.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub node_drain: bool,
+    /// It is asked to end by a message on its channel.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stop_message: bool,
     /// Larger is restarted first where restarts are short.
     #[serde(default, skip_serializing_if = "is_normal")]
     pub priority: Priority,

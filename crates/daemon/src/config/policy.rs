@@ -5,13 +5,13 @@ use std::ops::Range;
 
 use ganger_policy::{
     Cwd, Deny, Disk, EnvRules, Examples, Fault, Form, Kind, Limits, Operand, Opt, Order, Policies,
-    Policy, Rule, Stdin, Who,
+    Policy, Rule, Stdin, Total, Who,
 };
 
 use super::diagnostic::Severity;
 use super::policy_keys::{
     AccessWord, Argument, Exact, IntRange, OptionValue, OrderWord, Pass, RawCwd, RawDeny, RawEnv,
-    RawLimits, RawPolicy, RawStdin, RawWho,
+    RawLimits, RawPolicy, RawStdin, RawTotal, RawWho,
 };
 use super::walk::{At, Key, Named, Walk};
 
@@ -151,10 +151,16 @@ fn one(name: &At<String>, raw: &RawPolicy, places: &mut Places, walk: &mut Walk<
         limits: raw.limits.get().map(limits).unwrap_or_default(),
         rate: limit.rate,
         running: limit.running,
+        total: raw.total.get().map(|total| bounds(total, walk)).unwrap_or_default(),
         who: raw.who.get().map(who).unwrap_or_default(),
         accept: raw.accept.get().into_iter().flatten().map(|at| at.value.0).collect(),
         examples: examples(raw, places),
     }
+}
+
+fn bounds(raw: &RawTotal, walk: &mut Walk<'_>) -> Total {
+    let limit = super::limits::limit(&raw.running, &raw.rate, &raw.burst, walk);
+    Total { rate: limit.rate, running: limit.running }
 }
 
 fn rules(raw: &RawPolicy, places: &mut Places, walk: &mut Walk<'_>) -> Vec<Rule> {

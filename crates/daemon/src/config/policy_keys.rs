@@ -395,6 +395,18 @@ rule_section! {
     }
 }
 
+section! {
+    /// Bounds of a program over all principals, and over all policies of that program.
+    struct RawTotal in "`total` of a policy" {
+        /// How often it may be started, by whomever: "100/m".
+        rate: RateText,
+        /// How many at once after a quiet time. Default: the count of `rate`.
+        burst: u32,
+        /// How many of it may run at once, by whomever.
+        running: u32,
+    }
+}
+
 rule_section! {
     /// Who may run which program with which arguments, and as what. What is not allowed is denied.
     struct RawPolicy in "[policy.*]" {
@@ -424,6 +436,8 @@ rule_section! {
         burst: u32,
         /// How many of it one principal may have running.
         running: u32,
+        /// The same of the program over all principals and all its policies: { rate = "100/m", running = 8 }. The tightest holds.
+        total: RawTotal,
         /// Who may. Default: the user that ganger runs as.
         who: RawWho,
         /// Dangers of this program that are meant, by GTFOBins' classes: "shell", "command", "read", "write", "connect", "load",

@@ -87,6 +87,19 @@ section! {
     struct Server in "[server]" {
         /// Only "unix" in this version: the socket in the state folder.
         listen: OneOrMany,
+        /// A second socket, on which others than the daemon's own user ask for commands under policies, and for nothing else: { group =
+        /// "ops" }. Which policies are for them `who` of each says. Default: none.
+        exec_socket: RawExecSocket,
+    }
+}
+
+section! {
+    /// Where others ask for commands under policies.
+    struct RawExecSocket in "`exec_socket`" {
+        /// Absolute; nobody but root and the daemon's user may write to its folder or any above it. Default: "/run/ganger/exec.sock".
+        path: String,
+        /// Who may connect: members of this group, by name or number. Default: everybody.
+        group: String,
     }
 }
 
@@ -323,6 +336,9 @@ program_section! {
         /// program when all connections are gone, or after nine tenths of `stop_timeout`. The program needs no change: a
         /// script is loaded before it, by NODE_OPTIONS. Default: false.
         node_drain: bool,
+        /// It is asked to end by the message "shutdown" on its channel, as PM2's `shutdown_with_message` does, and gets no `stop_signal`.
+        /// Default: false.
+        stop_message: bool,
         /// Who is restarted first after failures when `[supervision]` lets only so many start: "high", "normal" (default),
         /// "low", or 0 to 255.
         priority: PriorityValue,

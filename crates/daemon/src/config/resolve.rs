@@ -50,7 +50,6 @@ pub(super) fn resolve(
         walk.error(span.clone(), format!("version {value} of this grammar does not exist"))
             .help("write version = 1".into());
     }
-    server(file.server.get(), walk);
     let mut config = Config {
         version: 1,
         sources: Vec::new(),
@@ -62,6 +61,7 @@ pub(super) fn resolve(
         policies: super::policy::resolve(file.policy.get().map(|policy| &policy.0), walk),
         audit: file.audit.get().map_or_else(Audit::default, |keys| audit(keys, walk)),
         incident: super::incident::resolve(file.incident.get(), walk),
+        server: super::server::resolve(file.server.get(), walk),
         supervision: file
             .supervision
             .get()
@@ -102,20 +102,6 @@ pub(super) fn resolve(
     super::group::check(file.group.get(), &config, walk);
     super::checks::dependencies(&config, &spans, walk);
     config
-}
-
-fn server(server: Option<&raw::Server>, walk: &mut Walk<'_>) {
-    let Some(At { span, value }) = server.and_then(|server| server.listen.0.as_ref()) else {
-        return;
-    };
-    for (span, entry) in value.each(span).into_iter().filter(|(_, entry)| *entry != "unix") {
-        walk.error(span, format!("listening on `{entry}` is not in this version of ganger"))
-            .label("not yet".into())
-            .help(
-                "the API listens on the Unix socket in the state folder only: leave this out"
-                    .into(),
-            );
-    }
 }
 
 fn audit(keys: &raw::Audit, walk: &Walk<'_>) -> Audit {
@@ -229,6 +215,10 @@ fn resolve_service(
         let why = "its channel carries its connections: `channel = true` does not go with `node_cluster` or `listen_mode = \"pass\"` yet";
         walk.error(service.channel.span().unwrap_or_default(), why);
     }
+    if service.stop_message.or(false) && service.node_drain.or(false) {
+        let why = "`node_drain` waits for the stop signal, which with `stop_message` never comes";
+        walk.error(service.stop_message.span().unwrap_or_default(), why);
+    }
     Service {
         program,
         replicas: in_range(&service.replicas, 1, 0, REPLICAS_MAX, walk),
@@ -245,6 +235,7 @@ fn resolve_service(
         reload: super::reload::reload(&service.reload, walk),
         watch,
         node_drain: service.node_drain.or(false),
+        stop_message: service.stop_message.or(false),
         priority: service.priority.get().map_or(Priority::NORMAL, |priority| priority.0),
         channel,
     }

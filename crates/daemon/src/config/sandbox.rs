@@ -175,6 +175,7 @@ fn of_table(table: &SandboxTable, walk: &Walk<'_>) -> Sandbox {
         layers: table.layers.get().map(modes).unwrap_or_default(),
         program: None,
         disk: table.disk.get().map(|bytes| bytes.0.0),
+        watched: false,
     }
 }
 

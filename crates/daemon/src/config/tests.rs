@@ -8,6 +8,7 @@ use super::*;
 mod incident;
 mod listen;
 mod policy;
+mod seeds;
 
 struct Folder {
     dir: tempfile::TempDir,

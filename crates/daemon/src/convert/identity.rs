@@ -42,6 +42,11 @@ pub(crate) fn look_up(text: &str) -> Result<User, IdentityError> {
     look_up_in(text, &read(PASSWD), &read(GROUP))
 }
 
+/// The number of a group, by name or number.
+pub(crate) fn look_up_group(text: &str) -> Result<u32, IdentityError> {
+    group_id(text, &std::fs::read_to_string(GROUP).unwrap_or_default())
+}
+
 /// Name and groups of a user by the files; `None`: it has no entry.
 pub(crate) fn look_up_user(uid: u32) -> Option<(String, Vec<u32>)> {
     let user = look_up(&uid.to_string()).ok()?;

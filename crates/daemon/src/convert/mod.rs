@@ -10,10 +10,8 @@ mod queue;
 mod schedule;
 mod service;
 
-use identity::IdentityError;
-
 pub(crate) use audit::audit_options;
-pub(crate) use identity::look_up_user;
+pub(crate) use identity::{IdentityError, look_up_group, look_up_user};
 
 pub(crate) use pool::pool_spec;
 pub(crate) use queue::{dedupe, history, queue_config};

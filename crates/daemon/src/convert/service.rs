@@ -34,6 +34,7 @@ pub(crate) fn service_spec(
     let startup = service.startup.as_ref().map(|said| probes::ready(said, &service.program, &plan));
     let live = service.live.as_ref().map(|said| probes::live(said, &service.program, &plan));
     if service.channel
+        || service.stop_message
         || [&ready, &startup].iter().any(|r| r.as_ref().is_some_and(|r| r.by == ReadyBy::Channel))
     {
         plan.channel = Some(ChannelPlan::default());
@@ -52,11 +53,13 @@ pub(crate) fn service_spec(
             DependsOn::Completed => Until::Completed,
         },
     });
+    let shared = instance_spec(plan, &service.program, ready);
     Ok(ServiceSpec {
         name: name.to_owned(),
         replicas,
         depends_on: depends_on.collect(),
         instance: InstanceSpec {
+            stop: Stop { message: service.stop_message, ..shared.stop },
             priority: service.priority,
             startup,
             live,
@@ -64,7 +67,7 @@ pub(crate) fn service_spec(
             node_cluster,
             node_drain: service.node_drain,
             speaks: service.channel,
-            ..instance_spec(plan, &service.program, ready)
+            ..shared
         },
         port: service.port,
         instance_var: service.instance_var.clone(),
@@ -145,6 +148,7 @@ pub(crate) fn instance_spec(plan: Plan, program: &Program, ready: Option<Ready>)
                 Kill::Main => Scope::Main,
             },
             timeout: program.stop.timeout.0,
+            message: false,
         },
         ready,
         startup: None,

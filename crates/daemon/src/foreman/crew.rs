@@ -12,7 +12,7 @@ use ganger_supervise::{ServiceSpec, Services};
 use tokio::sync::watch;
 
 use super::handle::{Target, Verb};
-use crate::config::{Config, Queue};
+use crate::config::{Config, ExecSocket, Queue};
 use crate::convert::{self, ConvertError};
 use crate::desired::Desired;
 
@@ -29,6 +29,8 @@ pub(crate) struct Crew {
     pub(crate) exec: Executor,
     /// To the watcher of incidents.
     pub(crate) incidents: watch::Sender<ganger_incident::Settings>,
+    /// To the socket of others.
+    pub(crate) exec_socket: watch::Sender<Option<ExecSocket>>,
 }
 
 /// Specs of everything in a desired state.
@@ -147,6 +149,11 @@ impl Crew {
         self.incidents.send_if_modified(|old| {
             let other = *old != new.incident;
             old.clone_from(&new.incident);
+            other
+        });
+        self.exec_socket.send_if_modified(|old| {
+            let other = *old != new.server.exec_socket;
+            old.clone_from(&new.server.exec_socket);
             other
         });
         let groups = crate::config::group_specs(&new.groups);

@@ -126,14 +126,17 @@ impl Task {
         let old = std::mem::replace(&mut self.parts.desired, new);
         self.publish();
         let config = Arc::clone(&self.parts.desired.config);
-        self.parts.crew.apply(&old.config, &config, new_specs).await?;
         let file = self.parts.desired.file().map(|file| file.path.display().to_string());
         let load = Load {
             policies: config.policies.clone(),
             log: crate::convert::audit_options(&config.audit, &self.parts.state_dir),
             file: file.clone(),
+            resumed: false,
         };
-        match self.parts.crew.exec.load(load).await {
+        // Before anything that may fail: what is no longer allowed is in force no longer, whatever becomes of services.
+        let loaded = self.parts.crew.exec.load(load).await;
+        self.parts.crew.apply(&old.config, &config, new_specs).await?;
+        match loaded {
             Ok(doubtful) => applied.warnings.extend(doubtful),
             Err(error) => return Err(ApiError::from_error(ErrorKind::Config, &error)),
         }

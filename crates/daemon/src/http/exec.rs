@@ -1,6 +1,7 @@
 //! `POST /exec/{policy}`, `POST /exec`: commands under policies. Who asks is who connected.
 
 use std::convert::Infallible;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use axum::Json;
@@ -28,6 +29,10 @@ use crate::app::App;
 pub(super) const STDIN_MAX: usize = 16 << 20;
 /// Request and input.
 pub(super) const BODY_MAX: usize = STDIN_MAX + ganger_policy::REQUEST_BYTES_MAX + 1;
+/// The same of others than the daemon's own user: there may be many of them.
+pub(super) const OTHERS_BODY_MAX: usize = (1 << 20) + ganger_policy::REQUEST_BYTES_MAX + 1;
+/// So long a request of others may take to come: who sends a byte a minute holds a place that others want.
+const OTHERS_BODY_TIME: Duration = Duration::from_secs(30);
 /// What an answer that is not a stream holds of each output; more is in a stream.
 const COLLECTED_MAX: usize = 4 << 20;
 /// Between two empty frames of a silent program: what connected may be gone while its process lives.
@@ -40,7 +45,7 @@ pub(crate) async fn by_policy(
     Params(query): Params<ExecQuery>,
     request: Request,
 ) -> Result<Response, Fault> {
-    let body = whole(request, &()).await?;
+    let body = taken(&peer, request).await?;
     let asked = read(&body, |text| ganger_policy::request_under(&policy, text));
     exec(&app, peer, query, policy, asked).await
 }
@@ -51,9 +56,18 @@ pub(crate) async fn by_request(
     Params(query): Params<ExecQuery>,
     request: Request,
 ) -> Result<Response, Fault> {
-    let body = whole(request, &()).await?;
+    let body = taken(&peer, request).await?;
     let asked = read(&body, ganger_policy::request);
     exec(&app, peer, query, String::new(), asked).await
+}
+
+async fn taken(peer: &Peer, request: Request) -> Result<Bytes, Fault> {
+    let all = whole(request, &());
+    if peer.is_owner() {
+        return all.await;
+    }
+    let late = || ApiError::new(ErrorKind::Timeout, "the request did not come in time");
+    tokio::time::timeout(OTHERS_BODY_TIME, all).await.unwrap_or_else(|_| Err(Fault(late())))
 }
 
 type Asked = Result<(ganger_policy::Request, Bytes), String>;
@@ -103,7 +117,7 @@ async fn exec(
     };
     let told = executor.run(Ask { caller: peer.caller(), policy, request, stdin }).await;
     if query.stream {
-        let frames = Frames { told, peer, done: false };
+        let frames = Frames { told, gone: Box::pin(peer.gone()), done: false };
         let body = Body::from_stream(futures_util::stream::unfold(frames, Frames::next));
         return Ok(([(header::CONTENT_TYPE, FRAMES)], body).into_response());
     }
@@ -125,7 +139,8 @@ async fn exec(
 /// What is told, as frames. Dropping it ends the run.
 struct Frames {
     told: mpsc::Receiver<Told>,
-    peer: Peer,
+    /// Whoever connected has ended: one watch for the whole run.
+    gone: Pin<Box<dyn Future<Output = ()> + Send>>,
     done: bool,
 }
 
@@ -137,7 +152,7 @@ impl Frames {
         let told = tokio::select! {
             biased;
             told = self.told.recv() => told,
-            () = self.peer.gone() => return None,
+            () = &mut self.gone => return None,
             () = tokio::time::sleep(STILL_THERE) => Some(Told::Said(Stream::Stdout, Bytes::new())),
         };
         let bytes = match told {
@@ -169,11 +184,12 @@ fn json<T: serde::Serialize>(value: &T) -> Vec<u8> {
 
 async fn collect(mut told: mpsc::Receiver<Told>, peer: Peer) -> Result<ExecEnd, Fault> {
     let (mut stdout, mut stderr, mut cut) = (Vec::new(), Vec::new(), false);
+    let mut gone = pin!(peer.gone());
     loop {
         let next = tokio::select! {
             biased;
             next = told.recv() => next,
-            () = peer.gone() => None,
+            () = &mut gone => None,
         };
         match next {
             Some(Told::Started(_)) => {}
@@ -217,7 +233,6 @@ fn end_of(ended: Ended) -> ExecEnd {
         error
     });
     let micros = |us: u64| Seconds::from(Duration::from_micros(us));
-    let word = |layer| serde_json::to_value(layer).ok()?.as_str().map(str::to_owned);
     let limits = ended.limits;
     ExecEnd {
         v: V1,
@@ -246,9 +261,7 @@ fn end_of(ended: Ended) -> ExecEnd {
             allowed: breach.allowed,
             peak: breach.peak,
         }),
-        layers: (ended.layers.into_iter().filter_map(word))
-            .chain(ended.walls.iter().map(|wall| wall.as_str().to_owned()))
-            .collect(),
+        layers: ended.layers,
         degraded: ended
             .degraded
             .into_iter()

@@ -16,6 +16,7 @@ mod ipc;
 mod logs;
 mod metrics;
 mod ndjson;
+mod outer;
 mod peer;
 mod push;
 mod queues;
@@ -39,6 +40,7 @@ use ganger_api::{ApiError, ErrorKind, PREFIX};
 
 pub(crate) use error::{Fault, not_found};
 pub(crate) use instances::instance;
+pub(crate) use outer::Outer;
 pub(crate) use serve::{Closing, Doors, END_TIMEOUT, UPGRADE_TIMEOUT, listener, serve};
 
 use crate::app::App;
@@ -95,7 +97,7 @@ pub(crate) fn routes(app: App) -> Router {
         .route("/publish", post(ipc::publish))
         .route("/subscribe", get(ipc::subscribe))
         .route("/metrics", get(metrics::metrics))
-        .merge(exec_routes())
+        .merge(exec_routes(exec::BODY_MAX))
         .fallback(nowhere)
         .method_not_allowed_fallback(wrong_method)
         .with_state(app.clone());
@@ -107,16 +109,17 @@ pub(crate) fn routes(app: App) -> Router {
 }
 
 /// Commands under policies: each policy says for whom it is.
-fn exec_routes() -> Router<App> {
+fn exec_routes(body_max: usize) -> Router<App> {
     Router::new()
         .route("/exec", post(exec::by_request))
         .route("/exec/{policy}", post(exec::by_policy))
-        .layer(DefaultBodyLimit::max(exec::BODY_MAX))
+        .layer(DefaultBodyLimit::max(body_max))
 }
 
-/// For others than the daemon's own user: what policies may allow them, and nothing else.
+/// For others than the daemon's own user: what policies may allow them, and nothing else. Their requests are smaller, as each is held
+/// in memory before anything is decided.
 pub(crate) fn others(app: App) -> Router {
-    let api = exec_routes().with_state(app);
+    let api = exec_routes(exec::OTHERS_BODY_MAX).with_state(app);
     Router::new().nest(PREFIX, api).merge(denied())
 }
 

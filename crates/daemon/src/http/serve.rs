@@ -27,15 +27,17 @@ pub(crate) const UPGRADE_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// `None` while serving goes on; then how long open answers may take.
 pub(crate) type Closing = watch::Receiver<Option<Duration>>;
+/// How long others than our own user may hold a connection without asking for anything.
+pub(super) const OTHERS_IDLE: Duration = Duration::from_secs(10);
 /// After a failed accept (out of descriptors), so that the loop does not spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What is served to whom.
 #[derive(Debug, Clone)]
 pub(crate) struct Doors {
     /// For the daemon's own user and for root.
     pub(crate) ours: Router,
-    /// For everybody else: says no.
+    /// For everybody else: what policies allow.
     pub(crate) others: Router,
 }
 
@@ -66,9 +68,10 @@ pub(crate) async fn serve(listener: UnixListener, doors: Doors, mut end: Closing
                 let peer = Peer::of(&stream);
                 let known = peer.is_some_and(|peer| peer.is_owner());
                 let router = if known { doors.ours.clone() } else { doors.others.clone() };
+                let idle = (!known).then_some(OTHERS_IDLE);
                 let end = end.clone();
                 connections.spawn(async move {
-                    connection(stream, router, peer, end).await;
+                    connection(stream, router, peer, end, idle).await;
                     drop(permit);
                 });
             }
@@ -94,7 +97,14 @@ async fn accept(
     Ok((stream, permit))
 }
 
-async fn connection(stream: UnixStream, router: Router, peer: Option<Peer>, mut end: Closing) {
+/// One connection to its end. `idle`: how long its requests may be waited for.
+pub(super) async fn connection(
+    stream: UnixStream,
+    router: Router,
+    peer: Option<Peer>,
+    mut end: Closing,
+    idle: Option<Duration>,
+) {
     let router = router.map_request(move |mut request: hyper::Request<Incoming>| {
         if let Some(peer) = peer {
             request.extensions_mut().insert(peer);
@@ -103,8 +113,8 @@ async fn connection(stream: UnixStream, router: Router, peer: Option<Peer>, mut 
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
-        // A kept-alive connection may idle for hours, and only our own user gets here.
-        .header_read_timeout(None)
+        // Our own user's kept-alive connection may idle for hours.
+        .header_read_timeout(idle)
         .half_close(true)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     tokio::pin!(serving);
@@ -126,6 +136,6 @@ async fn connection(stream: UnixStream, router: Router, peer: Option<Peer>, mut 
 }
 
 /// Returns when the end is told, or when nobody is left who could.
-async fn told(end: &mut Closing) {
+pub(super) async fn told(end: &mut Closing) {
     drop(end.wait_for(Option::is_some).await);
 }

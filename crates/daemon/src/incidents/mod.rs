@@ -80,6 +80,7 @@ impl Watcher {
         mut settings: watch::Receiver<Settings>,
         mut ending: watch::Receiver<Option<Duration>>,
     ) {
+        let mut faults = self.exec.faults();
         loop {
             tokio::select! {
                 record = seen.recv() => match record {
@@ -90,6 +91,12 @@ impl Watcher {
                     }
                     Err(broadcast::error::RecvError::Closed) => return,
                 },
+                Ok(()) = faults.changed() => {
+                    let fault = faults.borrow_and_update().clone();
+                    // It can't be recorded: the event and the hook tell it.
+                    let raised = fault.map(|why| self.detector.fault(&why)).unwrap_or_default();
+                    self.raise(raised).await;
+                }
                 Ok(()) = settings.changed() => {
                     self.detector.set(settings.borrow_and_update().clone());
                 }

@@ -157,6 +157,7 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
         left: hooks,
         ending: closed.clone(),
     }));
+    let (exec_socket, wanted_socket) = watch::channel(desired.config.server.exec_socket.clone());
     let (end, ended) = watch::channel(false);
     let (listeners, primaries) = (supervised.listeners, supervised.primaries);
     let (services, workers, stuck) = (supervised.snapshot, pools.snapshot(), pools.stuck());
@@ -169,6 +170,7 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
         restart_rate,
         exec: exec.clone(),
         incidents,
+        exec_socket,
     };
     let reloads = supervised.reloads;
     let parts = Parts {
@@ -201,8 +203,12 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
     };
     let mode = Mode::Full(Box::new(full));
     let app = App::new(state_dir, about, closed.clone(), processes.clone(), mode);
-    let follow = tokio::spawn(notices::follow(startup.notices, tell_about, Some(events), foreman));
+    let notices = startup.notices;
+    let follow = notices::follow(notices, tell_about, Some(events.clone()), foreman);
+    let follow = tokio::spawn(follow);
     let doors = Doors { ours: http::routes(app.clone()), others: http::others(app) };
+    let outer = http::Outer { router: doors.others.clone(), events, wanted: wanted_socket };
+    tasks.spawn(outer.serve(closed.clone()));
     let serving = tokio::spawn(http::serve(listener, doors, closed));
     // Fails only without a keeper, and then the notices say so too.
     let _gone = processes.ready().await;
@@ -239,7 +245,8 @@ async fn executor(
     let seen = exec.records();
     tasks.spawn(owner);
     let file = desired.file().map(|file| file.path.display().to_string());
-    match exec.load(Load { policies: desired.config.policies.clone(), log, file }).await {
+    let policies = desired.config.policies.clone();
+    match exec.load(Load { policies, log, file, resumed: true }).await {
         Ok(doubtful) => doubtful.iter().for_each(|why| tracing::warn!("{why}")),
         Err(error) => tracing::error!(%error, "no policy is in force"),
     }

@@ -58,6 +58,8 @@ pub(super) struct Service {
     pub(super) healthy_after: Option<String>,
     pub(super) stop_signal: Option<String>,
     pub(super) stop_timeout: Option<String>,
+    /// It is asked to end by a message.
+    pub(super) stop_message: bool,
     /// Only the main process gets the stop signal.
     pub(super) stop_main: bool,
     /// Bytes.
@@ -157,6 +159,9 @@ impl Service {
             if let Some(text) = text {
                 line(name, quoted(text));
             }
+        }
+        if self.stop_message {
+            line("stop_message", "true".to_owned());
         }
         if self.stop_main {
             line("kill", quoted("main"));

@@ -35,7 +35,7 @@ fn mistakes_in_incidents() {
 [incident]
 denials = { count = 0, within = "0" }
 probe = { count = 3 }
-off = ["I1", "I10"]
+off = ["I1", "I16"]
 lock_out = { severity = "hihg" }
 hook = { command = ["page"] }
 "#;

@@ -50,6 +50,7 @@ fn ended(end: Ending, change: impl FnOnce(&mut Outcome)) -> String {
         degraded: Vec::new(),
         breach: None,
         output_cut: false,
+        flags: Vec::new(),
     };
     change(&mut outcome);
     let told = told(RUN, &[entry(intent()), entry(Record::Outcome(Box::new(outcome)))]);

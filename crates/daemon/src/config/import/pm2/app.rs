@@ -53,8 +53,9 @@ impl App<'_, '_> {
             memory: self.memory(),
             ..Service::default()
         };
-        service.node_cluster = self.is_cluster(&service.runs);
+        service.node_cluster = self.is_cluster(&service.runs, replicas);
         service.watch = self.watch();
+        service.stop_message = self.is("shutdown_with_message", true);
         self.restart(&mut service);
         if self.is("wait_ready", true) {
             service.ready = Some(self.millis("listen_timeout").map(units::millis));
@@ -181,11 +182,10 @@ impl App<'_, '_> {
     }
 
     /// Workers of a Node cluster; anything else PM2 runs as it is, too.
-    fn is_cluster(&self, runs: &Runs) -> bool {
-        let said = self.get("exec_mode").and_then(Value::as_str);
-        let Runs::Words(words) = runs else { return false };
-        let node = words.first().is_some_and(|name| name.rsplit('/').next() == Some("node"));
-        node && said.is_some_and(|mode| mode.starts_with("cluster"))
+    fn is_cluster(&self, runs: &Runs, replicas: u32) -> bool {
+        let mode = self.get("exec_mode").and_then(Value::as_str);
+        // Unsaid it is one for PM2 where `instances` stands. A single one shares its port with nobody.
+        is_node(runs) && mode.map_or(replicas > 1, |mode| mode.starts_with("cluster"))
     }
 
     fn watch(&mut self) -> Option<Watch> {
@@ -317,6 +317,7 @@ impl App<'_, '_> {
 
     /// Notes what becomes of the keys that are written and mean anything.
     fn note(&mut self) {
+        let said_mode = self.get("exec_mode").is_some();
         let plain = |key: &str, value: &Value| match key {
             _ if value.is_null() => true,
             "watch"
@@ -331,7 +332,7 @@ impl App<'_, '_> {
             "treekill" | "autostart" | "autorestart" => *value == Value::Bool(true),
             "exec_mode" => value.as_str().is_none_or(|mode| !mode.starts_with("cluster")),
             "wait_ready" => *value == Value::Bool(false),
-            "instances" => value.as_i64().is_some_and(|n| n > 0),
+            "instances" => value.as_i64().is_some_and(|n| n == 1 || n > 1 && said_mode),
             "cwd" => value.as_str().is_some_and(|path| path.starts_with('/')),
             "namespace" => value.as_str() == Some("default"),
             "increment_var" => value.as_str() == Some("PORT"),
@@ -355,4 +356,9 @@ fn text_of(value: &Value) -> Option<String> {
         Value::Bool(truth) => Some(truth.to_string()),
         _ => None,
     }
+}
+
+fn is_node(runs: &Runs) -> bool {
+    let Runs::Words(words) = runs else { return false };
+    words.first().is_some_and(|name| name.rsplit('/').next() == Some("node"))
 }

@@ -24,7 +24,10 @@ pub(in crate::config::import) const APP: Table = Table {
         ),
         Key::new(
             "instances",
-            Changed("replicas", "\"max\", 0 and -1 are counted now, on this machine"),
+            Changed(
+                "replicas",
+                "\"max\", 0 and -1 are counted now, on this machine; several of a node program are a cluster unless `exec_mode` says \"fork\"",
+            ),
         ),
         Key::new(
             "exec_mode",
@@ -105,10 +108,7 @@ pub(in crate::config::import) const APP: Table = Table {
                 "schedules push tasks, they restart nothing; let cron or a systemd timer call `ganger restart NAME`",
             ),
         ),
-        Key::new(
-            "shutdown_with_message",
-            Left("programs are asked to end by a signal; listen to `stop_signal`"),
-        ),
+        Key::new("shutdown_with_message", Same("stop_message")),
         Key::new(
             "watch",
             Changed(

@@ -42,7 +42,7 @@ fn full() -> serde_json::Map<String, serde_json::Value> {
             "increment_var" => "\"PORT\"",
             "env" => "{\"PORT\": 4000, \"ON\": true, \"NO\": null, \"LIST\": [1]}",
             "env_file" => "\".env.app\"",
-            "autorestart" | "source_map_support" | "wait_ready" => "true",
+            "autorestart" | "shutdown_with_message" | "source_map_support" | "wait_ready" => "true",
             "treekill" | "autostart" => "false",
             "stop_exit_codes" => "[0, 3]",
             "max_memory_restart" => "\"200M\"",
@@ -92,6 +92,10 @@ fn what_the_table_says_is_taken_over_is() {
         }
         let mut less = all.clone();
         assert!(less.remove(written).is_some(), "{written}");
+        if key.name == "exec_mode" {
+            // Without it several are a cluster as well.
+            less.insert(key.name.to_owned(), "fork".into());
+        }
         if key.name == "autorestart" {
             // True is the default.
             all.insert(key.name.to_owned(), false.into());
@@ -120,6 +124,29 @@ fn scripts_find_their_interpreters() {
     assert_eq!(command(r#""cmd":"serve","args":"-l 80""#), r#"command = ["serve", "-l", "80"]"#);
     let nvm = toml(r#"[{"script":"a.js","interpreter":"node@18.2"}]"#, &Choice::default());
     assert!(nvm.contains("asks nvm") && nvm.contains(r#"command = ["node", "a.js"]"#), "{nvm}");
+}
+
+#[test]
+fn several_of_a_node_program_are_a_cluster_as_for_pm2() {
+    let is_cluster = |app: &str| {
+        let text = toml(&format!("[{{{app}}}]"), &Choice::default());
+        text.lines().any(|line| line == "node_cluster = true")
+    };
+    for yes in [
+        r#""script":"a.js","instances":4"#,
+        r#""script":"a.js","instances":"2","exec_mode":null"#,
+        r#""script":"a.js","exec_mode":"cluster""#,
+    ] {
+        assert!(is_cluster(yes), "{yes}");
+    }
+    for no in [
+        r#""script":"a.js""#,
+        r#""script":"a.js","instances":1"#,
+        r#""script":"a.js","instances":4,"exec_mode":"fork""#,
+        r#""script":"a.py","instances":4"#,
+    ] {
+        assert!(!is_cluster(no), "{no}");
+    }
 }
 
 #[test]
