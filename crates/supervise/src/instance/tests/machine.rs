@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use ganger_core::{Backoff, BreakerState, CauseBackoffs, FailureCause, InstanceState};
 use proptest::prelude::*;
 
-use super::super::state::{Action, Event, Machine, State, Then, Waiting};
+use super::super::state::{Action, EXTEND_MAX, Event, Machine, State, Then, Waiting};
 use crate::policy::{Policy, Restart, StartLimit};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -349,7 +349,7 @@ proptest! {
         }
         world.play(Move::Stop)?;
         world.play(Move::Answer { well: true })?;
-        world.wait(SECOND * 51)?;
+        world.wait(EXTEND_MAX + SECOND * 51)?;
         if world.alive {
             prop_assert!(world.signalled);
             world.play(Move::End { success: false })?;
