@@ -277,7 +277,17 @@ impl ServiceSpec {
     /// The spec of one slot.
     #[must_use]
     pub fn slot(&self, slot: u32) -> InstanceSpec {
-        let mut spec = self.instance.clone();
+        self.slot_on(slot, self.instance.listen.clone())
+    }
+
+    /// The spec of a slot on trial, where it gets no connections; `None` where it would get none anyhow.
+    pub(crate) fn slot_apart(&self, slot: u32) -> Option<InstanceSpec> {
+        let apart = self.instance.listen.as_ref()?.apart(slot)?;
+        Some(self.slot_on(slot, Some(Arc::new(apart))))
+    }
+
+    fn slot_on(&self, slot: u32, listen: Option<Arc<Listening>>) -> InstanceSpec {
+        let mut spec = InstanceSpec { listen, ..self.instance.clone() };
         let plan = &mut spec.plan;
         plan.instance = InstanceId::new(&self.name, slot);
         for output in [&mut plan.stdout, &mut plan.stderr] {

@@ -120,7 +120,7 @@ fn listening(name: &str, service: &Service) -> Result<Option<Arc<Listening>>, Co
         })
     };
     let sockets = service.listen.iter().map(socket).collect::<Result<_, _>>()?;
-    Ok(Some(Arc::new(Listening { sockets, mode: service.listen_mode })))
+    Ok(Some(Arc::new(Listening::new(sockets, service.listen_mode))))
 }
 
 /// What services and workers share.

@@ -12,6 +12,7 @@
 //! for its restart. For services that start on demand it waits until a socket is readable, and says so.
 
 mod address;
+mod apart;
 mod claims;
 mod net;
 mod open;
@@ -52,6 +53,8 @@ pub(crate) struct Wanted {
     pub(crate) slots: u32,
     /// Its program asks for listeners itself: what it has claimed stays.
     pub(crate) claims: bool,
+    /// Slots on trial, which have sockets of their own meanwhile.
+    pub(crate) apart: Vec<u32>,
 }
 
 impl Wanted {

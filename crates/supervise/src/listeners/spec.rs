@@ -11,6 +11,8 @@ pub(crate) const LISTEN_PREFIX: &str = "listen:";
 const CLAIM_PREFIX: &str = "cluster:";
 /// And of the memory in which a connection is noted while it is handed over: the service's name and the kind of handover follow.
 const HANDS_PREFIX: &str = "hands:";
+/// Before the slot's number in the name and in the path of a socket on trial.
+pub(super) const APART: char = '~';
 /// The first number under which a child gets them (sd_listen_fds(3)).
 const FIRST_FD: u32 = 3;
 
@@ -62,19 +64,30 @@ pub struct Listening {
     pub sockets: Vec<Socket>,
     /// How connections come to instances.
     pub mode: ListenMode,
+    /// The slot that is on trial: its sockets are its own, and no connection comes to them.
+    pub(crate) apart: Option<u32>,
 }
 
 impl Listening {
+    /// What all slots have alike.
+    #[must_use]
+    pub const fn new(sockets: Vec<Socket>, mode: ListenMode) -> Self {
+        Self { sockets, mode, apart: None }
+    }
+
+    /// The same for a slot on trial, where slots would share their sockets.
+    pub(crate) fn apart(&self, slot: u32) -> Option<Self> {
+        let shares = self.mode == ListenMode::Inherit && self.sockets.iter().any(can_be_apart);
+        shares.then(|| Self { apart: Some(slot), ..self.clone() })
+    }
+
     /// The keeper's name of a socket: stable, so that the next daemon, a restart or another service finds it.
     pub(crate) fn held_name(&self, socket: &Socket, service: &str, slot: u32) -> String {
-        let mut name = format!("{LISTEN_PREFIX}{}", socket.address);
-        // A port that the kernel chooses is a different one for everybody.
-        if socket.address.place().is_some_and(|place| place.port == 0) {
-            name = format!("{name}@{service}");
-        }
-        match self.mode {
-            ListenMode::Inherit | ListenMode::Pass => name,
-            ListenMode::Reuseport => format!("{name}#{slot}"),
+        let name = shared_name(socket, service);
+        match (self.mode, self.apart) {
+            (ListenMode::Inherit, Some(slot)) => format!("{name}{APART}{slot}"),
+            (ListenMode::Inherit | ListenMode::Pass, _) => name,
+            (ListenMode::Reuseport, _) => format!("{name}#{slot}"),
         }
     }
 
@@ -92,6 +105,21 @@ impl Listening {
             .map(|(number, socket)| (self.held_name(socket, service, slot), number))
             .collect();
     }
+}
+
+/// The keeper's name of a socket that all slots have.
+pub(super) fn shared_name(socket: &Socket, service: &str) -> String {
+    let name = format!("{LISTEN_PREFIX}{}", socket.address);
+    // A port that the kernel chooses is a different one for everybody.
+    match socket.address.place() {
+        Some(place) if place.port == 0 => format!("{name}@{service}"),
+        _ => name,
+    }
+}
+
+/// Datagrams are not dealt out by connection.
+pub(super) const fn can_be_apart(socket: &Socket) -> bool {
+    matches!(socket.address, Address::Tcp(_) | Address::Unix(_))
 }
 
 /// The keeper's name of a listener that a service's program asked for.

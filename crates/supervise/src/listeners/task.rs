@@ -13,6 +13,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use super::address::Address;
+use super::apart::apart_names;
 use super::claims::{Claim, Unclaimed};
 use super::open::{self, File, Opened};
 use super::spec::{LISTEN_PREFIX, ListenMode, Listening, Socket, claim_of, hands_of};
@@ -130,7 +131,9 @@ impl Task {
         match ask {
             Ask::Ensure { listening, service, slot, reply } => {
                 let slots = self.wanted.get(&service).map_or(slot, |known| known.slots.max(slot));
-                let done = self.open(&Wanted { service, listening, slots, claims: false }).await;
+                let apart = vec![];
+                let wanted = Wanted { service, listening, slots, claims: false, apart };
+                let done = self.open(&wanted).await;
                 drop(reply.send(done));
             }
             Ask::Open { wanted, reply } => {
@@ -190,6 +193,7 @@ impl Task {
             }
             let opened = match self.sibling(wanted, socket, slot) {
                 Some(fd) => Opened { fd, file: None },
+                None if wanted.listening.apart.is_some() => self.open_apart(wanted, socket).await?,
                 None => self.open_one(wanted, socket, slot).await?,
             };
             let copy = opened.fd.try_clone().map_err(|error| {
@@ -228,11 +232,14 @@ impl Task {
 
     /// The listener that another mode had at the same address: it goes on, with what waits in its queue.
     fn sibling(&self, wanted: &Wanted, socket: &Socket, slot: u32) -> Option<OwnedFd> {
+        if wanted.listening.apart.is_some() {
+            return None;
+        }
         let (mode, share) = match wanted.listening.mode {
             ListenMode::Inherit | ListenMode::Pass => (ListenMode::Reuseport, false),
             ListenMode::Reuseport => (ListenMode::Inherit, true),
         };
-        let other = Listening { sockets: vec![], mode };
+        let other = Listening::new(vec![], mode);
         let name = other.held_name(socket, &wanted.service, 1);
         let held = self.held.get(&name).filter(|_| slot == 1)?;
         let fd = held.fd.try_clone().ok()?;
@@ -241,12 +248,8 @@ impl Task {
     }
 
     async fn keep(&mut self, wanted: Vec<Wanted>) {
-        let names: BTreeSet<String> = wanted
-            .iter()
-            .flat_map(|one| {
-                each(one).map(|(socket, slot)| one.listening.held_name(socket, &one.service, slot))
-            })
-            .collect();
+        let names: BTreeSet<String> =
+            wanted.iter().flat_map(|one| names(one).chain(apart_names(one))).collect();
         self.wanted = wanted.into_iter().map(|one| (one.service.clone(), one)).collect();
         let watched = self.watches.keys().filter(|service| !self.wanted.contains_key(*service));
         for service in watched.cloned().collect::<Vec<_>>() {
@@ -330,6 +333,11 @@ impl Task {
         };
         each(wanted).map(look).chain(self.look_at_claims(service)).collect()
     }
+}
+
+/// What the keeper calls the sockets of a service.
+fn names(wanted: &Wanted) -> impl Iterator<Item = String> {
+    each(wanted).map(|(socket, slot)| wanted.listening.held_name(socket, &wanted.service, slot))
 }
 
 /// Every socket of a service, with its slot; sockets that all slots share count as slot 1's.

@@ -29,6 +29,11 @@ impl Owner {
         self.rig.keeper.held().await
     }
 
+    /// That of one socket.
+    async fn port_of(&self, socket: usize) -> u16 {
+        self.listeners.look("web").await[socket].address.place().unwrap().port
+    }
+
     async fn port(&self) -> u16 {
         let views = self.listeners.look("web").await;
         assert!(views.iter().all(|view| view.open), "{views:?}");
@@ -48,9 +53,10 @@ fn web(addresses: &[&str], mode: ListenMode, slots: u32) -> Wanted {
     let sockets = addresses.iter().map(socket).collect();
     Wanted {
         service: "web".into(),
-        listening: Arc::new(Listening { sockets, mode }),
+        listening: Arc::new(Listening::new(sockets, mode)),
         slots,
         claims: false,
+        apart: vec![],
     }
 }
 
@@ -138,6 +144,40 @@ async fn a_slot_that_starts_has_its_sockets_whoever_opened_them() {
     let refused = owner.listeners.ensure(listening, "web", 1).await.unwrap_err();
     assert!(refused.to_string().contains("is taken by ganger itself"), "{refused}");
     assert!(Listeners::default().ensure(Arc::default(), "web", 1).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_connection_comes_to_what_is_on_trial() {
+    let owner = Owner::start(&mut BTreeMap::new());
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("web.sock");
+    let unix = format!("unix://{}", path.display());
+    let wanted = web(&[ANY[0], &unix, "udp://127.0.0.1:0"], ListenMode::Inherit, 1);
+    assert!(owner.listeners.open(vec![wanted.clone()]).await.is_empty());
+    let shared = owner.held().await;
+    let apart = Arc::new(wanted.listening.apart(2).unwrap());
+    owner.listeners.ensure(Arc::clone(&apart), "web", 2).await.unwrap();
+    let port = owner.port_of(0).await;
+    let clients: Vec<_> =
+        (0..64).map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();
+    let own = apart.held_name(&apart.sockets[0], "web", 2);
+    let own = owner.rig.keeper.descriptor(&own).await.unwrap();
+    let told = rustix::net::getsockname(&own).unwrap();
+    assert_eq!(std::net::SocketAddr::try_from(told).unwrap().port(), port, "the same address");
+    assert_eq!(owner.listeners.look("web").await[0].queue, Some((64, 4_096)));
+    assert_eq!(ganger_sys::socket::queue(&own).unwrap().0, 0);
+    assert!(std::net::TcpListener::bind(("127.0.0.1", port)).is_err(), "taken for others");
+    let beside = temp.path().join("web.sock~2");
+    assert!(beside.exists());
+
+    owner.listeners.keep(vec![Wanted { apart: vec![2], ..wanted.clone() }]).await;
+    assert_eq!(owner.held().await.len(), 6);
+    owner.listeners.keep(vec![wanted]).await;
+    assert_eq!(owner.held().await, shared);
+    assert!(path.exists() && !beside.exists());
+    drop((own, clients));
+    TcpStream::connect(("127.0.0.1", port)).unwrap();
+    assert_eq!(owner.listeners.look("web").await[0].queue, Some((65, 4_096)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -40,9 +40,9 @@ impl Web {
         tokio::spawn(task);
         let address = "tcp://127.0.0.1:0".parse().unwrap();
         let sockets = vec![Socket { address, name: "front".into(), mode: 0, owner: None }];
-        let listening = Arc::new(Listening { sockets, mode: ListenMode::Pass });
+        let listening = Arc::new(Listening::new(sockets, ListenMode::Pass));
         let (service, wanted) = ("web".to_owned(), Arc::clone(&listening));
-        let wanted = Wanted { service, listening: wanted, slots: 2, claims: false };
+        let wanted = Wanted { service, listening: wanted, slots: 2, claims: false, apart: vec![] };
         assert!(listeners.open(vec![wanted]).await.is_empty());
         let port = listeners.look("web").await[0].address.place().unwrap().port;
         let (primaries, hub) =

@@ -24,10 +24,10 @@ const KNOCK_GAP: Duration = Duration::from_secs(1);
 /// Why a service that starts on demand has no process.
 pub(super) const DOZES: &str = "waits for its first connection";
 
-fn wanted(spec: &ServiceSpec, slots: u32) -> Option<Wanted> {
+fn wanted(spec: &ServiceSpec, slots: u32, apart: Vec<u32>) -> Option<Wanted> {
     let claims = spec.instance.node_cluster.is_some();
     let listening = spec.instance.listen.clone().or_else(|| claims.then(Arc::default))?;
-    Some(Wanted { service: spec.name.clone(), listening, slots, claims })
+    Some(Wanted { service: spec.name.clone(), listening, slots, claims, apart })
 }
 
 impl Owner {
@@ -35,7 +35,7 @@ impl Owner {
     /// instances that want it fails and says so. Given are the services that can't have all.
     pub(super) async fn open_listeners(&mut self, specs: &[ServiceSpec]) -> Vec<String> {
         let wanted: Vec<Wanted> =
-            specs.iter().filter_map(|spec| wanted(spec, spec.replicas)).collect();
+            specs.iter().filter_map(|spec| wanted(spec, spec.replicas, vec![])).collect();
         if wanted.is_empty() {
             return vec![];
         }
@@ -65,7 +65,7 @@ impl Owner {
             now.is_some_and(|now| now.spec.instance.listen != spec.instance.listen)
         };
         let wanted: Vec<Wanted> =
-            specs.iter().filter(moved).filter_map(|spec| wanted(spec, spec.replicas)).collect();
+            specs.iter().filter(moved).filter_map(|spec| wanted(spec, spec.replicas, vec![])).collect();
         if wanted.is_empty() {
             return Ok(());
         }
@@ -88,7 +88,9 @@ impl Owner {
             .filter_map(|service| {
                 // Places in a reuseport group are slot numbers, so only the last ones may go.
                 let last = service.slots.keys().next_back().copied().unwrap_or(0);
-                wanted(&service.spec, last.max(service.spec.replicas))
+                let apart = service.slots.iter().filter(|(_, slot)| slot.apart);
+                let apart = apart.map(|(number, _)| *number).collect();
+                wanted(&service.spec, last.max(service.spec.replicas), apart)
             })
             .collect();
         if !wanted.is_empty() || self.listens {

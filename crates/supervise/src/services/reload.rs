@@ -151,8 +151,11 @@ impl Owner {
         let last = service.slots.keys().next_back().copied().unwrap_or(0);
         let first = last.max(old.replicas).max(new.replicas) + 1;
         let missing = (rules.surge as usize).saturating_sub(surge.len());
-        surge.extend((first..=u32::MAX).take(missing));
-        let (machine, acts) = Rolling::begin(&main, &surge, rules.unavailable);
+        let further: Vec<u32> = (first..=u32::MAX).take(missing).collect();
+        surge.extend(&further);
+        let apart: Vec<u32> =
+            further.into_iter().filter(|slot| new.slot_apart(*slot).is_some()).collect();
+        let (machine, acts) = Rolling::begin(&main, &surge, &apart, rules.unavailable);
         let orders = BTreeMap::new();
         let waiting = reply.into_iter().collect();
         self.show_new_reload(name, &old, &new);
@@ -375,9 +378,12 @@ impl Owner {
             Some(handle) => handle,
             None => {
                 let Some(new) = self.rolling_to(name) else { return };
-                let handle = self.start_instance(new.slot(number), Begin::Up);
+                let apart = new.slot_apart(number);
+                let is_apart = apart.is_some();
+                let spec = apart.unwrap_or_else(|| new.slot(number));
+                let handle = self.start_instance(spec, Begin::Up);
                 let slot = Slot::new(handle.clone(), false, false);
-                let slot = Slot { surge: true, held_back: true, ..slot };
+                let slot = Slot { surge: true, held_back: true, apart: is_apart, ..slot };
                 self.place(&InstanceId::new(name, number), slot);
                 handle
             }
@@ -403,6 +409,10 @@ impl Owner {
         self.order(name, number, async move {
             Happened::Came(number, ticket.done().await.map_err(why))
         });
+        let slot = self.services.get_mut(name).and_then(|service| service.slots.get_mut(&number));
+        if slot.is_some_and(|slot| std::mem::take(&mut slot.apart)) {
+            self.keep_listeners().await;
+        }
     }
 
     /// New connections go elsewhere. Where all instances have the same sockets that can't be: it is asked to end as it is.

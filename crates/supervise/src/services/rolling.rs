@@ -9,6 +9,9 @@
 //!             first; surge slots that serve stay until then ──► leave ──► done, with the reason
 //! ```
 //!
+//! Where all have the same sockets a surge slot's trial is held apart, on sockets that no connection comes to: then it is started once more, on
+//! those of the others, and serves when it is up.
+//!
 //! Without surge slots the first batch in place is the one on trial. At least `slots − unavailable` instances serve at every
 //! moment unless some die by themselves. On the way back, when the surge slots have failed too, one slot may be out: there
 //! is nothing to stand in for it.
@@ -47,6 +50,17 @@ struct Place {
     /// `None`: of neither, which no way through leaves.
     version: Option<Version>,
     is: Is,
+    trial: Trial,
+}
+
+/// Where a slot's trial is held, if it comes to one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trial {
+    Here,
+    /// On sockets of its own.
+    Apart,
+    /// It was held apart and is over.
+    Passed,
 }
 
 /// A slot as a reload finds it.
@@ -128,10 +142,12 @@ pub(super) struct Rolling {
 }
 
 impl Rolling {
-    /// Begins, or goes on. `slots`: those to replace; `surge`: numbers that are free, or whose instance is of the new version.
+    /// Begins, or goes on. `slots`: those to replace; `surge`: numbers that are free, or whose instance is of the new version; `apart`: those
+    /// of them whose trial is held apart.
     pub(super) fn begin(
         slots: &BTreeMap<u32, Found>,
         surge: &[u32],
+        apart: &[u32],
         unavailable: u32,
     ) -> (Self, Vec<Act>) {
         let is_new = |found: &Found| found.version == Some(Version::New);
@@ -151,10 +167,14 @@ impl Rolling {
                 }
                 (false, false) => Is::Down,
             };
-            places.insert(*slot, Place { surge: false, version: found.version, is });
+            let version = found.version;
+            places.insert(*slot, Place { surge: false, version, is, trial: Trial::Here });
         }
-        let new = Place { surge: true, version: Some(Version::New), is: Is::Coming };
-        places.extend(surge.iter().map(|slot| (*slot, new)));
+        let new = |slot: &u32| {
+            let trial = if apart.contains(slot) { Trial::Apart } else { Trial::Here };
+            Place { surge: true, version: Some(Version::New), is: Is::Coming, trial }
+        };
+        places.extend(surge.iter().map(|slot| (*slot, new(slot))));
         // With neither, nothing could ever be replaced.
         let least = usize::from(surge.is_empty());
         let unavailable = usize::try_from(unavailable).unwrap_or(usize::MAX).max(least);
@@ -190,11 +210,7 @@ impl Rolling {
         match happened {
             Happened::Came(slot, result) => self.came(slot, result, &mut acts),
             Happened::Seen(slot, result) => self.seen(slot, result, &mut acts),
-            Happened::Healthy(slot) => {
-                if self.set(slot, Is::Trial, Is::Serving) {
-                    acts.push(Act::Serve(slot));
-                }
-            }
+            Happened::Healthy(slot) => self.healthy(slot, &mut acts),
             Happened::Drained(slot) => {
                 let surge = self.places.get(&slot).is_some_and(|place| place.surge);
                 if surge && self.set(slot, Is::Draining, Is::Leaving) {
@@ -224,7 +240,9 @@ impl Rolling {
         let (proved, forward) = (self.proved, self.phase == Phase::Forward);
         let Some(place) = self.places.get_mut(&slot).filter(|p| p.is == Is::Coming) else { return };
         match (result, place.version) {
-            (Ok(()), Some(Version::New)) if !proved && forward => {
+            (Ok(()), Some(Version::New))
+                if !proved && forward && place.trial != Trial::Passed =>
+            {
                 place.is = Is::Trial;
                 acts.push(Act::Watch(slot));
             }
@@ -241,6 +259,17 @@ impl Rolling {
                     self.failed(slot, format!("#{slot} did not come up: {why}"), acts);
                 }
             }
+        }
+    }
+
+    fn healthy(&mut self, slot: u32, acts: &mut Vec<Act>) {
+        let Some(place) = self.places.get_mut(&slot).filter(|p| p.is == Is::Trial) else { return };
+        if place.trial == Trial::Apart {
+            (place.is, place.trial) = (Is::Coming, Trial::Passed);
+            acts.push(Act::Renew(slot, Version::New));
+        } else {
+            place.is = Is::Serving;
+            acts.push(Act::Serve(slot));
         }
     }
 

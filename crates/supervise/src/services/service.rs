@@ -54,6 +54,8 @@ pub(super) struct Slot {
     pub(super) surge: bool,
     /// It gets no new connections, ready or not: a reload drains it, or does not trust it yet.
     pub(super) held_back: bool,
+    /// It is on trial with sockets of its own, where the others share theirs.
+    pub(super) apart: bool,
     /// A former daemon's reload has left it; it stays until the others serve.
     pub(super) lingers: bool,
 }
@@ -70,6 +72,7 @@ impl Slot {
             dozing: false,
             surge: false,
             held_back: false,
+            apart: false,
             lingers: false,
         }
     }

@@ -29,6 +29,7 @@ enum Ask {
     Say(Box<Event>),
     Lives { name: String, slot: u32, answer: oneshot::Sender<Lives> },
     Held { answer: oneshot::Sender<Vec<String>> },
+    Descriptor { name: String, answer: oneshot::Sender<Option<OwnedFd>> },
     Unacked { answer: oneshot::Sender<Vec<SpawnId>> },
     Channel { name: String, slot: u32, answer: oneshot::Sender<Option<OwnedFd>> },
     Seen { answer: oneshot::Sender<Vec<String>> },
@@ -90,6 +91,12 @@ impl FakeKeeper {
     /// Names of held descriptors, sorted.
     pub async fn held(&self) -> Vec<String> {
         self.ask(|answer| Ask::Held { answer }).await
+    }
+
+    /// A copy of a held descriptor.
+    pub async fn descriptor(&self, name: &str) -> Option<OwnedFd> {
+        let name = name.to_owned();
+        self.ask(|answer| Ask::Descriptor { name, answer }).await
     }
 
     /// Exits told and not acknowledged.

@@ -285,6 +285,10 @@ impl Run {
                 let lives = self.children.lives(&InstanceId::new(name, slot)).clone();
                 let _unheard = answer.send(lives);
             }
+            Ask::Descriptor { name, answer } => {
+                let copy = self.held.get(&name).and_then(|fd| fd.try_clone().ok());
+                drop(answer.send(copy));
+            }
             Ask::Held { answer } => {
                 let _unheard = answer.send(self.held.keys().cloned().collect());
             }

@@ -1,6 +1,6 @@
 //! The machine beside a world that does what it orders and fails as it likes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -41,18 +41,22 @@ struct World {
     goes_back: bool,
     /// Instances in service less those it takes itself never fall below this; deaths lower it.
     proved: bool,
+    /// Those that no connection can come to.
+    apart: BTreeSet<u32>,
 }
 
 impl World {
     fn new(replicas: u32, surge: u32, unavailable: u32) -> Self {
         let main = (1..=replicas).map(|slot| (slot, Found::old(true))).collect();
-        Self::found(&main, surge, unavailable)
+        Self::found(&main, surge, 0, unavailable)
     }
 
-    fn found(main: &BTreeMap<u32, Found>, surge: u32, unavailable: u32) -> Self {
+    /// The last `apart` of the surge slots have their trial on sockets of their own.
+    fn found(main: &BTreeMap<u32, Found>, surge: u32, apart: u32, unavailable: u32) -> Self {
         let replicas = u32::try_from(main.len()).unwrap();
         let further: Vec<u32> = (replicas + 1..=replicas + surge).collect();
-        let (machine, acts) = Rolling::begin(main, &further, unavailable);
+        let apart: Vec<u32> = further.iter().copied().rev().take(apart as usize).collect();
+        let (machine, acts) = Rolling::begin(main, &further, &apart, unavailable);
         let size = |n: u32| usize::try_from(n).unwrap();
         let least = usize::from(surge == 0);
         let mut world = Self {
@@ -64,6 +68,7 @@ impl World {
             over: None,
             goes_back: false,
             proved: false,
+            apart: apart.into_iter().collect(),
         };
         world.obey(acts);
         world
@@ -107,10 +112,14 @@ impl World {
                     assert_ne!(self.slots[&slot], Slot::Off, "a person's stop wins");
                     assert!(!matches!(self.slots[&slot], Slot::Serves(_)), "it is drained first");
                     assert!(!self.goes_back || version == Version::Old);
+                    self.proved |= self.apart.remove(&slot);
                     self.slots.insert(slot, Slot::Comes(Some(version)));
                 }
                 Act::Watch(slot) => {
                     self.slots.insert(slot, Slot::Trial);
+                }
+                Act::Serve(slot) if self.apart.contains(&slot) => {
+                    panic!("#{slot} can't serve: nothing comes to it")
                 }
                 Act::Serve(slot) => match self.slots[&slot] {
                     Slot::Trial => {
@@ -218,6 +227,30 @@ fn new_ones_are_healthy_before_old_ones_go_one_by_one() {
 }
 
 #[test]
+fn a_trial_apart_ends_with_a_start_among_the_others() {
+    let main = [(1, Found::old(true))].into();
+    let mut world = World::found(&main, 1, 1, 0);
+    world.turn(2, true);
+    assert_eq!(world.slots[&2], Slot::Trial);
+    world.turn(2, true);
+    assert_eq!(world.slots[&2], Slot::Comes(NEW), "on the sockets of the others");
+    assert_eq!(world.slots[&1], Slot::Serves(OLD), "nothing goes before it serves");
+    world.turn(2, true);
+    assert_eq!((world.slots[&2], world.slots[&1]), (Slot::Serves(NEW), Slot::Drains(OLD)));
+    world.settle();
+    assert_eq!(world.over, Some(Ok(())));
+
+    for turns in [0, 1, 2] {
+        let mut world = World::found(&main, 1, 1, 0);
+        (0..turns).for_each(|_| world.turn(2, true));
+        world.turn(2, false);
+        assert_eq!(world.slots[&1], Slot::Serves(OLD), "fails after {turns} good turns");
+        world.settle();
+        assert!(world.over.clone().unwrap().is_err());
+    }
+}
+
+#[test]
 fn what_dies_on_trial_touches_no_old_one() {
     let mut world = World::new(3, 1, 0);
     world.turn(4, true);
@@ -261,7 +294,7 @@ fn another_daemon_goes_on_where_it_was() {
     let [new, old] = [Some(Version::New), Some(Version::Old)];
     let ready = |version| Found { version, ready: true };
     let main = [(1, ready(new)), (2, Found::old(false)), (3, ready(old)), (4, ready(None))].into();
-    let mut world = World::found(&main, 1, 0);
+    let mut world = World::found(&main, 1, 0, 0);
     assert_eq!(world.slots[&5], Slot::Comes(NEW));
     assert_eq!(world.slots[&2], Slot::Down(OLD), "nothing goes before the trial is over");
     world.turn(5, true);
@@ -271,7 +304,7 @@ fn another_daemon_goes_on_where_it_was() {
     world.settle();
     assert_eq!(world.over, Some(Ok(())));
 
-    let mut world = World::found(&main, 1, 0);
+    let mut world = World::found(&main, 1, 0, 0);
     world.turn(5, false);
     assert_eq!(world.slots[&1], Slot::Drains(NEW));
     assert_eq!(world.slots[&4], Slot::Serves(None), "one at a time");
@@ -284,7 +317,7 @@ fn another_daemon_goes_on_where_it_was() {
 fn a_trial_that_was_cut_short_is_taken_again() {
     let tried = Found { version: Some(Version::New), ready: true };
     let main = [(1, tried), (2, Found::old(true))].into();
-    let mut world = World::found(&main, 0, 1);
+    let mut world = World::found(&main, 0, 0, 1);
     assert_eq!((world.slots[&1], world.slots[&2]), (Slot::Trial, Slot::Serves(OLD)));
     world.turn(1, false);
     world.settle();
@@ -306,12 +339,12 @@ proptest! {
     #[test]
     fn whatever_happens_the_rules_hold_and_it_ends(
         left in left(),
-        surge in 0_u32..3,
+        (surge, apart) in (0_u32..3, 0_u32..3),
         unavailable in 0_u32..3,
         turns in prop::collection::vec((1_u32..8, 0_u8..100), 0..60),
     ) {
         let replicas = u32::try_from(left.len()).unwrap();
-        let mut world = World::found(&(1..).zip(left).collect(), surge, unavailable);
+        let mut world = World::found(&(1..).zip(left).collect(), surge, apart, unavailable);
         for (slot, what) in turns {
             if world.over.is_some() {
                 break;

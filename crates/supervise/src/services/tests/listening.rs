@@ -12,7 +12,7 @@ fn listening(name: &str, address: &str) -> ServiceSpec {
     let (name, mut spec) = (name.to_owned(), service(name));
     let sockets =
         vec![Socket { address: address.parse().unwrap(), name, mode: 0o600, owner: None }];
-    spec.instance.listen = Some(Arc::new(Listening { sockets, mode: ListenMode::Inherit }));
+    spec.instance.listen = Some(Arc::new(Listening::new(sockets, ListenMode::Inherit)));
     spec
 }
 
