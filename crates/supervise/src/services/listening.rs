@@ -64,8 +64,11 @@ impl Owner {
             let now = self.services.get(&spec.name).filter(|service| service.leaving.is_none());
             now.is_some_and(|now| now.spec.instance.listen != spec.instance.listen)
         };
-        let wanted: Vec<Wanted> =
-            specs.iter().filter(moved).filter_map(|spec| wanted(spec, spec.replicas, vec![])).collect();
+        let wanted: Vec<Wanted> = specs
+            .iter()
+            .filter(moved)
+            .filter_map(|spec| wanted(spec, spec.replicas, vec![]))
+            .collect();
         if wanted.is_empty() {
             return Ok(());
         }

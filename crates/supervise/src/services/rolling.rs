@@ -240,9 +240,7 @@ impl Rolling {
         let (proved, forward) = (self.proved, self.phase == Phase::Forward);
         let Some(place) = self.places.get_mut(&slot).filter(|p| p.is == Is::Coming) else { return };
         match (result, place.version) {
-            (Ok(()), Some(Version::New))
-                if !proved && forward && place.trial != Trial::Passed =>
-            {
+            (Ok(()), Some(Version::New)) if !proved && forward && place.trial != Trial::Passed => {
                 place.is = Is::Trial;
                 acts.push(Act::Watch(slot));
             }
