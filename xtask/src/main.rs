@@ -1,7 +1,7 @@
-//! Developer commands: `cargo xtask quickstart|test|test-kernel|node-conformance|torture|attacks|stories|benign|bench`.
+//! Developer commands: `cargo xtask quickstart|test|test-kernel|node-conformance|torture|attacks|stories|benign|nab|bench`.
 //!
 //! This program builds the workspace with cargo and drives the `ganger` binary from outside, as a user would: it links
-//! none of our crates, so it is built in a moment and can't see what a user can't see.
+//! none of our crates but the pure `ganger-detect` (to score it), so it is built in a moment and can't see what a user can't see.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -16,6 +16,7 @@ mod build;
 mod conformance;
 mod ganger;
 mod kernel;
+mod nab;
 mod quickstart;
 mod sh;
 mod stories;
@@ -123,6 +124,8 @@ enum Verb {
         #[command(flatten)]
         walls: bench::WallsWish,
     },
+    /// Score the detector of single metrics on the Numenta Anomaly Benchmark, beside published detectors.
+    Nab(nab::Wish),
     /// Be the Rust server of `bench reload`.
     #[command(hide = true)]
     Serve,
@@ -166,6 +169,7 @@ fn main() -> ExitCode {
         Verb::Attacks(wish) => attacks::attacks(&wish),
         Verb::Benign(wish) => benign::benign(&wish),
         Verb::Stories(wish) => stories::stories(&wish),
+        Verb::Nab(wish) => return played(nab::run(&wish)),
         Verb::Bench { what: None, rounds, .. } => return played(bench::bench(rounds)),
         Verb::Bench { what: Some(Which::Peers), rounds, .. } => {
             return played(bench::peers(rounds));
