@@ -176,6 +176,24 @@ impl Engine {
         Some(verdict)
     }
 
+    /// The value below which `share` (0..1) of the baseline lies; `None` while there is none.
+    #[must_use]
+    pub fn quantile(&self, share: f64) -> Option<f64> {
+        self.median.quantile(share)
+    }
+
+    /// Share of the baseline that lies above `value`, 0..1.
+    #[must_use]
+    pub fn share_above(&self, value: f64) -> f64 {
+        self.median.share_above(value)
+    }
+
+    /// What is usual at local time `at` (seconds), and for which season; `None`: not enough history.
+    #[must_use]
+    pub fn usual(&self, at: i64) -> Option<(f64, Season)> {
+        self.seasons.usual(at)
+    }
+
     /// Bytes of the state, the vectors' included.
     #[must_use]
     pub fn state_bytes(&self) -> usize {

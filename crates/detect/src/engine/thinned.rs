@@ -56,6 +56,13 @@ impl Thinned {
         let at = (last as f64 * share.clamp(0.0, 1.0)).round() as usize;
         self.sorted.get(at).map(|v| f64::from(*v))
     }
+
+    /// Share of the remembered that lies above `value`; 0 of nothing.
+    pub(crate) fn share_above(&self, value: f64) -> f64 {
+        let value = value as f32;
+        let below = self.sorted.partition_point(|v| v.total_cmp(&value).is_le());
+        (self.sorted.len() - below) as f64 / self.sorted.len().max(1) as f64
+    }
 }
 
 #[cfg(test)]
