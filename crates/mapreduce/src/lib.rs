@@ -1,0 +1,18 @@
+//! Jobs over data: what is read, how it is cut, folded, sorted, merged and committed.
+//!
+//! ```text
+//! patterns ─▶ Inputs ─▶ Splits (arithmetic, nothing is stored per split) ─▶ Blocks of whole records
+//!                                                                             │ operator, one per slot
+//!                         KeyTable (fold by key, bounded) ◀───────────────────┤
+//!                         Sorter   (cache-sized runs, spills) ◀───────────────┘
+//!                              └─▶ sorted runs ─▶ loser tree ─▶ groups ─▶ output in the order of keys
+//! ```
+//!
+//! No runtime, no task, no clock: slots are threads that ask for the next split. Everything is in memory up to a budget
+//! that all slots share; what does not fit is written as checked, compressed blocks and merged back. The same input gives
+//! the same bytes whatever the number of slots, the size of splits or the budget.
+
+pub mod input;
+pub mod local;
+pub mod operators;
+pub mod table;

@@ -1,0 +1,8 @@
+//! Operators that need no process: each slot feeds one with blocks of whole records and all are merged in the end.
+
+mod words;
+
+pub use words::{WordCount, is_space};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,49 @@
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::table::merged;
+
+fn counted(blocks: &[&[u8]]) -> (Vec<(Vec<u8>, u64)>, u64) {
+    let mut counter = WordCount::default();
+    blocks.iter().for_each(|block| counter.feed(block));
+    let mut seen = Vec::new();
+    let words = counter.words();
+    merged(&[counter.take_sorted()], |key, value| {
+        seen.push((key.to_vec(), value));
+        Ok::<(), Infallible>(())
+    })
+    .unwrap();
+    (seen, words)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn words_are_what_stands_between_white_space(
+        block in prop::collection::vec(prop_oneof![Just(b' '), Just(b'\n'), 0_u8..16, b'a'..b'd', any::<u8>()], 0..400)
+    ) {
+        let mut expected = BTreeMap::<Vec<u8>, u64>::new();
+        for word in block.split(|byte| is_space(*byte)).filter(|word| !word.is_empty()) {
+            *expected.entry(word.to_vec()).or_default() += 1;
+        }
+        let total: u64 = expected.values().sum();
+        let (seen, words) = counted(&[&block]);
+        prop_assert_eq!(seen, expected.into_iter().collect::<Vec<_>>());
+        prop_assert_eq!(words, total);
+    }
+}
+
+#[test]
+fn words_of_any_length_at_the_edges_of_a_chunk() {
+    for length in [1, 15, 16, 17, 63, 64, 65, 200] {
+        for before in [0, 1, 47, 48, 49, 62, 63, 64] {
+            let block = [vec![b' '; before], vec![b'w'; length]].concat();
+            assert_eq!(counted(&[&block]).0, [(vec![b'w'; length], 1)], "{before} {length}");
+        }
+    }
+    assert_eq!(counted(&[b"a b", b"b"]), (vec![(b"a".to_vec(), 1), (b"b".to_vec(), 2)], 3));
+}
