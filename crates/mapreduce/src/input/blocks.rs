@@ -114,7 +114,7 @@ impl<'a> Blocks<'a> {
     ///
     /// # Errors
     /// What can't be read or is no whole record; nothing more comes then.
-    pub fn next(&mut self) -> Result<Option<Block<'_>>, InputError> {
+    pub fn read(&mut self) -> Result<Option<Block<'_>>, InputError> {
         loop {
             if self.from.is_none() && !self.open()? {
                 return Ok(None);

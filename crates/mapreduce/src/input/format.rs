@@ -13,7 +13,7 @@ pub enum Format {
     /// Ends at a newline, or at the end of the file.
     Lines,
     /// Ends at these bytes. Made by [`Format::delimited`].
-    Delimited(Delimiter),
+    Delimited(Box<Delimiter>),
     /// Ends at one or more empty lines; newlines before the first are passed over.
     Paragraphs,
     /// So many bytes each.
@@ -41,7 +41,7 @@ impl Format {
         }
         let overlaps = (1..delimiter.len()).any(|n| delimiter.starts_with(&delimiter[n..]));
         let finder = memmem::Finder::new(delimiter).into_owned();
-        Ok(Self::Delimited(Delimiter { finder, overlaps }))
+        Ok(Self::Delimited(Box::new(Delimiter { finder, overlaps })))
     }
 
     /// Records of `bytes` bytes.

@@ -62,7 +62,7 @@ fn read_all(splits: &Splits) -> Result<Vec<Vec<u8>>, InputError> {
     let mut buffer = Vec::new();
     for number in 0..splits.count() {
         let mut blocks = Blocks::of_split(splits, splits.get(number).unwrap(), buffer);
-        while let Some(block) = blocks.next()? {
+        while let Some(block) = blocks.read()? {
             block.each_record(|_, record| {
                 records.push(record.to_vec());
                 Ok::<(), InputError>(())
@@ -257,7 +257,7 @@ fn a_stream_is_cut_into_blocks_too() {
     let reader = Box::new(std::io::Cursor::new(text.clone()));
     let mut blocks = Blocks::of_stream(reader, Path::new("<stdin>"), &Format::Lines, 1 << 20);
     let mut seen = Vec::new();
-    while let Some(block) = blocks.next().unwrap() {
+    while let Some(block) = blocks.read().unwrap() {
         assert_eq!(block.offset, seen.len() as u64);
         assert_eq!(block.bytes.last(), Some(&b'\n'));
         seen.extend_from_slice(block.bytes);

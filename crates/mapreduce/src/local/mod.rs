@@ -33,7 +33,7 @@ where
                 if failed.load(Ordering::Relaxed) < number {
                     return Ok(slot);
                 }
-                let stepped = match blocks.next() {
+                let stepped = match blocks.read() {
                     Ok(None) => break,
                     Ok(Some(block)) => step(&mut slot, block),
                     Err(error) => Err(error.into()),
