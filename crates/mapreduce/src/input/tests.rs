@@ -164,7 +164,10 @@ fn a_record_over_the_limit_is_told_with_its_place() {
     content.push(b'\n');
     let path = write(folder.path(), "long", &content);
     let expected = InputError::RecordTooLong { path: path.clone(), offset: 3, max: 1 << 20 };
-    assert_eq!(read_all(&plan(&[path.clone()], Format::Lines, 64 << 20).unwrap()), Err(expected));
+    assert_eq!(
+        read_all(&plan(std::slice::from_ref(&path), Format::Lines, 64 << 20).unwrap()),
+        Err(expected)
+    );
     // And one that fits a block.
     let splits = Splits::plan(
         Inputs::list([&write(folder.path(), "b", b"1\n12345\n")]).unwrap(),
@@ -189,7 +192,8 @@ fn damaged_archives_are_told_with_file_and_place() {
     let zst = encoder.finish().unwrap();
     for (name, whole) in [("a.gz", gzip(&content)), ("b.zst", zst)] {
         let path = write(folder.path(), name, &whole[..whole.len() / 2]);
-        let error = read_all(&plan(&[path.clone()], Format::Lines, 1 << 20).unwrap()).unwrap_err();
+        let error = read_all(&plan(std::slice::from_ref(&path), Format::Lines, 1 << 20).unwrap())
+            .unwrap_err();
         let InputError::Damaged { path: told, offset, .. } = error else { panic!("{error}") };
         assert_eq!(told, path);
         assert!(offset > 0 && offset < content.len() as u64, "{name}: {offset}");
@@ -239,14 +243,14 @@ fn what_is_wrong_is_known_before_work_starts() {
 fn ends_that_are_not_whole() {
     let folder = tempfile::tempdir().unwrap();
     let path = write(folder.path(), "f", b"abcdefgh");
-    let error =
-        read_all(&plan(&[path.clone()], Format::fixed(3).unwrap(), 5).unwrap()).unwrap_err();
+    let error = read_all(&plan(std::slice::from_ref(&path), Format::fixed(3).unwrap(), 5).unwrap())
+        .unwrap_err();
     assert_eq!(error, InputError::Ragged { path, offset: 6, left: 2, length: 3 });
     let path = write(folder.path(), "q", b"a,\"b\nc\"\nd,\"e\nf\n");
-    let error = read_all(&plan(&[path.clone()], Format::Csv, 4).unwrap()).unwrap_err();
+    let error = read_all(&plan(std::slice::from_ref(&path), Format::Csv, 4).unwrap()).unwrap_err();
     assert_eq!(error, InputError::OpenQuote { path, offset: 8 });
     let path = write(folder.path(), "s", b"a\nb\nc\n");
-    let splits = plan(&[path.clone()], Format::Lines, 2).unwrap();
+    let splits = plan(std::slice::from_ref(&path), Format::Lines, 2).unwrap();
     write(folder.path(), "s", b"a\nb");
     assert!(matches!(read_all(&splits), Err(InputError::Shrunk { .. })));
 }
