@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::expr::{self, Evidence, Truth, Verdict};
-use crate::flap::Flap;
+use crate::expr::{Evidence, Truth, Verdict};
 use crate::group::{Alert, Group, Notification, Status};
-use crate::labels::{self, Labels};
+use crate::instance::{Instance, alert};
+use crate::labels::Labels;
 use crate::rule::Rule;
 use crate::silence::{Inhibition, RouteRate, SILENCES_MAX, Silence, SilenceError, Tokens};
-use crate::state::{Ended, State, StateName, Step, Timing, ms};
+use crate::state::{Ended, StateName, Step, Timing, ms};
 use crate::values::{Object, Time, Values};
 
 /// Alerts watched at a time, over all rules; more are refused and counted.
@@ -88,22 +88,6 @@ pub struct Counts {
     pub notified: u64,
 }
 
-/// One rule about one object.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-struct Instance {
-    state: State,
-    flap: Flap,
-    /// Of the episode, flapping included.
-    starts: Time,
-    evidence: Option<Evidence>,
-}
-
-impl Instance {
-    fn is_forgettable(&self) -> bool {
-        self.state == State::default() && self.flap.is_calm() && self.flap.since().is_none()
-    }
-}
-
 /// One row of the list of alerts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
@@ -164,7 +148,11 @@ impl Alerts {
     ///
     /// # Errors
     /// It was saved by another version.
-    pub fn restore(rules: Vec<Rule>, settings: Settings, saved: Saved) -> Result<Self, SavedVersion> {
+    pub fn restore(
+        rules: Vec<Rule>,
+        settings: Settings,
+        saved: Saved,
+    ) -> Result<Self, SavedVersion> {
         if saved.v != SAVED_VERSION {
             return Err(SavedVersion(saved.v));
         }
@@ -181,7 +169,8 @@ impl Alerts {
     /// What must outlive the daemon. Save it in the commit that takes the notifications of the same evaluation into the outbox.
     #[must_use]
     pub fn save(&self) -> Saved {
-        let instances = self.instances.iter().map(|((r, o), it)| (r.clone(), o.clone(), it.clone()));
+        let instances =
+            self.instances.iter().map(|((r, o), it)| (r.clone(), o.clone(), it.clone()));
         Saved {
             v: SAVED_VERSION,
             last: self.last,
@@ -338,7 +327,15 @@ impl Alerts {
         let evidence = instance.evidence.clone();
         if from != to || changed {
             let (rule, object) = (rule.name.clone(), object.clone());
-            actions.push(Action::Changed(Change { at: now, rule, object, from, to, ended, evidence }));
+            actions.push(Action::Changed(Change {
+                at: now,
+                rule,
+                object,
+                from,
+                to,
+                ended,
+                evidence,
+            }));
         }
         let stale = steps.iter().any(|step| matches!(step, Step::Stale | Step::CameBack));
         // Ceasing to flap while nothing fires is an end; while it flaps, no single change is told.
@@ -436,8 +433,12 @@ impl Alerts {
         actions: &mut Vec<Action>,
     ) {
         let rules = Arc::clone(&self.rules);
-        let keys: Vec<Key> =
-            self.instances.keys().filter(|(name, object)| selected(name, object)).cloned().collect();
+        let keys: Vec<Key> = self
+            .instances
+            .keys()
+            .filter(|(name, object)| selected(name, object))
+            .cloned()
+            .collect();
         for key in keys {
             let Some(mut instance) = self.instances.remove(&key) else { continue };
             let from = instance.state.name();
@@ -454,7 +455,15 @@ impl Alerts {
                 self.orphan(&rule, &object, why, now);
             }
             let (to, ended, evidence) = (StateName::Resolved, Some(why), instance.evidence);
-            actions.push(Action::Changed(Change { at: now, rule, object, from, to, ended, evidence }));
+            actions.push(Action::Changed(Change {
+                at: now,
+                rule,
+                object,
+                from,
+                to,
+                ended,
+                evidence,
+            }));
         }
     }
 
@@ -462,49 +471,6 @@ impl Alerts {
     fn orphan(&mut self, rule: &str, object: &Object, why: Ended, now: Time) {
         for group in self.groups.values_mut() {
             group.end(|alert| alert.rule == rule && alert.object == *object, why, now);
-        }
-    }
-}
-
-/// The alert as it is to be told.
-fn alert(rule: &Rule, object: &Object, it: &Instance, ended: Option<Ended>, now: Time) -> Alert {
-    let labels = rule.labels(object);
-    let flapping = it.flap.since();
-    let fires = it.state.is_firing() || flapping.is_some();
-    let status = if fires { Status::Firing } else { Status::Resolved };
-    let resolved = status == Status::Resolved;
-    Alert {
-        rule: rule.name.clone(),
-        object: object.clone(),
-        fingerprint: labels::fingerprint(&labels),
-        labels,
-        status,
-        starts: it.starts,
-        ends: resolved.then_some(now),
-        ended: if resolved { ended.or(Some(Ended::Cleared)) } else { None },
-        flapping,
-        stale: it.state.missing.filter(|_| it.state.stale && fires),
-        evidence: it.evidence.clone(),
-        summary: summary(rule, object, it.evidence.as_ref()),
-    }
-}
-
-fn summary(rule: &Rule, object: &Object, evidence: Option<&Evidence>) -> String {
-    let shown = |value: Option<f64>| {
-        let unit = evidence.map(|e| e.unit).unwrap_or_default();
-        value.map_or("?".to_owned(), |value| expr::number(value, unit))
-    };
-    let value = shown(evidence.and_then(|e| e.value));
-    let threshold = shown(evidence.and_then(|e| e.threshold));
-    match &rule.settings.summary {
-        Some(text) => text
-            .replace("{object}", &object.to_string())
-            .replace("{name}", &object.name)
-            .replace("{value}", &value)
-            .replace("{threshold}", &threshold),
-        None => {
-            let what = evidence.map_or(rule.settings.when.clone(), |e| e.what.clone());
-            format!("{object}: {what} is {value} (limit {threshold})")
         }
     }
 }

@@ -115,9 +115,10 @@ mod tests {
         assert_eq!(flap.note(true, 2 * MINUTE), None);
         assert_eq!(flap.note(true, 3 * MINUTE), Some(true));
         assert_eq!(flap.note(false, 4 * MINUTE), None);
-        // After 95 minutes two of the three are still remembered, after 105 none.
-        assert_eq!(flap.note(false, 98 * MINUTE), None);
-        assert_eq!(flap.note(false, 104 * MINUTE), Some(false));
+        // 18 calm checks later two of the three are still remembered, one check later only one.
+        assert_eq!(flap.note(false, 97 * MINUTE), None);
+        assert_eq!(flap.note(false, 103 * MINUTE), Some(false));
+        assert_eq!(flap.note(false, 109 * MINUTE), None);
         assert!(flap.is_calm());
     }
 

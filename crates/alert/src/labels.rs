@@ -129,8 +129,7 @@ impl std::str::FromStr for Matcher {
         let form = || MatcherError::Form(text.chars().take(80).collect());
         let at = text.find(['=', '!']).ok_or_else(form)?;
         let (name, rest) = text.split_at(at);
-        let ops =
-            [("=~", Op::Fits), ("!~", Op::FitsNot), ("!=", Op::NotEqual), ("=", Op::Equal)];
+        let ops = [("=~", Op::Fits), ("!~", Op::FitsNot), ("!=", Op::NotEqual), ("=", Op::Equal)];
         let found = ops.into_iter().find_map(|(sign, op)| Some((op, rest.strip_prefix(sign)?)));
         let (op, value) = found.ok_or_else(form)?;
         let value = value.trim().trim_matches('"');
@@ -163,8 +162,9 @@ mod tests {
 
     #[test]
     fn fingerprints_are_fnv_1a() {
-        // The offset basis for nothing, and `a`, 255, `b`, 255 computed by hand with another program.
+        // The offset basis for nothing; `a`, 255, `b`, 255 was computed by another program.
         assert_eq!(fingerprint(&Labels::new()), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(fingerprint(&labels(&[("a", "b")])), 0xd2b3_7181_9297_f98a);
         let one = fingerprint(&labels(&[("a", "bc")]));
         assert_ne!(one, fingerprint(&labels(&[("ab", "c")])), "names and values are kept apart");
         assert_eq!(one, fingerprint(&labels(&[("a", "bc")])));

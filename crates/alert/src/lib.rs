@@ -16,7 +16,9 @@ mod alerts;
 pub mod expr;
 mod flap;
 mod group;
+mod instance;
 pub mod labels;
+pub mod notify;
 mod replay;
 mod rule;
 mod silence;
@@ -26,12 +28,11 @@ mod tests;
 mod values;
 
 pub use alerts::{
-    Action, Alerts, Change, Counts, Event, INSTANCES_MAX, OUTAGE, Row, Saved, SavedVersion, Settings,
+    Action, Alerts, Change, Counts, Event, INSTANCES_MAX, OUTAGE, Row, Saved, SavedVersion,
+    Settings,
 };
 pub use flap::{CHECK, Flap};
-pub use group::{
-    Alert, FLAP_REPEAT, GROUP_INTERVAL, GROUP_WAIT, Notification, Reason, Status,
-};
+pub use group::{Alert, FLAP_REPEAT, GROUP_INTERVAL, GROUP_WAIT, Notification, Reason, Status};
 pub use labels::{Labels, Matcher};
 pub use replay::{EPISODES_MAX, Episode, Replayed, STEPS_MAX, replay};
 pub use rule::{Missing, Rule, RuleError, RuleSettings};

@@ -155,7 +155,8 @@ impl Rule {
             Some(text) => hold(&when, &subject, text).map_err(|e| fault("clear", e))?,
         };
         if settings.notify.is_empty() {
-            let error = ExprError::new(0..0, "nobody would be told").help("write notify = [\"log\"]");
+            let error =
+                ExprError::new(0..0, "nobody would be told").help("write notify = [\"log\"]");
             return Err(fault("notify", error));
         }
         if settings.repeat.0.is_zero() {
@@ -166,7 +167,13 @@ impl Rule {
     }
 
     /// What the rule says about the object: with `firing`, whether the alert goes on, else whether it begins.
-    pub fn verdict(&self, object: &Object, firing: bool, values: &impl Values, now: Time) -> Verdict {
+    pub fn verdict(
+        &self,
+        object: &Object,
+        firing: bool,
+        values: &impl Values,
+        now: Time,
+    ) -> Verdict {
         let mut verdict = self.when.verdict(object, values, now);
         if !firing || verdict.truth == Truth::True {
             return verdict;
@@ -246,8 +253,11 @@ fn hold(when: &Expr, subject: &Selector, text: &str) -> Result<Hold, ExprError> 
         Compare::Equal | Compare::NotEqual => false,
     };
     if !sound {
-        return Err(ExprError::new(0..text.len(), "this would end the alert while `when` still holds")
-            .help("the threshold of `clear` is on the calm side of that of `when`"));
+        return Err(ExprError::new(
+            0..text.len(),
+            "this would end the alert while `when` still holds",
+        )
+        .help("the threshold of `clear` is on the calm side of that of `when`"));
     }
     Ok(Hold::Threshold(held))
 }

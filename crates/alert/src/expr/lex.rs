@@ -16,9 +16,8 @@ pub(crate) enum Token {
 }
 
 /// Longest first.
-const SIGNS: [&str; 18] = [
-    "<=", ">=", "==", "!=", "<", ">", "(", ")", "{", "}", ",", ":", "=", "+", "-", "*", "/", "#",
-];
+const SIGNS: [&str; 18] =
+    ["<=", ">=", "==", "!=", "<", ">", "(", ")", "{", "}", ",", ":", "=", "+", "-", "*", "/", "#"];
 
 pub(crate) fn tokens(text: &str) -> Result<Vec<(Token, Range<usize>)>, ExprError> {
     let mut found = Vec::new();
@@ -48,7 +47,8 @@ fn token(text: &str, at: usize, c: char) -> Result<(Token, usize), ExprError> {
     }
     if c == '\'' || c == '"' {
         let end = rest[1..].find(c).ok_or_else(|| {
-            ExprError::new(at..text.len(), "this text has no end").help(format!("close it with {c}"))
+            ExprError::new(at..text.len(), "this text has no end")
+                .help(format!("close it with {c}"))
         })?;
         return Ok((Token::Text(rest[1..=end].to_owned()), end + 2));
     }

@@ -11,8 +11,7 @@ use crate::values::{Query, Read, Selector};
 type Spanned = (Node, Range<usize>);
 
 /// Functions over windows, for suggestions; `pNN` is read apart.
-const FUNCTIONS: [&str; 9] =
-    ["avg", "min", "max", "sum", "last", "rate", "finding", "p95", "p99"];
+const FUNCTIONS: [&str; 9] = ["avg", "min", "max", "sum", "last", "rate", "finding", "p95", "p99"];
 
 pub(crate) fn condition(text: &str) -> Result<Expr, ExprError> {
     if text.len() > TEXT_MAX {
