@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
 use crate::error::Kind;
@@ -93,7 +94,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
     ),
     ("Talk", &["call", "publish", "subscribe"]),
     ("Tasks", &["push", "why", "task", "queue", "dead", "schedule"]),
-    ("One-off", &["run", "bench"]),
+    ("One-off", &["run", "map", "bench"]),
     ("Safety", &["exec", "policy", "audit", "incident", "report"]),
     ("About", &["config", "store", "version"]),
 ];
@@ -107,7 +108,8 @@ pub(crate) fn parse() -> Result<(Globals, Verb), ExitCode> {
     });
     match parsed {
         Ok(cli) => Ok((cli.globals, cli.verb)),
-        Err(error) => {
+        Err(mut error) => {
+            explain(&mut error);
             let _ = error.print();
             Err(if error.use_stderr() {
                 ExitCode::from(Kind::Usage as u8)
@@ -115,6 +117,17 @@ pub(crate) fn parse() -> Result<(Globals, Verb), ExitCode> {
                 ExitCode::SUCCESS
             })
         }
+    }
+}
+
+/// Says why an option that people know from another program is not there.
+fn explain(error: &mut clap::Error) {
+    let map = std::env::args().skip(1).any(|word| word == "map");
+    let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else { return };
+    let unknown = error.kind() == ErrorKind::UnknownArgument;
+    if let Some(why) = crate::verbs::refused_by_map(option).filter(|_| map && unknown) {
+        let why = vec![format!("`map` does not have `{option}`: {why}").into()];
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(why));
     }
 }
 

@@ -61,6 +61,8 @@ pub(crate) struct Lent<'a> {
     pub(crate) dir: Option<&'a Path>,
     /// Held descriptors that the plan names, with the number in the child.
     pub(crate) inherit: Vec<(BorrowedFd<'a>, u32)>,
+    /// Arguments instead of the plan's, the zeroth included: these need not be UTF-8.
+    pub(crate) argv: Option<Vec<CString>>,
 }
 
 /// Refuses what can't work before anything is made.
@@ -121,7 +123,7 @@ pub(crate) fn launch(
     let result = match plan.profile.sandbox.as_deref().filter(|sandbox| !sandbox.is_nothing()) {
         None => {
             let with = (&layers, environment.as_slice(), None);
-            start(plan, with, &tree, stdio, (&lent.inherit, lent.low))
+            start(plan, with, &tree, stdio, (&lent.inherit, lent.low), lent.argv)
                 .map_err(|stop| stop.told(plan))
         }
         Some(sandbox) => {
@@ -130,7 +132,9 @@ pub(crate) fn launch(
             sandbox.program = plan.pin.as_ref().map(pinned::identified).or(sandbox.program);
             let (layers, environment) = (&layers, environment.as_slice());
             let asked = Asked { sandbox: &sandbox, plan, layers, environment, processes, roots };
-            let start = |with: With<'_>| start(plan, with, &tree, stdio, (&lent.inherit, None));
+            let argv = lent.argv;
+            let start =
+                |with: With<'_>| start(plan, with, &tree, stdio, (&lent.inherit, None), argv.clone());
             asked.start(lent.own, start).map(|(started, stands)| {
                 report.walls = stands.walls;
                 report.degraded.extend(stands.degraded);
@@ -193,6 +197,7 @@ fn start(
     tree: &Tree,
     stdio: &Stdio,
     (inherit, low): (&[(BorrowedFd<'_>, u32)], Option<&mut LowNumbers>),
+    argv: Option<Vec<CString>>,
 ) -> Result<Started, Stop> {
     let cgroup = |error: io::Error| Failure::io("cgroup", tree.name(), &error);
     let birth = tree.birth().map_err(cgroup)?;
@@ -202,7 +207,8 @@ fn start(
     // Behind walls its descriptor is of a tree of mounts that is not there any more: its own path is, of the same file.
     let by_file = pinned.as_ref().filter(|_| walls.is_none());
     let program = by_file.map_or_else(|| plan.program.clone(), pinned::path);
-    let mut spec = Spec::new(text("program", &program)?, texts("an argument", &plan.argv)?);
+    let argv = argv.map_or_else(|| texts("an argument", &plan.argv), Ok)?;
+    let mut spec = Spec::new(text("program", &program)?, argv);
     spec.env = texts("the environment", environment)?;
     spec.listen_pid = plan.env.get("LISTEN_FDS").is_some();
     spec.watchdog_pid = plan.env.get("WATCHDOG_USEC").is_some();

@@ -15,6 +15,7 @@ mod clear;
 mod crash;
 mod daemon;
 mod error;
+mod gang;
 mod helper;
 mod keeper;
 mod launch;
@@ -43,6 +44,7 @@ mod takeover;
 mod watchdog;
 
 pub use error::KeeperError;
+pub use gang::{Ended, Gang, News, NotStarted};
 pub use oneshot::{OneShot, OneShotEnd, oneshot};
 pub use options::{Helper, KeeperOptions};
 pub use resume::offer;

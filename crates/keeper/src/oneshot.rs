@@ -117,7 +117,7 @@ pub fn oneshot(shot: OneShot) -> Result<OneShotEnd, KeeperError> {
     outcome
 }
 
-fn rand() -> Result<[u8; 16], KeeperError> {
+pub(crate) fn rand() -> Result<[u8; 16], KeeperError> {
     let mut id = [0; 16];
     let got = rustix::rand::getrandom(&mut id, rustix::rand::GetRandomFlags::empty());
     got.map_err(|errno| KeeperError::kernel("getrandom")(errno.into()))?;
@@ -141,6 +141,7 @@ fn start(shot: &OneShot, state: StateId, driver: &mut Driver) -> Result<Child, l
         own: &shot.own,
         dir: None,
         inherit: Vec::new(),
+        argv: None,
     };
     let launched = launch::launch(id, plan, &stdio, lent)?;
     Ok(Child {

@@ -6,6 +6,7 @@ use crate::error::CliError;
 use crate::ui::Ui;
 
 mod audit;
+mod bounds;
 mod call;
 mod config;
 mod control;
@@ -19,6 +20,7 @@ mod import;
 mod incident;
 mod init;
 mod logs;
+mod map;
 mod policy;
 mod ps;
 mod push;
@@ -42,6 +44,7 @@ mod wait;
 mod why;
 
 pub(crate) use logs::{OWN_LOG, read_error};
+pub(crate) use map::refused as refused_by_map;
 pub(crate) use reload::line as reload_line;
 pub(crate) use validate::load as load_config;
 
@@ -108,6 +111,8 @@ pub(crate) enum Verb {
     Bench(crate::bench::Args),
     /// Run one command under limits, no daemon needed
     Run(run::Args),
+    /// Run one command over many inputs, some at a time, no daemon needed
+    Map(Box<map::Args>),
     /// Run one command under a policy: decided, contained and recorded by the daemon
     Exec(exec::Args),
     /// Decide what policies allow, explain why, and name what is doubtful about them
@@ -180,6 +185,7 @@ pub(crate) fn run(verb: Verb, ui: &Ui) -> Result<ExitCode, CliError> {
 
         Verb::Bench(args) => crate::bench::run(&args, ui),
         Verb::Run(args) => run::run(&args, ui),
+        Verb::Map(args) => map::run(&args, ui),
         Verb::Exec(args) => exec::run(&args, ui),
         Verb::Policy(args) => policy::run(&args, ui),
         Verb::Config(args) => config::run(&args, ui),
