@@ -332,9 +332,8 @@ impl Gang {
 
     /// Looks at what is due to be looked at, and ends what is over a limit.
     fn look(&mut self, now: Instant) {
-        let due = |id: &&SpawnId| {
-            self.children.get(id).and_then(look_due).is_some_and(|due| due <= now)
-        };
+        let due =
+            |id: &&SpawnId| self.children.get(id).and_then(look_due).is_some_and(|due| due <= now);
         let ids: Vec<SpawnId> = self.watched.iter().filter(due).copied().collect();
         let beside = self.watched.len().saturating_sub(1);
         for id in ids {

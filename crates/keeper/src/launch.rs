@@ -133,8 +133,9 @@ pub(crate) fn launch(
             let (layers, environment) = (&layers, environment.as_slice());
             let asked = Asked { sandbox: &sandbox, plan, layers, environment, processes, roots };
             let argv = lent.argv;
-            let start =
-                |with: With<'_>| start(plan, with, &tree, stdio, (&lent.inherit, None), argv.clone());
+            let start = |with: With<'_>| {
+                start(plan, with, &tree, stdio, (&lent.inherit, None), argv.clone())
+            };
             asked.start(lent.own, start).map(|(started, stands)| {
                 report.walls = stands.walls;
                 report.degraded.extend(stands.degraded);

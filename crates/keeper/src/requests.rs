@@ -143,7 +143,16 @@ impl Keeper {
         let (driver, low) = (&mut self.driver, self.low.as_mut());
         let own = std::slice::from_ref(&self.dir);
         let dir = Some(self.dir.as_path());
-        let lent = Lent { state: self.state, driver, files: self.files, low, own, dir, inherit, argv: None };
+        let lent = Lent {
+            state: self.state,
+            driver,
+            files: self.files,
+            low,
+            own,
+            dir,
+            inherit,
+            argv: None,
+        };
         let launched = launch::launch(id, plan, &stdio, lent)?;
         Ok(Child {
             id,

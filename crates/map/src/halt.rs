@@ -55,7 +55,9 @@ impl FromStr for Halt {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
-            format!("{text:?} is no rule; write now or soon, then fail, success or done, then a number or per cent: now,fail=1 or soon,fail=20%")
+            format!(
+                "{text:?} is no rule; write now or soon, then fail, success or done, then a number or per cent: now,fail=1 or soon,fail=20%"
+            )
         };
         let text = match text {
             "1" => "soon,fail=1",
@@ -130,7 +132,9 @@ mod tests {
         assert_eq!("2".parse(), Ok(rule));
         let soon = Halt { when: HaltWhen::Soon, on: HaltOn::Done, amount: Amount::Percent(20) };
         assert_eq!("soon,done=20%".parse(), Ok(soon));
-        for wrong in ["", "now", "now,fail", "now,fail=0", "now,fail=101%", "later,fail=1", "now,x=1"] {
+        for wrong in
+            ["", "now", "now,fail", "now,fail=0", "now,fail=101%", "later,fail=1", "now,x=1"]
+        {
             assert!(wrong.parse::<Halt>().is_err(), "{wrong}");
         }
     }

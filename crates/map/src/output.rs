@@ -51,7 +51,11 @@ impl Buffers {
             rustix::fs::fcntl_setfl(&file, flags)?;
             Ok(file)
         });
-        made.map_err(|source| MapError::File { what: "a buffer in", path: self.folder.clone(), source })
+        made.map_err(|source| MapError::File {
+            what: "a buffer in",
+            path: self.folder.clone(),
+            source,
+        })
     }
 
     /// Takes a file back whose writers have all ended.
@@ -252,7 +256,14 @@ impl Lines {
                 0
             }
             Ok(got) => got,
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => 0,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                ) =>
+            {
+                0
+            }
             Err(error) => return Err(error),
         };
         self.rest.truncate(start + got);

@@ -43,7 +43,9 @@ impl FromStr for Slots {
         if Path::new(text).is_file() {
             return Ok(Self::File(text.into()));
         }
-        Err(format!("{text:?} is neither 4, +1, -1, 150%, 0 (as many as possible) nor a file that says one of these"))
+        Err(format!(
+            "{text:?} is neither 4, +1, -1, 150%, 0 (as many as possible) nor a file that says one of these"
+        ))
     }
 }
 

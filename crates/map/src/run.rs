@@ -186,7 +186,9 @@ impl Run {
     fn next(&mut self) -> Result<Step<Job>, MapError> {
         if self.maker.is_none() {
             match self.feed.names()? {
-                Step::Item(names) => self.maker = Some(Maker::new(&self.options, names, self.feed.is_blocks())?),
+                Step::Item(names) => {
+                    self.maker = Some(Maker::new(&self.options, names, self.feed.is_blocks())?)
+                }
                 Step::Pending => return Ok(Step::Pending),
                 Step::End => return Ok(Step::End),
             }
@@ -219,7 +221,8 @@ impl Run {
             return self.printer.over(job.seq, Some(said));
         }
         self.pace.on_start(Instant::now());
-        let started = maker.start(&self.options, &mut self.gang, &mut self.printer, job, made, slot)?;
+        let started =
+            maker.start(&self.options, &mut self.gang, &mut self.printer, job, made, slot)?;
         match started {
             Ok((id, running)) => {
                 self.running.insert(id, running);
@@ -251,7 +254,9 @@ impl Run {
         let due = pace.into_iter().chain(jobs).chain(watch).chain(more).min();
         let mut inputs = Vec::new();
         let mut streams = Vec::new();
-        if self.dry && let Some(fd) = self.feed.fd() {
+        if self.dry
+            && let Some(fd) = self.feed.fd()
+        {
             inputs.push(fd);
             streams.push(None);
         }
@@ -315,7 +320,8 @@ impl Run {
         }
         let row = running.row(&end);
         let (job, words) = running.into_said()?;
-        let received = words.as_ref().and_then(|said| said.out.as_ref()).map_or(0, |(_, size)| *size);
+        let received =
+            words.as_ref().and_then(|said| said.out.as_ref()).map_or(0, |(_, size)| *size);
         if received > 0 && !self.printer.buffers().has_room() {
             let path = self.printer.buffers().folder();
             let source = std::io::Error::from_raw_os_error(rustix::io::Errno::NOSPC.raw_os_error());
@@ -352,7 +358,9 @@ impl Run {
             self.mood = Mood::Finishing;
             if !self.running.is_empty() {
                 let count = self.running.len();
-                let text = format!("no more jobs are started; waiting for {count} to end (again: end them)");
+                let text = format!(
+                    "no more jobs are started; waiting for {count} to end (again: end them)"
+                );
                 said(Note::Warning(&text));
             }
         } else {
@@ -399,7 +407,9 @@ impl Run {
                 running.evicted = true;
                 running.killed = true;
                 self.gang.end(*id);
-                said(Note::Warning("memory is short: the youngest job is ended, to run again later"));
+                said(Note::Warning(
+                    "memory is short: the youngest job is ended, to run again later",
+                ));
             }
         }
     }
@@ -416,4 +426,3 @@ impl Run {
         said(Note::Progress(Progress { running, done, failed: self.tally.failed, total, left }));
     }
 }
-

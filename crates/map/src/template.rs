@@ -34,7 +34,9 @@ pub enum TemplateError {
     #[error("there is no command; write it after the options: ganger map -- gzip {{}}")]
     Empty,
     /// Perl in a mark.
-    #[error("{0} holds Perl, which is not supported; {{}}, {{.}}, {{/}}, {{//}}, {{/.}}, {{#}}, {{%}}, {{2}} and {{2/.}} are")]
+    #[error(
+        "{0} holds Perl, which is not supported; {{}}, {{.}}, {{/}}, {{//}}, {{/.}}, {{#}}, {{%}}, {{2}} and {{2/.}} are"
+    )]
     Perl(String),
 }
 
@@ -75,8 +77,7 @@ impl Template {
     /// With `{}` as its last word if no mark in it stands for a value.
     #[must_use]
     pub fn with_values(mut self) -> Self {
-        let valued =
-            |piece: &Piece| matches!(piece, Piece::All(_) | Piece::At(..) | Piece::Seq);
+        let valued = |piece: &Piece| matches!(piece, Piece::All(_) | Piece::At(..) | Piece::Seq);
         if !self.words.iter().flatten().any(valued) {
             self.words.push(vec![Piece::All(Part::Whole)]);
         }
@@ -112,10 +113,7 @@ impl Template {
     /// Its text for a shell: what stands in the template is for the shell to read, what the marks stand for is quoted.
     #[must_use]
     pub fn shell(&self, given: Given<'_>) -> Vec<u8> {
-        let quoted = Self {
-            words: self.words.clone(),
-            many: self.many,
-        };
+        let quoted = Self { words: self.words.clone(), many: self.many };
         let mut text = Vec::new();
         for word in &quoted.words {
             let repeated = self.many == Many::Context
@@ -246,12 +244,8 @@ fn named(name: &[u8], names: &[Vec<u8>]) -> Option<i64> {
 
 /// The part at the end of a mark, and what stands before it.
 fn part_of(inner: &[u8]) -> (Part, &[u8]) {
-    let parts: [(&[u8], Part); 4] = [
-        (b"/.", Part::Stem),
-        (b"//", Part::Folder),
-        (b"/", Part::Name),
-        (b".", Part::NoExtension),
-    ];
+    let parts: [(&[u8], Part); 4] =
+        [(b"/.", Part::Stem), (b"//", Part::Folder), (b"/", Part::Name), (b".", Part::NoExtension)];
     for (end, part) in parts {
         if let Some(name) = inner.strip_suffix(end) {
             return (part, name);

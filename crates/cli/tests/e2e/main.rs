@@ -25,6 +25,7 @@ mod full_disk;
 mod imports;
 mod incidents;
 mod listeners;
+mod map;
 mod others;
 mod pass;
 mod policy;

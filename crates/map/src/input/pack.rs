@@ -40,8 +40,8 @@ impl Packer {
                 (self.rows.len() >= most).then(|| self.take(usize::MAX))
             }
             Pack::Fill { rows, bytes, .. } => {
-                let full = !self.rows.is_empty()
-                    && (self.rows.len() >= rows || self.bytes + size > bytes);
+                let full =
+                    !self.rows.is_empty() && (self.rows.len() >= rows || self.bytes + size > bytes);
                 let job = full.then(|| self.take(usize::MAX));
                 self.bytes += size;
                 self.rows.push(row);
@@ -57,7 +57,8 @@ impl Packer {
         }
         if let Pack::Fill { rows, bytes, slots } = self.pack {
             // Once: from here on each job has its share.
-            let share = if self.rows.len() >= rows { rows } else { self.rows.len().div_ceil(slots) };
+            let share =
+                if self.rows.len() >= rows { rows } else { self.rows.len().div_ceil(slots) };
             self.pack = Pack::Fill { rows: share, bytes, slots: usize::MAX };
             let share = if slots == usize::MAX { rows } else { share };
             return Some(self.take(share));

@@ -58,7 +58,11 @@ impl Bytes {
                 let value = self.buffer[self.taken..end].to_vec();
                 self.taken = end + 1;
                 self.searched = self.taken;
-                return if value.len() > MAX_VALUE { Err(too_long()) } else { Ok(Step::Item(value)) };
+                return if value.len() > MAX_VALUE {
+                    Err(too_long())
+                } else {
+                    Ok(Step::Item(value))
+                };
             }
             self.searched = self.buffer.len();
             if self.ended {
@@ -83,7 +87,9 @@ impl Bytes {
 }
 
 fn too_long() -> io::Error {
-    let why = format!("a value is longer than {MAX_VALUE} bytes, the longest argument that Linux passes on; is the delimiter right (-0, -d)?");
+    let why = format!(
+        "a value is longer than {MAX_VALUE} bytes, the longest argument that Linux passes on; is the delimiter right (-0, -d)?"
+    );
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 

@@ -5,10 +5,10 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
+use super::Step;
 use super::columns::Columns;
 use super::intake::Intake;
 use super::records::Records;
-use super::Step;
 use crate::MapError;
 
 /// Where a source's values come from.
@@ -294,13 +294,16 @@ mod tests {
         );
         let three = vec![(words("a b c"), false), (words("1 2"), true), (words("x y"), false)];
         assert_eq!(rows(three, plain()), ["a 1 x", "a 1 y", "b 2 x", "b 2 y"]);
-        assert!(rows(vec![(words("a"), false), (Source::Words(vec![]), false)], plain()).is_empty());
+        assert!(
+            rows(vec![(words("a"), false), (Source::Words(vec![]), false)], plain()).is_empty()
+        );
     }
 
     #[test]
     fn headers_name_columns() {
         let shape = Shape { header: true, ..Shape::default() };
-        let mut rows = Rows::open(vec![(words("x 1"), false), (words("y 3 4"), false)], shape).unwrap();
+        let mut rows =
+            Rows::open(vec![(words("x 1"), false), (words("y 3 4"), false)], shape).unwrap();
         assert_eq!(rows.names().unwrap(), Step::Item(vec![b"x".to_vec(), b"y".to_vec()]));
         assert_eq!(rows.take().unwrap(), Step::Item(vec![b"1".to_vec(), b"3".to_vec()]));
         assert_eq!(rows.take().unwrap(), Step::Item(vec![b"1".to_vec(), b"4".to_vec()]));

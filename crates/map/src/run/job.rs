@@ -8,14 +8,16 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use ganger_core::{End, SpawnId};
-use ganger_keeper::{Ended, Gang};
 use ganger_keeper::wire::Plan;
+use ganger_keeper::{Ended, Gang};
 use rustix::fs::MemfdFlags;
 
 use super::feed::Job;
 use super::limits::Times;
 use crate::output::{Buffers, Lines, Printer, Said};
-use crate::{Given, MapError, Many, Options, Row, Show, Template, TimeLimit, joblog, quote, results};
+use crate::{
+    Given, Many, MapError, Options, Row, Show, Template, TimeLimit, joblog, quote, results,
+};
 
 /// A block up to this size waits for its reader in memory, a larger one in an unlinked file.
 const MAX_MEMORY_BLOCK: usize = 64 << 20;
@@ -47,7 +49,11 @@ pub(super) struct Made {
 
 impl Maker {
     /// `blocks`: jobs get blocks, not values.
-    pub(super) fn new(options: &Options, names: Vec<Vec<u8>>, blocks: bool) -> Result<Self, MapError> {
+    pub(super) fn new(
+        options: &Options,
+        names: Vec<Vec<u8>>,
+        blocks: bool,
+    ) -> Result<Self, MapError> {
         let template = Template::new(&options.command, &names, &options.mark, options.many)?;
         let template = if blocks { template } else { template.with_values() };
         let tag = options.tag.as_ref().map(|tag| {
@@ -110,14 +116,18 @@ impl Maker {
         let program = match self.program(options, &made.words) {
             Ok(program) => program,
             Err((code, why)) => {
-                let errno = if code == 127 { rustix::io::Errno::NOENT } else { rustix::io::Errno::ACCESS };
+                let errno =
+                    if code == 127 { rustix::io::Errno::NOENT } else { rustix::io::Errno::ACCESS };
                 let end = End::CouldNotSpawn { step: "execve".into(), errno: errno.raw_os_error() };
                 return Ok(Err((running, (end, why))));
             }
         };
         let argv: Result<Vec<CString>, _> = made.words.into_iter().map(CString::new).collect();
         let Ok(argv) = argv else {
-            let end = End::CouldNotSpawn { step: "execve".into(), errno: rustix::io::Errno::INVAL.raw_os_error() };
+            let end = End::CouldNotSpawn {
+                step: "execve".into(),
+                errno: rustix::io::Errno::INVAL.raw_os_error(),
+            };
             let why = "a value has a NUL byte, which no argument can have; are the values NUL-terminated (-0)?";
             return Ok(Err((running, (end, why.into()))));
         };
@@ -125,7 +135,9 @@ impl Maker {
         let plan = plan(&options.plan, program, &running);
         let stdin = match &streams.input {
             Some(block) => block.as_fd(),
-            None if std::mem::take(&mut self.first) && options.first_stdin => rustix::stdio::stdin(),
+            None if std::mem::take(&mut self.first) && options.first_stdin => {
+                rustix::stdio::stdin()
+            }
             None => self.null.as_fd(),
         };
         let (out, err) = printer.streams();
@@ -147,8 +159,9 @@ impl Maker {
         {
             return Ok(path.clone());
         }
-        let text = std::str::from_utf8(name)
-            .map_err(|_| (126, format!("the program's name {} is not UTF-8", String::from_utf8_lossy(name))))?;
+        let text = std::str::from_utf8(name).map_err(|_| {
+            (126, format!("the program's name {} is not UTF-8", String::from_utf8_lossy(name)))
+        })?;
         let path = (options.find)(text).map_err(|(code, why)| {
             if text.contains(' ') && words.len() <= 2 && options.shell.is_none() {
                 return (code, format!("{why}; a command line for a shell needs --shell"));
@@ -208,7 +221,10 @@ struct Streams {
 fn input(block: &[u8], buffers: &mut Buffers) -> Result<File, MapError> {
     let mut file = if block.len() <= MAX_MEMORY_BLOCK {
         let memory = rustix::fs::memfd_create("ganger-map", MemfdFlags::CLOEXEC);
-        File::from(memory.map_err(|errno| MapError::Read { what: "a block".into(), source: errno.into() })?)
+        File::from(
+            memory
+                .map_err(|errno| MapError::Read { what: "a block".into(), source: errno.into() })?,
+        )
     } else {
         buffers.take()?
     };
@@ -300,7 +316,9 @@ impl Running {
         let mut warnings = Vec::new();
         if first {
             let degraded = ended.report.degraded.iter();
-            warnings.extend(degraded.map(|one| format!("{} not enforced: {}; {}", one.what, one.why, one.fix)));
+            warnings.extend(
+                degraded.map(|one| format!("{} not enforced: {}; {}", one.what, one.why, one.fix)),
+            );
         }
         let seq = self.job.seq;
         if matches!(ended.end, End::LimitHit { .. } | End::SandboxViolation { .. }) {
@@ -345,7 +363,8 @@ impl Running {
             End::CouldNotSpawn { .. } | End::Exited { .. } | End::Lost => 0,
         };
         // GNU parallel writes 0 as the exit code of one that a signal ended.
-        let code = if matches!(end, End::Signalled { .. }) { 0 } else { i32::from(end.shell_code()) };
+        let code =
+            if matches!(end, End::Signalled { .. }) { 0 } else { i32::from(end.shell_code()) };
         Row {
             seq: self.job.seq,
             began: self.since,

@@ -39,8 +39,8 @@ impl Pace {
             return false;
         }
         let short = |most: u64| memory_available().is_some_and(|free| free < most);
-        let over = self.load.is_some_and(Load::is_over)
-            || (running > 0 && self.memory.is_some_and(short));
+        let over =
+            self.load.is_some_and(Load::is_over) || (running > 0 && self.memory.is_some_and(short));
         self.looked = over.then_some(now);
         !over
     }
@@ -101,7 +101,8 @@ mod tests {
     #[test]
     fn load_and_memory_are_looked_at_again() {
         let all = Some(u64::MAX);
-        let mut pace = Pace { delay: Duration::ZERO, load: None, memory: all, next: None, looked: None };
+        let mut pace =
+            Pace { delay: Duration::ZERO, load: None, memory: all, next: None, looked: None };
         let now = Instant::now();
         assert!(pace.has_room(now, 0), "alone it may");
         assert!(!pace.has_room(now, 1));

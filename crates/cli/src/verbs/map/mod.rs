@@ -34,7 +34,14 @@ jobs, twice ends those that run."
 )]
 pub(crate) struct Args {
     /// Jobs at once: 4, +1, -1 or 150% of the processors, 0 for as many as possible, or a file that says it [default: 100%]
-    #[arg(short = 'j', long, visible_short_alias = 'P', alias = "max-procs", value_name = "N", allow_hyphen_values = true)]
+    #[arg(
+        short = 'j',
+        long,
+        visible_short_alias = 'P',
+        alias = "max-procs",
+        value_name = "N",
+        allow_hyphen_values = true
+    )]
     jobs: Option<Slots>,
     /// Values from the lines of a file; - is standard input
     #[arg(short = 'a', long, value_name = "FILE", help_heading = VALUES)]

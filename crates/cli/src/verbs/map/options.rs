@@ -34,7 +34,11 @@ const ALL: u32 = 0o777;
 pub(crate) struct HaltRule(Option<Halt>);
 
 pub(super) fn halt(text: &str) -> Result<HaltRule, String> {
-    if matches!(text, "never" | "0") { Ok(HaltRule(None)) } else { text.parse().map(|halt| HaltRule(Some(halt))) }
+    if matches!(text, "never" | "0") {
+        Ok(HaltRule(None))
+    } else {
+        text.parse().map(|halt| HaltRule(Some(halt)))
+    }
 }
 
 /// A number above 0.
@@ -95,7 +99,8 @@ pub(super) fn options(args: &Args) -> Result<Options, CliError> {
         (None, false) => None,
     };
     let clone = |fd: std::io::Result<std::os::fd::OwnedFd>| {
-        fd.map(File::from).map_err(|error| CliError::new(Kind::Run, format!("standard output: {error}")))
+        fd.map(File::from)
+            .map_err(|error| CliError::new(Kind::Run, format!("standard output: {error}")))
     };
     let resume = match (args.resume_failed, args.resume) {
         (true, _) => Resume::Succeeded,
@@ -139,7 +144,9 @@ pub(super) fn options(args: &Args) -> Result<Options, CliError> {
 fn input(args: &Args, words: Words, slots: &Slots) -> Result<Input, CliError> {
     if args.pipe {
         if !words.sources.is_empty() || !args.arg_file.is_empty() || !args.glob.is_empty() {
-            return Err(usage("--pipe takes its blocks from standard input; for files use --pipepart"));
+            return Err(usage(
+                "--pipe takes its blocks from standard input; for files use --pipepart",
+            ));
         }
         return Ok(Input::Pipe(cut(args)?));
     }
@@ -152,7 +159,9 @@ fn input(args: &Args, words: Words, slots: &Slots) -> Result<Input, CliError> {
                 let path = words.into_iter().next().map(std::ffi::OsString::from_vec);
                 path.map(PathBuf::from).ok_or_else(|| usage("--pipepart needs files"))
             }
-            Source::Stdin => Err(usage("--pipepart needs files: -a FILE, or :::: FILE; for standard input use --pipe")),
+            Source::Stdin => Err(usage(
+                "--pipepart needs files: -a FILE, or :::: FILE; for standard input use --pipe",
+            )),
         };
         let files: Result<Vec<PathBuf>, CliError> = sources.into_iter().map(file).collect();
         return Ok(Input::Parts(files?, cut(args)?));
@@ -164,7 +173,9 @@ fn input(args: &Args, words: Words, slots: &Slots) -> Result<Input, CliError> {
             None => false,
             Some(":") => true,
             Some(other) => {
-                return Err(usage(format!("--header {other}: for values it is `:`, their first line names the columns")));
+                return Err(usage(format!(
+                    "--header {other}: for values it is `:`, their first line names the columns"
+                )));
             }
         },
         link: args.link,
@@ -197,10 +208,13 @@ fn columns(args: &Args) -> Result<Columns, CliError> {
 }
 
 fn cut(args: &Args) -> Result<Cut, CliError> {
-    let text = |text: &Option<std::ffi::OsString>| text.as_ref().map(|text| unescaped(&text.clone().into_vec()));
+    let text = |text: &Option<std::ffi::OsString>| {
+        text.as_ref().map(|text| unescaped(&text.clone().into_vec()))
+    };
     let start = text(&args.recstart);
     let default = if start.is_some() { Vec::new() } else { b"\n".to_vec() };
-    let boundary = Boundary { end: text(&args.recend).unwrap_or(default), start: start.unwrap_or_default() };
+    let boundary =
+        Boundary { end: text(&args.recend).unwrap_or(default), start: start.unwrap_or_default() };
     let header = match args.header.as_deref() {
         None => Ok(0),
         Some(":") => Ok(1),
@@ -228,7 +242,8 @@ fn unescaped(text: &[u8]) -> Vec<u8> {
             b'\\' => Some(b'\\'),
             _ => None,
         };
-        let escape = (*byte == b'\\').then(|| rest.as_slice().first().and_then(stands_for)).flatten();
+        let escape =
+            (*byte == b'\\').then(|| rest.as_slice().first().and_then(stands_for)).flatten();
         bytes.push(escape.unwrap_or(*byte));
         if escape.is_some() {
             rest.next();

@@ -96,7 +96,13 @@ mod tests {
 
     #[test]
     fn what_is_told() {
-        let now = Progress { running: 2, done: 5, failed: 3, total: Some(9), left: Some(Duration::from_secs(12)) };
+        let now = Progress {
+            running: 2,
+            done: 5,
+            failed: 3,
+            total: Some(9),
+            left: Some(Duration::from_secs(12)),
+        };
         assert!(words(&now).starts_with("3 failed · 2 running · 12"));
         assert_eq!(words(&Progress::default()), "0 running");
     }

@@ -106,7 +106,9 @@ mod tests {
     fn taken_apart() {
         let all = split(&words("gzip -k {} ::: a b :::+ 1 2 :::: list -")).unwrap();
         assert_eq!(all.command, [b"gzip".to_vec(), b"-k".to_vec(), b"{}".to_vec()]);
-        let values = |text: &str| Source::Words(words(text).into_iter().map(OsStringExt::into_vec).collect());
+        let values = |text: &str| {
+            Source::Words(words(text).into_iter().map(OsStringExt::into_vec).collect())
+        };
         let expected = [
             (values("a b"), false),
             (values("1 2"), true),
