@@ -294,11 +294,12 @@ fn values_are_used_as_they_come_and_lines_shown_as_they_are() {
 #[test]
 fn a_reader_that_goes_away_ends_it() {
     let it = folder();
-    let mut child = begun(&it, GANGER, &["map", "-j1", "yes", "{}", ":::", "x"]);
+    let mut child =
+        begun(&it, GANGER, &["map", "-j1", "--shell", "echo {}; (setsid sleep 1012 &)"]);
     drop(child.stdout.take());
-    interrupt(&child, rustix::process::Signal::TERM);
+    child.stdin.take().unwrap().write_all(b"x\ny\n").unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(141));
-    assert!(!runs("yes"));
+    assert!(!runs("1012"));
 }
 
 #[test]
