@@ -34,7 +34,7 @@ use crate::child::{Child, Ends};
 use crate::clear;
 use crate::keeper::now_ms;
 use crate::launch::{self, Lent, mark};
-use crate::life::{Life, Tell};
+use crate::life::{CLEAR_DEADLINE, Life, Tell};
 use crate::oneshot::rand;
 use crate::poller::{Poller, Source};
 use crate::scan::{self, Marked};
@@ -100,13 +100,18 @@ pub struct Gang {
     /// Whose limits somebody has to look after.
     watched: BTreeSet<SpawnId>,
     last: u64,
+    /// It had children before it became a keeper: what is orphaned may be theirs.
+    had_children: bool,
 }
 
 const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
 const SIGQUIT: i32 = 3;
+const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
 const SIGCHLD: i32 = 17;
+/// Between two looks for orphans at the very end.
+const SWEEP_GAP: Duration = Duration::from_millis(2);
 
 impl Gang {
     /// Makes this process a keeper. Call it before any thread exists: it takes over signals and orphans. `own`: folders of ganger's own, which
@@ -136,6 +141,7 @@ impl Gang {
             clearing: BTreeSet::new(),
             watched: BTreeSet::new(),
             last: 0,
+            had_children: !scan::strays(std::process::id(), |_| false).is_empty(),
         })
     }
 
@@ -387,6 +393,27 @@ impl Gang {
         }
     }
 
+    /// Ends orphans that nobody could tell whose they are: without a cgroup one that emptied its environment. When no child is left they are all
+    /// of this gang, unless this process had children before.
+    fn sweep(&mut self) {
+        let deadline = Instant::now() + CLEAR_DEADLINE;
+        while !self.had_children && Instant::now() < deadline {
+            let left = scan::strays(self.pid, |_| false);
+            if left.is_empty() {
+                return;
+            }
+            for pid in left {
+                // An own child's number is not given to another before it is reaped here.
+                if let Ok(pidfd) = ganger_sys::pidfd::open(pid) {
+                    let _ = ganger_sys::pidfd::send_signal(&pidfd, SIGKILL);
+                }
+            }
+            if self.wait(Some(Instant::now() + SWEEP_GAP), &[]).is_err() {
+                return;
+            }
+        }
+    }
+
     fn told(&mut self, id: SpawnId, leftovers: u32, stuck: Vec<u32>) -> Option<Ended> {
         let mut child = self.children.remove(&id)?;
         self.watched.remove(&id);
@@ -424,6 +451,7 @@ impl Drop for Gang {
             self.end(id);
         }
         while !self.children.is_empty() && self.wait(None, &[]).is_ok() {}
+        self.sweep();
         self.driver.close();
     }
 }
