@@ -1,5 +1,7 @@
 //! `ganger map`: beside GNU parallel, what is left running, job logs, signals.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests stop at what is wrong")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
 
