@@ -4,6 +4,7 @@
 //! Each module wraps one kernel facility in a safe call and knows nothing of services, tasks or policy. What rustix
 //! offers safely is used from there, also by other crates; here stands only what it can't.
 
+pub mod cputime;
 pub mod exec;
 pub mod fd;
 pub mod frame;
