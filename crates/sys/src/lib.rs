@@ -10,6 +10,7 @@ pub mod fd;
 pub mod frame;
 pub mod landlock;
 pub mod memfd;
+pub mod perf;
 pub mod pidfd;
 pub mod proc;
 pub mod reap;
