@@ -266,6 +266,7 @@ fn streams() {
         from: Some("starting".into()),
         to: Some("running".into()),
         reason: String::new(),
+        exit: None,
     };
     shape("event_line", &EventLine::from(event));
 }

@@ -92,6 +92,7 @@ mod tests {
             from: None,
             to: Some(to.into()),
             reason: reason.into(),
+            exit: None,
         }
     }
 

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::end::{End, Usage};
+
 /// Something happened to a named thing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
@@ -25,4 +27,18 @@ pub struct Event {
     pub to: Option<String>,
     /// Why, as a person would say it.
     pub reason: String,
+    /// Of the end of a process: what there is to know of it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub exit: Option<Box<Exit>>,
+}
+
+/// A process that has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// Its process id.
+    pub pid: u32,
+    /// How it ended.
+    pub end: End,
+    /// What it used, without descendants that it did not wait for.
+    pub usage: Usage,
 }

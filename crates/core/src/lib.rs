@@ -17,7 +17,7 @@ pub mod words;
 pub use backoff::{Backoff, CauseBackoffs};
 pub use bucket::{Bucket, Rate};
 pub use end::{End, SignalSource, Usage};
-pub use event::Event;
+pub use event::{Event, Exit};
 pub use ids::{InstanceId, SpawnId, StateId, TaskId, TaskIdSource, Token};
 pub use priority::Priority;
 pub use task_backoff::TaskBackoff;

@@ -10,6 +10,7 @@ use ganger_exec::Executor;
 use ganger_ipc::broker::Exchange;
 use ganger_keeper::wire::Upgrade;
 use ganger_logs::LogReader;
+use ganger_monitor::Monitor;
 use ganger_pool::{Schedules, Tasks};
 use ganger_process::Processes;
 use ganger_store::{Readers, SqliteReader, Writer};
@@ -61,6 +62,8 @@ pub(crate) struct Full {
     pub(crate) readers: Readers<SqliteReader>,
     pub(crate) writer: Writer,
     pub(crate) exec: Executor,
+    /// Absent where `/proc` can't be read.
+    pub(crate) monitor: Option<Monitor>,
 }
 
 impl Full {

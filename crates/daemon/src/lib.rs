@@ -12,6 +12,7 @@ mod foreman;
 mod http;
 mod incidents;
 mod left;
+mod monitor;
 mod recorder;
 mod run;
 

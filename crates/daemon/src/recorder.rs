@@ -49,6 +49,7 @@ impl Events {
             from: None,
             to: None,
             reason: reason.into(),
+            exit: None,
         };
         // Without a recorder the daemon is going down, and nobody would read it.
         drop(self.told.send(Told { event, ack: None, resume: None }).await);

@@ -28,6 +28,7 @@ pub(crate) fn of_pool(kind: &str, name: &str, (from, to): (u32, u32), reason: St
         from: Some(from.to_string()),
         to: Some(to.to_string()),
         reason,
+        exit: None,
     }
 }
 
@@ -42,5 +43,6 @@ pub(crate) fn of_worker(kind: &str, id: &InstanceId, reason: String) -> Event {
         from: None,
         to: None,
         reason,
+        exit: None,
     }
 }

@@ -9,10 +9,10 @@ use super::connection::{Call, fresh_key, parse};
 use super::sse::Sse;
 use super::{Client, Connection};
 use crate::{
-    ApiError, Applied, ApplyRequest, CallAnswer, CallRequest, DeadDone, DeadEdit, DeadPage,
+    AllStats, ApiError, Applied, ApplyRequest, CallAnswer, CallRequest, DeadDone, DeadEdit, DeadPage,
     DeadQuery, DeadRequest, ErrorKind, EventLine, IncidentChange, Instances, LogLine, NDJSON,
     NewTask, NextFires, NextQuery, OnError, PriorityRequest, PublishRequest, PushQuery, Pushed,
-    Queue, Queues, Reached, RunAnswer, ScaleRequest, Schedule, Schedules, Service, Status,
+    Queue, Queues, Reached, RunAnswer, ScaleRequest, Schedule, Schedules, Service, Stats, StatsQuery, Status,
     SubscribeQuery, Task, TaskExport, TaskLogQuery, TaskPage, TaskQuery, TaskWord, TopicLine,
     UpgradeReport, UpgradeRequest, UpgradeStarted, VerbAnswer, WaitRequest, Waited, Why,
 };
@@ -85,6 +85,16 @@ impl Client {
     /// `GET /queues/{name}`.
     pub async fn queue(&self, name: &str) -> Result<Queue, ApiError> {
         self.get(format!("/queues/{}", escape(name))).await
+    }
+
+    /// `GET /stats`: every object, and the machine.
+    pub async fn all_stats(&self, query: &StatsQuery) -> Result<AllStats, ApiError> {
+        self.get(format!("/stats{}", query_text(query)?)).await
+    }
+
+    /// `GET /stats/{name}`.
+    pub async fn stats(&self, name: &str, query: &StatsQuery) -> Result<Stats, ApiError> {
+        self.get(format!("/stats/{}{}", escape(name), query_text(query)?)).await
     }
 
     /// `GET /schedules`.

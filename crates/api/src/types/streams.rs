@@ -1,6 +1,6 @@
 //! Lines of the streams: events and logs.
 
-use ganger_core::{Event, Stream};
+use ganger_core::{Event, Exit, Stream};
 use serde::{Deserialize, Serialize};
 
 use super::{Timestamp, V1};
@@ -27,6 +27,9 @@ pub struct EventLine {
     pub to: Option<String>,
     /// Why.
     pub reason: String,
+    /// Of the end of a process: how, and what it used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<Box<Exit>>,
 }
 
 impl From<Event> for EventLine {
@@ -41,6 +44,7 @@ impl From<Event> for EventLine {
             from: e.from,
             to: e.to,
             reason: e.reason,
+            exit: e.exit,
         }
     }
 }

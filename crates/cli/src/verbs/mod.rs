@@ -31,6 +31,7 @@ mod run;
 mod scale;
 mod schedule;
 mod service_install;
+mod stats;
 mod status;
 mod store;
 mod task;
@@ -73,6 +74,8 @@ pub(crate) enum Verb {
     Ps(ps::Args),
     /// Show how ganger, or one service or pool, is doing
     Status(status::Args),
+    /// Show what services, workers and the machine cost: processor, memory, descriptors, disks
+    Stats(stats::Args),
     /// Show what services and workers said; needs no daemon
     Logs(logs::Args),
     /// Show what happened
@@ -165,6 +168,7 @@ pub(crate) fn run(verb: Verb, ui: &Ui) -> Result<ExitCode, CliError> {
         Verb::Daemon(args) => daemon::run(&args, ui),
         Verb::Ps(args) => ps::run(&args, ui),
         Verb::Status(args) => status::run(&args, ui),
+        Verb::Stats(args) => stats::run(&args, ui),
         Verb::Logs(args) => logs::run(&args, ui),
         Verb::Events(args) => events::run(&args, ui),
         Verb::Start(args) => control::run(control::What::Start, &args, ui),

@@ -1,277 +1,197 @@
-//! `GET /metrics`: Prometheus text, made at each scrape from what owners publish. Nothing is counted twice.
+//! `GET /metrics`: Prometheus text or OpenMetrics, made at each scrape from what owners publish. Nothing is counted twice.
 
-use std::sync::atomic::{AtomicI64, AtomicU64};
+mod page;
+mod processes;
+
+use std::collections::BTreeMap;
 
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use ganger_api::{ApiError, ErrorKind, Instance};
+use ganger_api::Instance;
 use ganger_core::{InstanceState, TaskState};
 use ganger_ipc::broker::Counts;
-use ganger_store::{COMMIT_BUCKETS_US, WriterStats};
-use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use ganger_series::text::Format;
+use ganger_store::COMMIT_BUCKETS_US;
 
 use super::error::Fault;
 use crate::app::{App, Full};
+use page::Page;
 
-const MEDIA: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-type Count = Counter<u64, AtomicU64>;
-type Number = Gauge<i64, AtomicI64>;
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct InstanceLabels {
-    name: String,
-    kind: &'static str,
-    state: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct SlotLabels {
-    name: String,
-    slot: u32,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct NameLabels {
-    name: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct QueueLabels {
-    queue: String,
-    state: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct WhatLabels {
-    what: String,
-}
-
-pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, Fault> {
-    let mut registry = Registry::with_prefix("ganger");
-    daemon(&app, &mut registry);
-    instances(app.instances().await, &mut registry);
-    if let Ok(full) = app.full() {
-        queues(full, &mut registry).await?;
-        tasks(full, &mut registry).await?;
-        schedules(full, &mut registry).await?;
-        store(full, &mut registry);
-        exchange(full, &mut registry).await;
-    }
+pub(crate) async fn metrics(
+    State(app): State<App>,
+    headers: HeaderMap,
+) -> Result<Response, Fault> {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let format = Format::of_accept(accept.unwrap_or_default());
     let mut text = String::new();
-    encode(&mut text, &registry).map_err(|e| ApiError::from_error(ErrorKind::Failed, &e))?;
-    Ok(([(header::CONTENT_TYPE, MEDIA)], text).into_response())
+    let mut page = Page::new(&mut text, format);
+    daemon(&app, &mut page);
+    instances(&app.instances().await, &mut page);
+    if let Ok(full) = app.full() {
+        queues(full, &mut page).await?;
+        tasks(full, &mut page).await?;
+        schedules(full, &mut page).await?;
+        store(full, &mut page);
+        exchange(full, &mut page).await;
+        if let Some(monitor) = &full.monitor {
+            processes::put(&monitor.newest(), &mut page);
+        }
+    }
+    page.finish();
+    Ok(([(header::CONTENT_TYPE, format.content_type())], text).into_response())
 }
 
 /// What services said to each other.
-async fn exchange(full: &Full, registry: &mut Registry) {
+async fn exchange(full: &Full, page: &mut Page<'_>) {
     // Without it the daemon is on its way out.
     let Ok(counts) = full.exchange.counts().await else { return };
     let Counts { answered, failed, delivered, dropped, peers } = counts;
-    count(
-        registry,
-        "channel_requests_answered",
-        "Requests that their responder answered",
-        answered,
-    );
+    page.count("channel_requests_answered", "Requests that their responder answered", answered);
     let what = "Requests without an answer: refused, out of time, cancelled, gone";
-    count(registry, "channel_requests_failed", what, failed);
-    count(registry, "channel_messages", "Published messages put into subscriptions", delivered);
-    count(registry, "channel_messages_dropped", "Messages dropped for slow subscribers", dropped);
-    number(registry, "channel_peers", "Services' channels and callers of the API", peers);
+    page.count("channel_requests_failed", what, failed);
+    page.count("channel_messages", "Published messages put into subscriptions", delivered);
+    page.count("channel_messages_dropped", "Messages dropped for slow subscribers", dropped);
+    page.number("channel_peers", "Services' channels and callers of the API", peers);
 }
 
-fn daemon(app: &App, registry: &mut Registry) {
-    number(registry, "uptime_seconds", "Since this daemon started", app.uptime().as_secs());
-    number(registry, "api_only", "1: this daemon only answers", u64::from(app.full().is_err()));
-    let about = app.about();
-    let dropped = about.log_bytes_dropped;
-    count(
-        registry,
-        "log_dropped_bytes",
-        "Log bytes dropped on full disks, since this daemon started",
-        dropped,
-    );
-    let degraded = Family::<WhatLabels, Number>::default();
-    for item in app.degraded() {
-        degraded.get_or_create(&WhatLabels { what: item.what }).set(1);
+fn daemon(app: &App, page: &mut Page<'_>) {
+    page.number("uptime_seconds", "Since this daemon started", app.uptime().as_secs());
+    page.number("api_only", "1: this daemon only answers", u64::from(app.full().is_err()));
+    let dropped = app.about().log_bytes_dropped;
+    let what = "Log bytes dropped on full disks, since this daemon started";
+    page.count("log_dropped_bytes", what, dropped);
+    let degraded: std::collections::BTreeSet<String> =
+        app.degraded().into_iter().map(|item| item.what).collect();
+    page.gauges("degraded", "1 for each thing that works less than it should");
+    for what in &degraded {
+        page.sample(&[("what", what)], 1u64);
     }
-    registry.register("degraded", "1 for each thing that works less than it should", degraded);
 }
 
-fn instances(all: Vec<Instance>, registry: &mut Registry) {
-    let states = Family::<InstanceLabels, Number>::default();
-    let restarts = Family::<NameLabels, Count>::default();
-    let taken = Family::<SlotLabels, Count>::default();
-    let in_flight = Family::<SlotLabels, Number>::default();
+fn instances(all: &[Instance], page: &mut Page<'_>) {
+    let mut states: BTreeMap<(&str, &str), BTreeMap<InstanceState, u64>> = BTreeMap::new();
+    let mut restarts: BTreeMap<&str, u64> = BTreeMap::new();
     for instance in all {
-        if let Some(connections) = instance.connections {
-            let labels = SlotLabels { name: instance.name.clone(), slot: instance.slot };
-            taken.get_or_create(&labels).inc_by(connections.taken);
-            let n = i64::try_from(connections.in_flight).unwrap_or(i64::MAX);
-            in_flight.get_or_create(&labels).set(n);
-        }
         // All states, so that one that nobody is in reads 0.
+        let own = states.entry((&instance.name, instance.kind.as_str())).or_default();
         for state in InstanceState::ALL {
-            let labels = InstanceLabels {
-                name: instance.name.clone(),
-                kind: instance.kind.as_str(),
-                state: state.as_str(),
-            };
-            states.get_or_create(&labels).inc_by(i64::from(instance.state == *state));
+            *own.entry(*state).or_default() += u64::from(instance.state == *state);
         }
-        restarts.get_or_create(&NameLabels { name: instance.name }).inc_by(instance.restarts);
+        *restarts.entry(&instance.name).or_default() += instance.restarts;
     }
-    registry.register("instances", "Instances by state", states);
-    registry.register("instance_restarts", "Starts after the first", restarts);
-    let what = "Connections that ganger handed to the living process and it took";
-    registry.register("instance_connections", what, taken);
-    let what = "Connections handed over and not yet taken";
-    registry.register("instance_connections_in_flight", what, in_flight);
+    page.gauges("instances", "Instances by state");
+    for ((name, kind), own) in &states {
+        for (state, n) in own {
+            page.sample(&[("name", name), ("kind", kind), ("state", state.as_str())], *n);
+        }
+    }
+    page.counts("instance_restarts", "Starts after the first");
+    for (name, n) in &restarts {
+        page.sample(&[("name", name)], *n);
+    }
+    let connected = || {
+        let with = all.iter().filter_map(|one| Some((one, one.connections.as_ref()?)));
+        with.map(|(one, connections)| (one.name.as_str(), one.slot.to_string(), connections))
+    };
+    page.counts("instance_connections", "Connections that ganger handed to the living process and it took");
+    for (name, slot, connections) in connected() {
+        page.sample(&[("name", name), ("slot", &slot)], connections.taken);
+    }
+    page.gauges("instance_connections_in_flight", "Connections handed over and not yet taken");
+    for (name, slot, connections) in connected() {
+        page.sample(&[("name", name), ("slot", &slot)], connections.in_flight);
+    }
 }
 
-async fn queues(full: &Full, registry: &mut Registry) -> Result<(), Fault> {
-    let depths = Family::<QueueLabels, Number>::default();
-    let paused = Family::<NameLabels, Number>::default();
-    let caches: [Family<NameLabels, Counter>; 3] = Default::default();
-    let cached: [Family<NameLabels, Number>; 2] = Default::default();
-    for look in full.tasks.queues().await? {
+async fn queues(full: &Full, page: &mut Page<'_>) -> Result<(), Fault> {
+    let looks = full.tasks.queues().await?;
+    page.gauges("queue_tasks", "Tasks by queue and state");
+    for look in &looks {
         for state in TaskState::ALL {
-            let labels = QueueLabels { queue: look.row.name.to_string(), state: state.as_str() };
-            let n = i64::try_from(look.row.counts.get(*state)).unwrap_or(i64::MAX);
-            depths.get_or_create(&labels).set(n);
+            let labels = [("queue", look.row.name.as_ref()), ("state", state.as_str())];
+            page.sample(&labels, look.row.counts.get(*state));
         }
-        let name = NameLabels { name: look.row.name.to_string() };
-        let cache = look.cache;
-        if cache != ganger_store::CacheStats::default() {
-            let figures = [cache.hits, cache.misses, cache.evicted];
-            for (family, n) in caches.iter().zip(figures) {
-                family.get_or_create(&name).inc_by(n);
-            }
-            for (family, n) in cached.iter().zip([cache.entries, cache.bytes]) {
-                family.get_or_create(&name).set(i64::try_from(n).unwrap_or(i64::MAX));
-            }
-        }
-        paused.get_or_create(&name).set(i64::from(look.row.gate.paused));
     }
-    registry.register("queue_tasks", "Tasks by queue and state", depths);
-    let [hits, misses, evicted] = caches;
-    registry.register("queue_cache_hits", "Pushes answered from the result cache", hits);
-    registry.register("queue_cache_misses", "Pushes that had to run", misses);
-    registry.register("queue_cache_evictions", "Results dropped for want of room", evicted);
-    let [entries, bytes] = cached;
-    registry.register("queue_cache_entries", "Results in the cache", entries);
-    registry.register("queue_cache_bytes", "Bytes of results in the cache", bytes);
-    registry.register("queue_paused", "1: the queue hands out nothing", paused);
+    let cached = || {
+        let used = looks.iter().filter(|look| look.cache != ganger_store::CacheStats::default());
+        used.map(|look| (look.row.name.as_ref(), &look.cache))
+    };
+    page.counts("queue_cache_hits", "Pushes answered from the result cache");
+    cached().for_each(|(name, cache)| page.sample(&[("name", name)], cache.hits));
+    page.counts("queue_cache_misses", "Pushes that had to run");
+    cached().for_each(|(name, cache)| page.sample(&[("name", name)], cache.misses));
+    page.counts("queue_cache_evictions", "Results dropped for want of room");
+    cached().for_each(|(name, cache)| page.sample(&[("name", name)], cache.evicted));
+    page.gauges("queue_cache_entries", "Results in the cache");
+    cached().for_each(|(name, cache)| page.sample(&[("name", name)], cache.entries));
+    page.gauges("queue_cache_bytes", "Bytes of results in the cache");
+    cached().for_each(|(name, cache)| page.sample(&[("name", name)], cache.bytes));
+    page.gauges("queue_paused", "1: the queue hands out nothing");
+    for look in &looks {
+        page.sample(&[("name", look.row.name.as_ref())], u64::from(look.row.gate.paused));
+    }
     Ok(())
 }
 
-async fn tasks(full: &Full, registry: &mut Registry) -> Result<(), Fault> {
+async fn tasks(full: &Full, page: &mut Page<'_>) -> Result<(), Fault> {
     let stats = full.tasks.stats().await?;
     let engine = stats.engine;
-    count(registry, "tasks_pushed", "Tasks pushed", engine.pushed);
-    count(registry, "tasks_claimed", "Attempts handed to workers", engine.claimed);
-    count(registry, "tasks_completed", "Tasks that ended well", engine.completed);
-    count(registry, "tasks_discarded", "Tasks that became dead letters", engine.discarded);
-    count(
-        registry,
-        "tasks_quarantined",
-        "Of these, tasks that crashed or timed out too often",
-        engine.quarantined,
-    );
-    count(
-        registry,
-        "dead_letters_pruned",
-        "Dead letters dropped for the bounds of their queue or of the history",
-        engine.letters_pruned + full.writer.stats().letters_pruned,
-    );
-    count(
-        registry,
-        "tasks_retried",
-        "Attempts that failed and will be tried again",
-        engine.retried,
-    );
-    count(registry, "tasks_crashed", "Attempts whose process ended under them", engine.crashed);
-    count(
-        registry,
-        "stale_writes_refused",
-        "Writes of attempts that were no longer theirs",
-        engine.stale,
-    );
-    number(registry, "attempts_held", "Attempts with workers now", stats.holding);
-    number(registry, "workers_connected", "Workers that take tasks", stats.workers);
+    page.count("tasks_pushed", "Tasks pushed", engine.pushed);
+    page.count("tasks_claimed", "Attempts handed to workers", engine.claimed);
+    page.count("tasks_completed", "Tasks that ended well", engine.completed);
+    page.count("tasks_discarded", "Tasks that became dead letters", engine.discarded);
+    let what = "Of these, tasks that crashed or timed out too often";
+    page.count("tasks_quarantined", what, engine.quarantined);
+    let pruned = engine.letters_pruned + full.writer.stats().letters_pruned;
+    let what = "Dead letters dropped for the bounds of their queue or of the history";
+    page.count("dead_letters_pruned", what, pruned);
+    let what = "Attempts that failed and will be tried again";
+    page.count("tasks_retried", what, engine.retried);
+    page.count("tasks_crashed", "Attempts whose process ended under them", engine.crashed);
+    let what = "Writes of attempts that were no longer theirs";
+    page.count("stale_writes_refused", what, engine.stale);
+    page.number("attempts_held", "Attempts with workers now", stats.holding as u64);
+    page.number("workers_connected", "Workers that take tasks", stats.workers as u64);
     Ok(())
 }
 
-async fn schedules(full: &Full, registry: &mut Registry) -> Result<(), Fault> {
-    let (fired, skipped) =
-        (Family::<NameLabels, Count>::default(), Family::<NameLabels, Count>::default());
-    let (waiting, paused) =
-        (Family::<NameLabels, Number>::default(), Family::<NameLabels, Number>::default());
-    for look in full.schedules.list().await? {
-        let name = NameLabels { name: look.view.name.to_string() };
-        let row = look.row.as_ref();
-        fired.get_or_create(&name).inc_by(row.map_or(0, |row| row.fired));
-        skipped.get_or_create(&name).inc_by(row.map_or(0, |row| row.skipped));
-        waiting.get_or_create(&name).set(i64::try_from(look.view.held).unwrap_or(i64::MAX));
-        paused.get_or_create(&name).set(i64::from(look.view.paused));
+async fn schedules(full: &Full, page: &mut Page<'_>) -> Result<(), Fault> {
+    let all = full.schedules.list().await?;
+    page.counts("schedule_fires", "Fires that got a task");
+    for look in &all {
+        let fired = look.row.as_ref().map_or(0, |row| row.fired);
+        page.sample(&[("name", look.view.name.as_ref())], fired);
     }
-    registry.register("schedule_fires", "Fires that got a task", fired);
-    registry.register("schedule_skipped", "Fires that were left out", skipped);
-    registry.register("schedule_waiting", "Fires that wait for the task before", waiting);
-    registry.register("schedule_paused", "1: the schedule fires nothing", paused);
+    page.counts("schedule_skipped", "Fires that were left out");
+    for look in &all {
+        let skipped = look.row.as_ref().map_or(0, |row| row.skipped);
+        page.sample(&[("name", look.view.name.as_ref())], skipped);
+    }
+    page.gauges("schedule_waiting", "Fires that wait for the task before");
+    for look in &all {
+        page.sample(&[("name", look.view.name.as_ref())], look.view.held as u64);
+    }
+    page.gauges("schedule_paused", "1: the schedule fires nothing");
+    for look in &all {
+        page.sample(&[("name", look.view.name.as_ref())], u64::from(look.view.paused));
+    }
     Ok(())
 }
 
-fn store(full: &Full, registry: &mut Registry) {
+fn store(full: &Full, page: &mut Page<'_>) {
     let stats = full.writer.stats();
-    count(registry, "store_commits", "Transactions committed", stats.commits);
-    let commits = CommitTimes(stats);
-    registry.register("store_commit_seconds", "How long transactions took", commits);
-    count(registry, "store_rows", "Rows written in them", stats.rows);
-    number(registry, "store_log_bytes", "Bytes in the write-ahead log", stats.log_bytes);
-    count(registry, "store_failures", "Transactions that failed", stats.failures);
-    count(
-        registry,
-        "store_refused",
-        "Operations refused: stale attempts, wrong states",
-        stats.refused,
+    page.count("store_commits", "Transactions committed", stats.commits);
+    let seconds = |us: u64| us as f64 / 1e6;
+    let bounds = COMMIT_BUCKETS_US.into_iter().map(seconds);
+    page.histogram(
+        "store_commit_seconds",
+        "How long transactions took",
+        bounds.zip(stats.commit_buckets),
+        (seconds(stats.commit_total_us), stats.commits),
     );
-}
-
-/// The writer's own histogram, as it stands at this scrape.
-#[derive(Debug)]
-struct CommitTimes(WriterStats);
-
-impl EncodeMetric for CommitTimes {
-    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let seconds = |us: u64| us as f64 / 1e6;
-        let bounds = COMMIT_BUCKETS_US.into_iter().map(seconds).chain([f64::INFINITY]);
-        let buckets: Vec<_> = bounds.zip(self.0.commit_buckets).collect();
-        let sum = seconds(self.0.commit_total_us);
-        encoder.encode_histogram::<NoLabelSet>(sum, self.0.commits, &buckets, None)
-    }
-
-    fn metric_type(&self) -> MetricType {
-        MetricType::Histogram
-    }
-}
-
-fn count(registry: &mut Registry, name: &str, help: &str, value: u64) {
-    let counter = Count::default();
-    counter.inc_by(value);
-    registry.register(name, help, counter);
-}
-
-fn number(registry: &mut Registry, name: &str, help: &str, value: u64) {
-    let gauge = Number::default();
-    gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
-    registry.register(name, help, gauge);
+    page.count("store_rows", "Rows written in them", stats.rows);
+    page.number("store_log_bytes", "Bytes in the write-ahead log", stats.log_bytes);
+    page.count("store_failures", "Transactions that failed", stats.failures);
+    page.count("store_refused", "Operations refused: stale attempts, wrong states", stats.refused);
 }

@@ -25,6 +25,7 @@ mod retry;
 mod schedules;
 mod serve;
 mod sse;
+mod stats;
 mod status;
 mod stream;
 mod task_log;
@@ -52,6 +53,8 @@ const BODY_MAX: usize = 128 << 20;
 pub(crate) fn routes(app: App) -> Router {
     let api = Router::new()
         .route("/status", get(status::status))
+        .route("/stats", get(stats::all))
+        .route("/stats/{name}", get(stats::one))
         .route("/instances", get(instances::list))
         .route("/services/{name}", get(instances::one))
         .route("/services/{name}/start", post(control::start))

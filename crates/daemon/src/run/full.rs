@@ -30,6 +30,7 @@ use crate::foreman::{self, Crew, Parts, Specs, pool_error};
 use crate::http::{self, Doors};
 use crate::incidents::{self, Locks};
 use crate::left::Left;
+use crate::monitor;
 use crate::recorder::{Events, recorder};
 
 /// Owners end within milliseconds of their last handle; a commit on a slow disk may take seconds.
@@ -157,6 +158,17 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
         left: hooks,
         ending: closed.clone(),
     }));
+    let snapshots = (supervised.snapshot.clone(), pools.snapshot());
+    let (monitor, watching) = monitor::start(&state_dir).unzip();
+    if let Some(monitor) = monitor.clone() {
+        tasks.spawn(monitor::tell(monitor::Parts {
+            monitor,
+            services: snapshots.0,
+            workers: snapshots.1,
+            events: events.listen(),
+            ending: closed.clone(),
+        }));
+    }
     let (exec_socket, wanted_socket) = watch::channel(desired.config.server.exec_socket.clone());
     let (end, ended) = watch::channel(false);
     let (listeners, primaries) = (supervised.listeners, supervised.primaries);
@@ -200,6 +212,7 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
         readers,
         writer,
         exec: exec.clone(),
+        monitor,
     };
     let mode = Mode::Full(Box::new(full));
     let app = App::new(state_dir, about, closed.clone(), processes.clone(), mode);
@@ -219,7 +232,7 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
     drop(serving.await);
     // Its callers are gone with their connections, so that what runs is being ended.
     exec.close(ending.word(), LET_GO).await;
-    let owners = Owners { services: supervised.task, tasks, last, recording, thread };
+    let owners = Owners { services: supervised.task, tasks, last, recording, thread, watching };
     owners.let_go().await;
     Ok(match ending {
         Ending::Down => Ended::Down(processes),
@@ -299,6 +312,7 @@ struct Owners {
     last: oneshot::Sender<()>,
     recording: JoinHandle<()>,
     thread: WriterThread,
+    watching: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Owners {
@@ -322,6 +336,12 @@ impl Owners {
         let closing = tokio::task::spawn_blocking(move || thread.join());
         if tokio::time::timeout(LET_GO, closing).await.is_err() {
             tracing::warn!("the store was not closed in time");
+        }
+        if let Some(watching) = self.watching {
+            let closing = tokio::task::spawn_blocking(move || watching.join());
+            if tokio::time::timeout(LET_GO, closing).await.is_err() {
+                tracing::warn!("the series were not closed in time: their last minute may be lost");
+            }
         }
     }
 }

@@ -118,6 +118,7 @@ impl Dispatcher {
                     format!("task {id} after {n} attempts ({reason}): {why}")
                 }
             },
+            exit: None,
         };
         crate::events::tell(&self.told, event);
     }

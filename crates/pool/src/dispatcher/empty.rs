@@ -84,6 +84,7 @@ impl Dispatcher {
                 from: None,
                 to: None,
                 reason: "it takes nothing new, and what it had is finished".into(),
+                exit: None,
             };
             crate::events::tell(&self.told, event);
         }

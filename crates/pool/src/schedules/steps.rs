@@ -99,5 +99,6 @@ pub(super) fn event(name: &str, step: &Step, settle: &Settle, by_hand: bool) -> 
         from: None,
         to: None,
         reason,
+        exit: None,
     })
 }

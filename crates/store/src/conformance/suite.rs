@@ -386,6 +386,7 @@ pub(crate) fn desired_state_and_events<S: Store>(open: &dyn Fn() -> S) {
             from: None,
             to: Some("running".into()),
             reason: reason.into(),
+            exit: None,
         }))
     };
     let applied = one(

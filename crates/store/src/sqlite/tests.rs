@@ -195,6 +195,7 @@ fn histories_are_bounded() {
             from: None,
             to: None,
             reason: String::new(),
+            exit: None,
         };
         let ops = vec![
             push(vec![new]),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use ganger_core::{BreakerState, Event, InstanceId, InstanceKind, InstanceState, Stream};
+use ganger_core::{BreakerState, Event, Exit, InstanceId, InstanceKind, InstanceState, Stream};
 use ganger_keeper::wire::ExitReport;
 use ganger_logs::read::LogReader;
 use ganger_process::{Child, ExitAck, Processes};
@@ -69,6 +69,7 @@ fn event(kind: &str, id: &InstanceId, reason: String) -> Event {
         from: None,
         to: None,
         reason,
+        exit: None,
     }
 }
 
@@ -138,6 +139,8 @@ pub(super) async fn exit_event(
     }
     let mut event = event("instance.exit", &report.instance, reason);
     event.ts_ms = report.at_ms;
+    let ExitReport { pid, end, usage, .. } = report;
+    event.exit = Some(Box::new(Exit { pid, end, usage }));
     Told { event, ack: Some(ack), resume: None }
 }
 

@@ -72,6 +72,7 @@ impl Teller {
             from: None,
             to: None,
             reason,
+            exit: None,
         };
         // A recorder that has no room has more important things; this one is counted for the next.
         let heard = self.told.try_send(Told { event, ack: None, resume: None });

@@ -143,6 +143,7 @@ impl Owner {
             from: None,
             to: Some(to.to_owned()),
             reason,
+            exit: None,
         };
         self.tell_event(event);
     }

@@ -117,6 +117,7 @@ impl Owner {
                 from: before.map(|state| state.to_string()),
                 to: Some(view.state.to_string()),
                 reason: view.reason.clone(),
+                exit: None,
             };
             self.tell_event(event);
         }

@@ -153,6 +153,7 @@ impl Owner {
             from: None,
             to: Some(to.to_owned()),
             reason,
+            exit: None,
         };
         self.tell_event(event);
     }
