@@ -90,7 +90,10 @@ const GROUPS: [(&str, &[&str]); 7] = [
     ),
     (
         "Daily",
-        &["ps", "status", "stats", "logs", "events", "start", "stop", "restart", "reload", "scale", "wait"],
+        &[
+            "ps", "status", "stats", "logs", "events", "start", "stop", "restart", "reload",
+            "scale", "wait",
+        ],
     ),
     ("Talk", &["call", "publish", "subscribe"]),
     ("Tasks", &["push", "why", "task", "queue", "dead", "schedule"]),

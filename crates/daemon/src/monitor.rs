@@ -93,7 +93,7 @@ fn watched(view: &InstanceView) -> Watched {
 
 fn heard(monitor: &Monitor, event: &Event) {
     if let (Some(exit), Some(slot)) = (&event.exit, event.slot) {
-        let told = monitor.ended(&event.name, slot, exit.pid, exit.usage.clone());
+        let told = monitor.ended(&event.name, slot, exit.pid, exit.usage);
         if let Err(error) = told {
             tracing::warn!(%error, name = event.name, slot, "an exit is not counted");
         }
@@ -110,7 +110,7 @@ fn heard(monitor: &Monitor, event: &Event) {
 /// What an event is on the time axis.
 fn marks(event: &Event) -> Vec<What> {
     if let Some(exit) = &event.exit {
-        let (end, cost) = (exit.end.clone(), exit.usage.clone());
+        let (end, cost) = (exit.end.clone(), exit.usage);
         let oom = matches!(end, End::Signalled { by: SignalSource::OomKiller, .. })
             .then_some(What::Oom { peak: Some(cost.peak_rss).filter(|peak| *peak > 0) });
         return oom.into_iter().chain([What::Exit { end, ran_ms: 0, cost }]).collect();
@@ -161,7 +161,7 @@ mod tests {
         let mut oom = event("instance.exit", "", "");
         let end = End::Signalled { signal: 9, core: false, by: SignalSource::OomKiller };
         let usage = Usage { peak_rss: 1 << 20, ..Usage::default() };
-        oom.exit = Some(Box::new(Exit { pid: 9, end: end.clone(), usage: usage.clone() }));
+        oom.exit = Some(Box::new(Exit { pid: 9, end: end.clone(), usage }));
         let marked = marks(&oom);
         assert_eq!(marked[0], What::Oom { peak: Some(1 << 20) });
         assert_eq!(marked[1], What::Exit { end, ran_ms: 0, cost: usage });

@@ -19,5 +19,5 @@ mod thread;
 
 pub use figures::{Figure, Kept, figure, read};
 pub use handle::{Monitor, MonitorError, Watched};
-pub use metrics::{HOST, MetricInfo, Meaning, host_metrics, metric, tree_metrics};
+pub use metrics::{HOST, Meaning, MetricInfo, host_metrics, metric, tree_metrics};
 pub use thread::{Settings, Tick};

@@ -84,13 +84,21 @@ const fn sketched(info: MetricInfo) -> MetricInfo {
 /// Of a service's or worker's process with all that it started; in the order of a row.
 const TREE: [MetricInfo; 14] = [
     sketched(counter("cpu", Meaning::Processor, "processor time, in percent of one processor")),
-    sketched(gauge("memory", Meaning::Memory, "resident memory, shared pages counted in each process")),
+    sketched(gauge(
+        "memory",
+        Meaning::Memory,
+        "resident memory, shared pages counted in each process",
+    )),
     gauge("memory_own", Meaning::Memory, "proportional memory: shared pages counted in parts"),
     gauge("swap", Meaning::Memory, "memory that was written out to swap"),
     gauge("processes", Meaning::Count, "processes, zombies included"),
     gauge("threads", Meaning::Count, "threads"),
     gauge("fds", Meaning::Count, "open descriptors"),
-    gauge("fds_used", Meaning::Share, "largest part of its limit of descriptors that a process uses"),
+    gauge(
+        "fds_used",
+        Meaning::Share,
+        "largest part of its limit of descriptors that a process uses",
+    ),
     counter("read", Meaning::Throughput, "bytes read from disks"),
     counter("written", Meaning::Throughput, "bytes written to disks"),
     counter("minor_faults", Meaning::Events, "page faults without a disk"),

@@ -75,7 +75,8 @@ async fn what_a_process_costs_is_told_and_kept() {
     let cpu = known("cpu").unwrap();
     assert!(cpu.mean > 0.0 && cpu.max <= 200.0, "{cpu:?}");
     assert!(known("memory").unwrap().max >= 4096.0);
-    let host = read(&reader, &Key::new(HOST, 0).unwrap(), metric(HOST, "memory").unwrap(), range, 0);
+    let host =
+        read(&reader, &Key::new(HOST, 0).unwrap(), metric(HOST, "memory").unwrap(), range, 0);
     assert!(host.unwrap().is_some());
 }
 
@@ -83,7 +84,8 @@ async fn what_a_process_costs_is_told_and_kept() {
 async fn a_folder_that_another_has_is_told_and_nothing_else_stops() {
     let folder = tempfile::tempdir().unwrap();
     let now = 1_700_000_000;
-    let first = ganger_series::Series::open(ganger_series::Options::new(folder.path()), now).unwrap();
+    let first =
+        ganger_series::Series::open(ganger_series::Options::new(folder.path()), now).unwrap();
     let busy = Busy::start();
     let (monitor, thread) = Monitor::start(settings(folder.path())).unwrap();
     monitor.watch(vec![busy.watched()]);

@@ -2,7 +2,11 @@
 //!
 //! A test waits for samples, never for time. Where perf is refused (a container's seccomp filter, `perf_event_paranoid` 3), or a
 //! tool is missing, it says that it is skipped.
-#![expect(clippy::unwrap_used, reason = "the whole program is a test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "the whole program is a test, and says what it skips"
+)]
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;

@@ -82,7 +82,8 @@ fn bench(count: usize, kind: &str, ticks: usize, hold: bool) -> Fallible<()> {
     let (mut cpu, mut wall, mut read, mut kept, mut listed) = (vec![], vec![], vec![], 0, 0);
     for n in 0..ticks + 2 {
         let due = began + Duration::from_secs(n as u64);
-        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        let left = due.saturating_duration_since(Instant::now());
+        rustix::event::poll(&mut [], Some(&rustix::fs::Timespec::try_from(left)?))?;
         let before = Instant::now();
         let sample = sampler.tick(before);
         // The first ones find everybody and read everything.

@@ -104,7 +104,7 @@ fn urgency(process: &Process, now: Duration) -> Option<(u8, u64)> {
         return Some((1, change));
     }
     let age = now.saturating_sub(last.at);
-    (age >= OLD).then(|| (0, age.as_millis() as u64))
+    (age >= OLD).then_some((0, age.as_millis() as u64))
 }
 
 fn page() -> u64 {

@@ -9,12 +9,13 @@ use super::connection::{Call, fresh_key, parse};
 use super::sse::Sse;
 use super::{Client, Connection};
 use crate::{
-    AllStats, ApiError, Applied, ApplyRequest, CallAnswer, CallRequest, DeadDone, DeadEdit, DeadPage,
-    DeadQuery, DeadRequest, ErrorKind, EventLine, IncidentChange, Instances, LogLine, NDJSON,
-    NewTask, NextFires, NextQuery, OnError, PriorityRequest, PublishRequest, PushQuery, Pushed,
-    Queue, Queues, Reached, RunAnswer, ScaleRequest, Schedule, Schedules, Service, Stats, StatsQuery, Status,
-    SubscribeQuery, Task, TaskExport, TaskLogQuery, TaskPage, TaskQuery, TaskWord, TopicLine,
-    UpgradeReport, UpgradeRequest, UpgradeStarted, VerbAnswer, WaitRequest, Waited, Why,
+    AllStats, ApiError, Applied, ApplyRequest, CallAnswer, CallRequest, DeadDone, DeadEdit,
+    DeadPage, DeadQuery, DeadRequest, ErrorKind, EventLine, IncidentChange, Instances, LogLine,
+    NDJSON, NewTask, NextFires, NextQuery, OnError, PriorityRequest, PublishRequest, PushQuery,
+    Pushed, Queue, Queues, Reached, RunAnswer, ScaleRequest, Schedule, Schedules, Service, Stats,
+    StatsQuery, Status, SubscribeQuery, Task, TaskExport, TaskLogQuery, TaskPage, TaskQuery,
+    TaskWord, TopicLine, UpgradeReport, UpgradeRequest, UpgradeStarted, VerbAnswer, WaitRequest,
+    Waited, Why,
 };
 use ganger_core::{Priority, TaskId};
 

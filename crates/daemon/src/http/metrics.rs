@@ -18,10 +18,7 @@ use super::error::Fault;
 use crate::app::{App, Full};
 use page::Page;
 
-pub(crate) async fn metrics(
-    State(app): State<App>,
-    headers: HeaderMap,
-) -> Result<Response, Fault> {
+pub(crate) async fn metrics(State(app): State<App>, headers: HeaderMap) -> Result<Response, Fault> {
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let format = Format::of_accept(accept.unwrap_or_default());
     let mut text = String::new();
@@ -94,7 +91,10 @@ fn instances(all: &[Instance], page: &mut Page<'_>) {
         let with = all.iter().filter_map(|one| Some((one, one.connections.as_ref()?)));
         with.map(|(one, connections)| (one.name.as_str(), one.slot.to_string(), connections))
     };
-    page.counts("instance_connections", "Connections that ganger handed to the living process and it took");
+    page.counts(
+        "instance_connections",
+        "Connections that ganger handed to the living process and it took",
+    );
     for (name, slot, connections) in connected() {
         page.sample(&[("name", name), ("slot", &slot)], connections.taken);
     }

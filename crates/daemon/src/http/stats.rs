@@ -61,7 +61,8 @@ async fn blocking<T: Send + 'static>(
     })?;
     let reader = monitor.reader().await?;
     let done = tokio::task::spawn_blocking(move || work(reader)).await;
-    let failed = |why: String| ApiError::new(ErrorKind::Failed, format!("can't read series: {why}"));
+    let failed =
+        |why: String| ApiError::new(ErrorKind::Failed, format!("can't read series: {why}"));
     match done {
         Ok(result) => result.map_err(|error| failed(error.to_string()).into()),
         Err(broke) => Err(failed(broke.to_string()).into()),

@@ -61,8 +61,9 @@ fn a_child_that_is_waited_for_is_counted_once() {
 #[test]
 fn a_child_that_nobody_waits_for_is_not_lost() {
     // With SIGCHLD ignored the kernel reaps it and gives its time to nobody.
-    let mut program =
-        Program::start(&format!("trap '' CHLD; ({SPIN}; echo done; exec sleep 1000) & echo $!; read x"));
+    let mut program = Program::start(&format!(
+        "trap '' CHLD; ({SPIN}; echo done; exec sleep 1000) & echo $!; read x"
+    ));
     let child = program.number();
     let ignores = std::fs::read_to_string(format!("/proc/{}/status", program.pid())).unwrap();
     let mask = ignores.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap().trim();

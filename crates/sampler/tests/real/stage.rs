@@ -8,19 +8,19 @@ use ganger_core::Usage;
 use ganger_sampler::{Options, Sample, Sampler, Tree, TreeId, Watch};
 
 /// A shell command that says lines and waits for lines; it and its session end with the test.
-pub struct Program {
+pub(crate) struct Program {
     child: Child,
     lines: BufReader<ChildStdout>,
     stdin: Option<ChildStdin>,
 }
 
 impl Program {
-    pub fn start(script: &str) -> Self {
+    pub(crate) fn start(script: &str) -> Self {
         Self::with(script, &[])
     }
 
     /// In its own session, as the keeper starts them.
-    pub fn with(script: &str, env: &[(&str, &str)]) -> Self {
+    pub(crate) fn with(script: &str, env: &[(&str, &str)]) -> Self {
         let mut command = Command::new("setsid");
         command.args(["sh", "-c", script]).envs(env.iter().copied());
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -29,27 +29,27 @@ impl Program {
         Self { child, lines, stdin }
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    pub fn line(&mut self) -> String {
+    pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
         assert!(self.lines.read_line(&mut line).unwrap() > 0, "it ended without a line");
         line.trim().to_owned()
     }
 
     /// The number in its next line.
-    pub fn number(&mut self) -> u32 {
+    pub(crate) fn number(&mut self) -> u32 {
         self.line().parse().unwrap()
     }
 
-    pub fn tell(&mut self, line: &str) {
+    pub(crate) fn tell(&mut self, line: &str) {
         writeln!(self.stdin.as_mut().unwrap(), "{line}").unwrap();
     }
 
     /// Its end of input, its end, and what wait4 tells of it.
-    pub fn ended(mut self) -> Usage {
+    pub(crate) fn ended(mut self) -> Usage {
         drop(self.stdin.take());
         let pidfd = ganger_sys::pidfd::open(self.pid()).unwrap();
         wait_for(&pidfd);
@@ -70,31 +70,31 @@ impl Drop for Program {
 }
 
 /// Returns when the process has ended.
-pub fn wait_for(pidfd: impl std::os::fd::AsFd) {
+pub(crate) fn wait_for(pidfd: impl std::os::fd::AsFd) {
     let mut fds = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
     while rustix::event::poll(&mut fds, None).is_err() {}
 }
 
-pub struct Stage {
-    pub sampler: Sampler,
+pub(crate) struct Stage {
+    pub(crate) sampler: Sampler,
     now: Instant,
 }
 
 impl Stage {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(Options::default())
     }
 
-    pub fn with(options: Options) -> Self {
+    pub(crate) fn with(options: Options) -> Self {
         let now = Instant::now();
         Self { sampler: Sampler::new(options, now).unwrap(), now }
     }
 
-    pub fn watch(&mut self, name: &str, pid: u32) -> TreeId {
+    pub(crate) fn watch(&mut self, name: &str, pid: u32) -> TreeId {
         self.watch_marked(name, pid, None)
     }
 
-    pub fn watch_marked(&mut self, name: &str, pid: u32, mark: Option<&str>) -> TreeId {
+    pub(crate) fn watch_marked(&mut self, name: &str, pid: u32, mark: Option<&str>) -> TreeId {
         let mark = mark.map(str::to_owned);
         let (name, pidfd, cgroup) = (name.to_owned(), None, None);
         let watch = Watch { name, slot: 0, pid, pidfd, cgroup, mark, descendants: true };
@@ -102,21 +102,21 @@ impl Stage {
     }
 
     /// A second passes.
-    pub fn tick(&mut self) -> &Sample {
+    pub(crate) fn tick(&mut self) -> &Sample {
         self.pass(1)
     }
 
-    pub fn pass(&mut self, seconds: u64) -> &Sample {
+    pub(crate) fn pass(&mut self, seconds: u64) -> &Sample {
         self.now += Duration::from_secs(seconds);
         self.sampler.tick(self.now)
     }
 
     /// A tick, and one tree in it.
-    pub fn tree(&mut self, id: TreeId) -> Tree {
+    pub(crate) fn tree(&mut self, id: TreeId) -> Tree {
         self.tick().trees[id.0 as usize].clone()
     }
 
-    pub fn pids(&self, id: TreeId) -> Vec<u32> {
+    pub(crate) fn pids(&self, id: TreeId) -> Vec<u32> {
         let processes = self.sampler.sample().processes.iter();
         let mut pids: Vec<u32> = processes.filter(|p| p.tree == id).map(|p| p.pid).collect();
         pids.sort_unstable();
@@ -125,4 +125,4 @@ impl Stage {
 }
 
 /// Shell code that uses some tenths of a second of processor time.
-pub const SPIN: &str = "i=0; while [ $i -lt 150000 ]; do i=$((i+1)); done";
+pub(crate) const SPIN: &str = "i=0; while [ $i -lt 150000 ]; do i=$((i+1)); done";

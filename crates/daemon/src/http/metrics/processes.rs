@@ -34,9 +34,11 @@ const TOTALS: [(&str, &str, Of); 6] = [
     }),
 ];
 const LEVELS: [(&str, &str, Of); 7] = [
-    ("process_resident_memory_bytes", "Resident memory, shared pages counted in each process", |t| {
-        Some(t.resident.into())
-    }),
+    (
+        "process_resident_memory_bytes",
+        "Resident memory, shared pages counted in each process",
+        |t| Some(t.resident.into()),
+    ),
     ("process_proportional_memory_bytes", "Memory with shared pages counted in parts", |t| {
         Some(t.proportional?.0.into())
     }),
@@ -44,9 +46,11 @@ const LEVELS: [(&str, &str, Of); 7] = [
     ("process_count", "Processes", |t| Some(u64::from(t.processes).into())),
     ("process_threads", "Threads", |t| Some(t.threads.into())),
     ("process_open_fds", "Open descriptors", |t| Some(t.descriptors.into())),
-    ("process_worst_fd_ratio", "Largest part of its limit of descriptors that a process uses", |t| {
-        Some(t.descriptor_ratio.into())
-    }),
+    (
+        "process_worst_fd_ratio",
+        "Largest part of its limit of descriptors that a process uses",
+        |t| Some(t.descriptor_ratio.into()),
+    ),
 ];
 
 pub(super) fn put(tick: &Tick, page: &mut Page<'_>) {
