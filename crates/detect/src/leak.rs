@@ -282,5 +282,4 @@ impl Leak {
 }
 
 #[cfg(test)]
-#[path = "leak_tests.rs"]
 mod tests;

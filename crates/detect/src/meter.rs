@@ -263,5 +263,4 @@ impl Meter {
 }
 
 #[cfg(test)]
-#[path = "meter_tests.rs"]
 mod tests;

@@ -215,5 +215,4 @@ fn entry<T>(all: &mut Vec<(Metric, T)>, metric: Metric, new: impl Fn(Metric) -> 
 }
 
 #[cfg(test)]
-#[path = "watch_tests.rs"]
 mod tests;

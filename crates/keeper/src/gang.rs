@@ -7,7 +7,7 @@
 //!             └──`end`─────▶ KILL to the tree
 //! ```
 //!
-//! The same spawn, cgroups, clearing, watchdog and reaping as the keeper's and as [`oneshot`](crate::oneshot)'s; the caller has the loop: it starts,
+//! The same spawn, cgroups, clearing, watchdog and reaping as the keeper's and as [`oneshot`](crate::oneshot())'s; the caller has the loop: it starts,
 //! waits, and decides when signals come. Nothing here blocks but [`Gang::wait`].
 //!
 //! A child's cgroup is named by its place: a place that is used again finds its folder made. A child that is told has no process left, or

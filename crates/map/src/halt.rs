@@ -32,7 +32,7 @@ pub enum HaltOn {
 pub enum Amount {
     /// So many.
     Count(u64),
-    /// So many per cent of all jobs that ended, once [`LEAST`] have.
+    /// So many per cent of all jobs that ended, once three have.
     Percent(u8),
 }
 

@@ -10,7 +10,7 @@
 //! clone without a round trip, and every job's tree is ended with it. What jobs say goes from their own writes into unlinked files and from there
 //! to the caller's output: no byte passes this process while a job runs, and memory does not grow with it.
 //!
-//! The parts are pure but for [`run`]: [`Template`], [`input`], [`Halt`], [`Joblog`]. It parses no options and prints nothing of its own: notes
+//! The parts are pure but for [`run()`]: [`Template`], [`input`], [`Halt`], [`Joblog`]. It parses no options and prints nothing of its own: notes
 //! go to the caller.
 
 mod error;

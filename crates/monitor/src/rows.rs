@@ -7,6 +7,8 @@ use ganger_series::ABSENT;
 const KIB: u64 = 1_024;
 /// Nanoseconds in a unit of processor time.
 const UNIT_NS: u64 = 100_000;
+/// The same in a hundredth of a second, in which the kernel counts the machine's.
+const UNITS_A_TICK: u64 = 100;
 /// Microseconds in the same.
 const UNIT_US: u64 = 100;
 
@@ -47,9 +49,9 @@ pub(crate) fn host_row(host: &Host) -> [i64; 11] {
         known(host.pressure.as_ref().map(|all| of(all) / UNIT_US))
     };
     [
-        kept((cpu.user + cpu.system) / UNIT_NS),
-        kept(cpu.iowait / UNIT_NS),
-        kept(cpu.steal / UNIT_NS),
+        kept((cpu.user + cpu.system) * UNITS_A_TICK),
+        kept(cpu.iowait * UNITS_A_TICK),
+        kept(cpu.steal * UNITS_A_TICK),
         kept(memory.total.saturating_sub(memory.available) / KIB),
         kept(memory.available / KIB),
         kept(memory.swap_total.saturating_sub(memory.swap_free) / KIB),
@@ -65,6 +67,12 @@ pub(crate) fn host_row(host: &Host) -> [i64; 11] {
 mod tests {
     use super::*;
     use crate::metrics::{host_metrics, tree_metrics};
+
+    #[test]
+    fn a_processor_that_is_busy_for_a_second_has_10_000_units() {
+        let cpu = ganger_sampler::HostCpu { user: 60, system: 40, ..Default::default() };
+        assert_eq!(host_row(&Host { cpu, ..Host::default() })[0], 10_000);
+    }
 
     #[test]
     fn what_is_not_known_is_absent_and_not_zero() {

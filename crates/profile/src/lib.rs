@@ -12,7 +12,7 @@
 //!                   Profile ─► output: SVG, folded, pprof, speedscope; top functions
 //! ```
 //!
-//! Where perf is not to be had, [`states`] looks at what `/proc` tells of threads instead, and the profile says so: it is then about
+//! Where perf is not to be had, it looks at what `/proc` tells of threads instead, and the profile says so: it is then about
 //! what threads wait for, not about functions.
 //!
 //! Stacks are followed by frame pointers. Code without them (`-fomit-frame-pointer`, most distributions' libraries) has its leaf

@@ -72,7 +72,7 @@ pub struct Meta {
     pub samples: u64,
     /// Records the kernel had no room for.
     pub lost: u64,
-    /// Samples whose stack was one too many to keep ([`crate::collect`]'s bound).
+    /// Samples whose stack was one too many to keep.
     pub beyond: u64,
     /// Samples whose user stack has a leaf but no caller.
     pub broken: u64,
@@ -208,13 +208,13 @@ pub(crate) mod tests {
         Frame { name: name.to_owned(), module: module.to_owned(), kind }
     }
 
-    /// `root;a;b` in folded form, every frame but the first native.
+    /// `root|a|b`, every frame but the first native.
     pub(crate) fn sample() -> Profile {
         let mut profile = Profile::new(meta());
         for (stack, count) in
-            [("web;main;hot", 6), ("web;main;cold;hot", 2), ("web;main;main", 1), ("web;<&\";>", 1)]
+            [("web|main|hot", 6), ("web|main|cold|hot", 2), ("web|main|main", 1), ("web|<&\";>", 1)]
         {
-            let frames = stack.splitn(4, ';').enumerate().map(|(at, name)| {
+            let frames = stack.split('|').enumerate().map(|(at, name)| {
                 frame(name, if at == 0 { FrameKind::Process } else { FrameKind::Native })
             });
             profile.add(frames, count);

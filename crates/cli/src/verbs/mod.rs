@@ -22,6 +22,7 @@ mod init;
 mod logs;
 mod map;
 mod policy;
+mod profile;
 mod ps;
 mod push;
 mod queue;
@@ -76,6 +77,8 @@ pub(crate) enum Verb {
     Status(status::Args),
     /// Show what services, workers and the machine cost: processor, memory, descriptors, disks
     Stats(stats::Args),
+    /// Say where a service, a pool or any process spends its processor time, as a table or a flame graph
+    Profile(profile::Args),
     /// Show what services and workers said; needs no daemon
     Logs(logs::Args),
     /// Show what happened
@@ -169,6 +172,7 @@ pub(crate) fn run(verb: Verb, ui: &Ui) -> Result<ExitCode, CliError> {
         Verb::Ps(args) => ps::run(&args, ui),
         Verb::Status(args) => status::run(&args, ui),
         Verb::Stats(args) => stats::run(&args, ui),
+        Verb::Profile(args) => profile::run(&args, ui),
         Verb::Logs(args) => logs::run(&args, ui),
         Verb::Events(args) => events::run(&args, ui),
         Verb::Start(args) => control::run(control::What::Start, &args, ui),

@@ -118,7 +118,7 @@ impl Asked {
             mine.filter(|key| self.slot.is_none_or(|slot| slot == key.slot())).collect();
         if mine.is_empty() {
             let names: BTreeSet<&str> = keys.iter().map(Key::name).collect();
-            return Ok(Err(not_found("samples of", name, names.into_iter())));
+            return Ok(Err(not_found("object with samples", name, names.into_iter())));
         }
         let mut series = BTreeMap::new();
         let mut instances: Vec<InstanceStats> = mine

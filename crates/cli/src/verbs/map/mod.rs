@@ -1,7 +1,7 @@
 //! `ganger map`: one command over many inputs, some at a time. No daemon, no state folder.
 //!
 //! This process is the jobs' keeper for as long as it runs, as with `ganger run`: one thread, one way to spawn, limits and walls for each job.
-//! The names of options are GNU parallel's and xargs'; those that are not supported are refused with the reason (see [`refused`]).
+//! The names of options are GNU parallel's and xargs'; those that are not supported are refused with the reason (see `refused`).
 
 mod options;
 mod refused;

@@ -87,14 +87,14 @@ pub(super) fn put(tick: &Tick, page: &mut Page<'_>) {
 fn host(tick: &Tick, page: &mut Page<'_>) {
     let (cpu, memory) = (&tick.host.cpu, &tick.host.memory);
     page.counts("host_cpu_seconds", "Processor time of all processors");
-    for (mode, ns) in [
+    for (mode, hundredths) in [
         ("user", cpu.user),
         ("system", cpu.system),
         ("idle", cpu.idle),
         ("iowait", cpu.iowait),
         ("steal", cpu.steal),
     ] {
-        page.sample(&[("mode", mode)], seconds(ns));
+        page.sample(&[("mode", mode)], hundredths as f64 / 100.0);
     }
     page.gauges("host_memory_bytes", "Memory of the machine");
     for (kind, bytes) in [
