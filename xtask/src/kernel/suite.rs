@@ -24,7 +24,18 @@ const LEFT_OUT: [(&str, Option<User>, &[&str]); 5] = [
     (
         "cli::e2e",
         Some(User::Tester),
-        &["channel", "daemon", "full_disk", "pass", "probes", "stats", "upgrade", "watch"],
+        &[
+            "channel",
+            "crashes",
+            "daemon",
+            "full_disk",
+            "listeners",
+            "pass",
+            "probes",
+            "stats",
+            "upgrade",
+            "watch",
+        ],
     ),
 ];
 /// Once is enough: files and pipes are the same to both.
