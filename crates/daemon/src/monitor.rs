@@ -98,7 +98,9 @@ fn heard(monitor: &Monitor, event: &Event) {
             tracing::warn!(%error, name = event.name, slot, "an exit is not counted");
         }
     }
-    for what in marks(event) {
+    let started = event.exit.as_ref().zip(event.slot);
+    let started = started.and_then(|(exit, slot)| monitor.started_ms(&event.name, slot, exit.pid));
+    for what in marks(event, started) {
         let at_ms = i64::try_from(event.ts_ms).unwrap_or(i64::MAX);
         let mark = Mark { at_ms, name: event.name.clone(), slot: event.slot, what };
         if let Err(error) = monitor.mark(mark) {
@@ -108,12 +110,13 @@ fn heard(monitor: &Monitor, event: &Event) {
 }
 
 /// What an event is on the time axis.
-fn marks(event: &Event) -> Vec<What> {
+fn marks(event: &Event, started_ms: Option<u64>) -> Vec<What> {
     if let Some(exit) = &event.exit {
         let (end, cost) = (exit.end.clone(), exit.usage);
+        let ran_ms = started_ms.map(|started| event.ts_ms.saturating_sub(started));
         let oom = matches!(end, End::Signalled { by: SignalSource::OomKiller, .. })
             .then_some(What::Oom { peak: Some(cost.peak_rss).filter(|peak| *peak > 0) });
-        return oom.into_iter().chain([What::Exit { end, ran_ms: 0, cost }]).collect();
+        return oom.into_iter().chain([What::Exit { end, ran_ms, cost }]).collect();
     }
     let is = |word: &str| event.to.as_deref() == Some(word);
     let reason = event.reason.clone();
@@ -153,17 +156,17 @@ mod tests {
 
     #[test]
     fn what_matters_later_is_marked_and_nothing_else() {
-        let restart = marks(&event("instance.state", "backoff", "starting"));
+        let restart = marks(&event("instance.state", "backoff", "starting"), None);
         assert_eq!(restart, [What::Restart { reason: "why".into() }]);
-        assert_eq!(marks(&event("instance.state", "stopped", "starting")), []);
-        assert_eq!(marks(&event("pool.scaled", "1", "4")), [What::Scale { from: 1, to: 4 }]);
-        assert_eq!(marks(&event("service.reload", "", "begins")), []);
+        assert_eq!(marks(&event("instance.state", "stopped", "starting"), None), []);
+        assert_eq!(marks(&event("pool.scaled", "1", "4"), None), [What::Scale { from: 1, to: 4 }]);
+        assert_eq!(marks(&event("service.reload", "", "begins"), None), []);
         let mut oom = event("instance.exit", "", "");
         let end = End::Signalled { signal: 9, core: false, by: SignalSource::OomKiller };
         let usage = Usage { peak_rss: 1 << 20, ..Usage::default() };
         oom.exit = Some(Box::new(Exit { pid: 9, end: end.clone(), usage }));
-        let marked = marks(&oom);
+        let marked = marks(&oom, Some(2));
         assert_eq!(marked[0], What::Oom { peak: Some(1 << 20) });
-        assert_eq!(marked[1], What::Exit { end, ran_ms: 0, cost: usage });
+        assert_eq!(marked[1], What::Exit { end, ran_ms: Some(5), cost: usage });
     }
 }

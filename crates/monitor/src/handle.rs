@@ -89,6 +89,14 @@ impl Monitor {
         });
     }
 
+    /// When a watched process was started, in milliseconds since the Unix epoch; `None` for one that the newest list doesn't have.
+    #[must_use]
+    pub fn started_ms(&self, name: &str, slot: u32, pid: u32) -> Option<u64> {
+        let list = self.wanted.borrow();
+        let is = |one: &&Watched| (one.slot, one.pid) == (slot, Some(pid)) && one.name == name;
+        list.iter().find(is).map(|one| one.started_ms)
+    }
+
     /// What the last look has seen.
     #[must_use]
     pub fn newest(&self) -> Arc<Tick> {

@@ -58,7 +58,7 @@ async fn what_a_process_costs_is_told_and_kept() {
     assert!(tick.host.memory.total > 0);
 
     let end = End::Exited { code: 0 };
-    let exit = What::Exit { end, ran_ms: 5, cost: Usage::default() };
+    let exit = What::Exit { end, ran_ms: Some(5), cost: Usage::default() };
     let at_ms = i64::try_from(tick.at_ms).unwrap();
     monitor.mark(Mark { at_ms, name: "busy".into(), slot: Some(1), what: exit.clone() }).unwrap();
     drop((ticks, monitor));

@@ -36,7 +36,7 @@ fn main() {
         }
         if tick % 60 == 0 {
             let end = End::Exited { code: 0 };
-            let what = What::Exit { end, ran_ms: 1, cost: Usage::default() };
+            let what = What::Exit { end, ran_ms: Some(1), cost: Usage::default() };
             let mark = Mark { at_ms: tick * 1_000, name: "w".into(), slot: Some(0), what };
             if series.mark(&mark).wait().is_ok() {
                 writeln!(out, "mark {tick}").unwrap();

@@ -51,8 +51,9 @@ pub enum What {
     Exit {
         /// How.
         end: End,
-        /// How long it ran, in milliseconds.
-        ran_ms: u64,
+        /// How long it ran, in milliseconds, where its start is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ran_ms: Option<u64>,
         /// What it used.
         cost: Usage,
     },
@@ -92,7 +93,7 @@ mod tests {
             slot: Some(1),
             what: What::Exit {
                 end: End::Exited { code: 3 },
-                ran_ms: 17,
+                ran_ms: Some(17),
                 cost: Usage { user_us: 9, peak_rss: 1 << 20, ..Usage::default() },
             },
         };
