@@ -220,8 +220,11 @@ fn node_functions_are_named_by_its_perf_map() {
     let script = "function hotInner(n) { let s = 0; for (let i = 0; i < n; i++) s = (s * 31 + i) | 0; return s; }\n\
                   process.stdin.on('end', () => process.exit()); process.stdin.resume();\n\
                   function turn() { let s = hotInner(200000); setImmediate(turn); return s; } turn();";
+    let folder = tempfile::tempdir().unwrap();
     let mut node = Command::new("node");
-    node.args(["--perf-basic-prof", "--interpreted-frames-native-stack", "-e", script]);
+    // It leaves a log where it stands.
+    node.args(["--perf-basic-prof", "--interpreted-frames-native-stack", "-e", script])
+        .current_dir(folder.path());
     let Some(child) = start(&mut node) else {
         println!("skipped: node is not installed");
         return;
