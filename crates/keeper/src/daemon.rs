@@ -43,6 +43,8 @@ impl Keeper {
     }
 
     fn start_daemon(&mut self, now: Instant) {
+        // Its table has all children there are.
+        self.settle_starts();
         let own = Self::own_log();
         if !self.foreground
             && let Err(error) = self.open_log(&own, Stream::Stderr)

@@ -173,7 +173,7 @@ impl Gang {
             inherit: fds,
             argv: Some(argv),
         };
-        let launched = launch::launch(id, plan, &Stdio::default(), lent).map_err(told)?;
+        let launched = launch::launch(id, plan, Stdio::default(), lent).map_err(told)?;
         let child = Child {
             id,
             instance: plan.instance.clone(),

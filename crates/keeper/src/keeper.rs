@@ -5,6 +5,7 @@
 //! epoll ─────┼── daemon's socket ──▶ requests        events ──▶ its out-buffer
 //!            ├── logger's socket ──▶ replies          log pipes ──▶ its out-buffer
 //!            ├── pidfds of adopted children ──▶ adopt
+//!            ├── pipes of children on their way to their programs ──▶ starting
 //!            └── next deadline: clearing rounds, looks at limits, restarts, pings, leaving
 //! ```
 //!
@@ -34,6 +35,7 @@ use crate::past::Past;
 use crate::ping::Ping;
 use crate::poller::{Poller, Source};
 use crate::resume::Upgrading;
+use crate::starting::Starting;
 use crate::wire::Event;
 
 #[derive(Debug)]
@@ -54,7 +56,11 @@ pub(crate) struct Keeper {
     pub(crate) sweep: bool,
     pub(crate) driver: Driver,
     pub(crate) children: BTreeMap<SpawnId, Child>,
+    /// Those on their way as well.
     pub(crate) by_pid: HashMap<u32, SpawnId>,
+    /// Children on their way to their programs, and how many there may be.
+    pub(crate) starting: BTreeMap<SpawnId, Starting>,
+    pub(crate) starting_most: usize,
     /// Children whose tree is being cleared: the only ones with deadlines.
     pub(crate) clearing: BTreeSet<SpawnId>,
     /// Children with limits that have to be looked after: the only ones that are ever looked at.
@@ -90,6 +96,7 @@ impl Keeper {
         loop {
             let now = Instant::now();
             self.start_due_helpers(now);
+            self.end_late_starts(now);
             self.look_due(now);
             self.clear_due(now);
             self.settle_due(now);
@@ -128,6 +135,10 @@ impl Keeper {
                 self.on_memory(id, Instant::now());
                 Ok(())
             }
+            Source::Started(id) => {
+                self.on_started(id);
+                Ok(())
+            }
             Source::Adopted(id) => {
                 self.on_adopted_ended(id);
                 Ok(())
@@ -142,7 +153,7 @@ impl Keeper {
         let helpers = self.helpers_due();
         let ping = self.daemon.running().map(|_| self.ping.next());
         let others = self.leaving.due().into_iter().chain(self.upgrading.due());
-        let looks = self.looks_due();
+        let looks = self.looks_due().chain(self.starts_due());
         rounds.chain(settling).chain(looks).chain(helpers).chain(ping).chain(others).min()
     }
 

@@ -11,9 +11,10 @@ use ganger_sandbox::cgroup::{Driver, Tree};
 use ganger_sandbox::{Layers, Limits, Mode, Report, Wall};
 use ganger_sys::spawn::{LowNumbers, Session, SpawnError, Spec, Started, Walls};
 
+use crate::child::Ends;
 use crate::pinned;
 use crate::stdio::Stdio;
-use crate::walled::Asked;
+use crate::walled::{Asked, Walled};
 use crate::watchdog::Watch;
 use crate::wire::{INSTANCE_ENV, MAX_BLOB, Plan, SPAWN_MARK_ENV};
 
@@ -40,8 +41,11 @@ impl Failure {
 pub(crate) const ROOTS: &str = "roots";
 
 /// A child that runs.
+#[derive(Debug)]
 pub(crate) struct Launched {
+    pub(crate) plan: Box<Plan>,
     pub(crate) started: Started,
+    pub(crate) ends: Ends,
     pub(crate) tree: Option<Tree>,
     pub(crate) report: Report,
     pub(crate) watch: Option<Box<Watch>>,
@@ -99,68 +103,151 @@ pub(crate) fn check(plan: &Plan) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Starts the child. On failure nothing of it is left.
+/// Where a start stands.
+#[derive(Debug)]
+pub(crate) enum Begun {
+    Runs(Box<Launched>),
+    /// Behind walls it is on its way by itself.
+    OnItsWay(Box<Walled>),
+}
+
+/// Starts the child and waits until it runs. On failure nothing of it is left.
 pub(crate) fn launch(
     id: SpawnId,
     plan: &Plan,
-    stdio: &Stdio,
-    lent: Lent<'_>,
+    stdio: Stdio,
+    mut lent: Lent<'_>,
 ) -> Result<Launched, Failure> {
+    let mut begun = begin(id, Box::new(plan.clone()), stdio, &mut lent)?;
+    loop {
+        match begun {
+            Begun::Runs(launched) => return Ok(*launched),
+            Begun::OnItsWay(walled) => begun = walled.go_on(lent.driver)?,
+        }
+    }
+}
+
+/// Starts the child; one with walls is not waited for. On failure nothing of it is left.
+pub(crate) fn begin(
+    id: SpawnId,
+    plan: Box<Plan>,
+    stdio: Stdio,
+    lent: &mut Lent<'_>,
+) -> Result<Begun, Failure> {
     let layers = ganger_sandbox::resolve(&plan.profile, lent.files)
         .map_err(|error| Failure::plan(error.to_string()))?;
-    let limits = &counted(plan);
+    let limits = counted(&plan);
     let name = plan.tree.clone().unwrap_or_else(|| plan.instance.to_string());
-    let driver = lent.driver;
-    let (tree, mut report) = match driver.prepare(&name, id.0, limits, plan.profile.need) {
+    let (tree, mut report) = match lent.driver.prepare(&name, id.0, &limits, plan.profile.need) {
         Ok(made) => made,
         Err(error) => {
             return Err(Failure { step: "cgroup", errno: 0, detail: error.to_string() });
         }
     };
     report.enforced.extend(&layers.enforced);
-    let processes = limits.pids.and_then(|_| rlimit_pids(plan, limits, &report));
-    let environment = environment(plan, id, lent.state, stdio.channel);
-    let result = match plan.profile.sandbox.as_deref().filter(|sandbox| !sandbox.is_nothing()) {
-        None => {
-            let with = (&layers, environment.as_slice(), None);
-            start(plan, with, &tree, stdio, (&lent.inherit, lent.low), lent.argv)
-                .map_err(|stop| stop.told(plan))
-        }
-        Some(sandbox) => {
-            let mut sandbox = sandbox.clone();
-            let roots = lent.dir.map(|dir| dir.join(ROOTS));
-            sandbox.program = plan.pin.as_ref().map(pinned::identified).or(sandbox.program);
-            let (layers, environment) = (&layers, environment.as_slice());
-            let asked = Asked { sandbox: &sandbox, plan, layers, environment, processes, roots };
-            let argv = lent.argv;
-            let start = |with: With<'_>| {
-                start(plan, with, &tree, stdio, (&lent.inherit, None), argv.clone())
-            };
-            asked.start(lent.own, start).map(|(started, stands)| {
-                report.walls = stands.walls;
-                report.degraded.extend(stands.degraded);
-                started
-            })
-        }
+    let processes = limits.pids.and_then(|_| rlimit_pids(&plan, &limits, &report));
+    let environment = environment(&plan, id, lent.state, stdio.channel);
+    let argv = lent.argv.take();
+    let begun = Start { plan, argv, stdio, limits, tree, report, processes };
+    let Some(sandbox) = begun.plan.profile.sandbox.as_deref().filter(|it| !it.is_nothing()) else {
+        let with = (&layers, environment.as_slice(), None);
+        let inherit = lent.inherit.iter().copied();
+        let started = begun.spec(with, inherit, |spec, pinned| match lent.low.as_deref_mut() {
+            // Its number must still mean the same file in the child.
+            Some(low) if !pinned => spec.spawn_low(low),
+            _ => spec.spawn(),
+        });
+        return match started {
+            Ok(started) => Ok(Begun::Runs(Box::new(begun.runs(started, lent.driver)))),
+            Err(stop) => Err(begun.failed(stop, lent.driver)),
+        };
     };
-    match result {
-        Ok(started) => {
-            let counted = tree.cpu_used().is_some();
-            ganger_sandbox::hold(&mut report, &plan.profile.limits, counted, processes.is_some());
-            let tree = if tree.holds() || limits.want_cgroup() {
-                Some(tree)
-            } else {
-                driver.release(tree);
-                None
-            };
-            let event = tree.as_ref().and_then(Tree::oom_event);
-            let watch = Watch::of(&report.held, event, Instant::now());
-            Ok(Launched { started, tree, report, watch })
-        }
-        Err(failure) => {
+    let mut sandbox = sandbox.clone();
+    sandbox.program = begun.plan.pin.as_ref().map(pinned::identified).or(sandbox.program);
+    let roots = lent.dir.map(|dir| dir.join(ROOTS));
+    let asked = Asked { sandbox, layers, environment, own: lent.own.to_vec(), roots };
+    Walled::begin(begun, asked, &lent.inherit, lent.driver).map(Begun::OnItsWay)
+}
+
+/// One start, up to its program: what stays the same in all tries.
+#[derive(Debug)]
+pub(crate) struct Start {
+    pub(crate) plan: Box<Plan>,
+    /// See [`Lent::argv`].
+    argv: Option<Vec<CString>>,
+    stdio: Stdio,
+    /// As they are counted.
+    limits: Limits,
+    tree: Tree,
+    pub(crate) report: Report,
+    /// RLIMIT_NPROC, where the kernel counts for a user namespace alone and no cgroup does.
+    pub(crate) processes: Option<u64>,
+}
+
+impl Start {
+    /// The child runs.
+    pub(crate) fn runs(self, started: Started, driver: &mut Driver) -> Launched {
+        let Self { plan, stdio, limits, tree, mut report, processes, .. } = self;
+        let counted = tree.cpu_used().is_some();
+        ganger_sandbox::hold(&mut report, &plan.profile.limits, counted, processes.is_some());
+        let tree = if tree.holds() || limits.want_cgroup() {
+            Some(tree)
+        } else {
             driver.release(tree);
-            Err(failure)
-        }
+            None
+        };
+        let event = tree.as_ref().and_then(Tree::oom_event);
+        let watch = Watch::of(&report.held, event, Instant::now());
+        Launched { plan, started, ends: stdio.ends, tree, report, watch }
+    }
+
+    /// It came to nothing.
+    pub(crate) fn failed(self, stop: Stop, driver: &mut Driver) -> Failure {
+        driver.release(self.tree);
+        stop.told(&self.plan)
+    }
+
+    /// Makes the spec of a try and lets it be started; the second says that the program goes by a pinned file's number.
+    pub(crate) fn spec<'a, T>(
+        &'a self,
+        (layers, environment, walls): With<'a>,
+        inherit: impl Iterator<Item = (BorrowedFd<'a>, u32)>,
+        start: impl FnOnce(&Spec<'_>, bool) -> Result<T, SpawnError>,
+    ) -> Result<T, Stop> {
+        let Self { plan, tree, stdio, .. } = self;
+        let cgroup = |error: io::Error| Failure::io("cgroup", tree.name(), &error);
+        let birth = tree.birth().map_err(cgroup)?;
+        let join = tree.join().map_err(cgroup)?;
+        let own_tty: Option<OwnedFd> = plan.foreground.then(terminal).flatten();
+        let pinned = plan.pin.as_ref().map(|pin| pinned::open(&plan.program, pin)).transpose()?;
+        // Behind walls its descriptor is of a tree of mounts that is not there any more: its own path is, of the same file.
+        let by_file = pinned.as_ref().filter(|_| walls.is_none());
+        let program = by_file.map_or_else(|| plan.program.clone(), pinned::path);
+        let argv = self.argv.clone().map_or_else(|| texts("an argument", &plan.argv), Ok)?;
+        let mut spec = Spec::new(text("program", &program)?, argv);
+        spec.env = texts("the environment", environment)?;
+        spec.listen_pid = plan.env.get("LISTEN_FDS").is_some();
+        spec.watchdog_pid = plan.env.get("WATCHDOG_USEC").is_some();
+        spec.cwd = Some(text("cwd", &plan.cwd)?);
+        let given = stdio.given.iter().map(|(fd, number)| (fd.as_fd(), *number));
+        spec.fds = given.chain(inherit).collect();
+        spec.session = match &own_tty {
+            Some(tty) => Session::Foreground(tty.as_fd()),
+            None if plan.setsid => Session::New,
+            None => Session::Keep,
+        };
+        spec.umask = layers.umask;
+        spec.rlimits.clone_from(&layers.rlimits);
+        spec.identity.clone_from(&layers.identity);
+        spec.no_new_privs = layers.no_new_privs;
+        spec.cgroup = birth.as_ref().map(AsFd::as_fd);
+        spec.join = join.iter().map(AsFd::as_fd).collect();
+        spec.walls = walls;
+        spec.fast = walls.is_none()
+            && plan.profile.identity.is_none()
+            && local(&plan.program)
+            && local(&plan.cwd);
+        start(&spec, pinned.is_some()).map_err(Stop::Spawn)
     }
 }
 
@@ -190,51 +277,6 @@ impl Stop {
             },
         }
     }
-}
-
-fn start(
-    plan: &Plan,
-    (layers, environment, walls): With<'_>,
-    tree: &Tree,
-    stdio: &Stdio,
-    (inherit, low): (&[(BorrowedFd<'_>, u32)], Option<&mut LowNumbers>),
-    argv: Option<Vec<CString>>,
-) -> Result<Started, Stop> {
-    let cgroup = |error: io::Error| Failure::io("cgroup", tree.name(), &error);
-    let birth = tree.birth().map_err(cgroup)?;
-    let join = tree.join().map_err(cgroup)?;
-    let own_tty: Option<OwnedFd> = plan.foreground.then(terminal).flatten();
-    let pinned = plan.pin.as_ref().map(|pin| pinned::open(&plan.program, pin)).transpose()?;
-    // Behind walls its descriptor is of a tree of mounts that is not there any more: its own path is, of the same file.
-    let by_file = pinned.as_ref().filter(|_| walls.is_none());
-    let program = by_file.map_or_else(|| plan.program.clone(), pinned::path);
-    let argv = argv.map_or_else(|| texts("an argument", &plan.argv), Ok)?;
-    let mut spec = Spec::new(text("program", &program)?, argv);
-    spec.env = texts("the environment", environment)?;
-    spec.listen_pid = plan.env.get("LISTEN_FDS").is_some();
-    spec.watchdog_pid = plan.env.get("WATCHDOG_USEC").is_some();
-    spec.cwd = Some(text("cwd", &plan.cwd)?);
-    let given = stdio.given.iter().map(|(fd, number)| (fd.as_fd(), *number));
-    spec.fds = given.chain(inherit.iter().copied()).collect();
-    spec.session = match &own_tty {
-        Some(tty) => Session::Foreground(tty.as_fd()),
-        None if plan.setsid => Session::New,
-        None => Session::Keep,
-    };
-    spec.umask = layers.umask;
-    spec.rlimits.clone_from(&layers.rlimits);
-    spec.identity.clone_from(&layers.identity);
-    spec.no_new_privs = layers.no_new_privs;
-    spec.cgroup = birth.as_ref().map(AsFd::as_fd);
-    spec.join = join.iter().map(AsFd::as_fd).collect();
-    spec.walls = walls;
-    spec.fast = plan.profile.identity.is_none() && local(&plan.program) && local(&plan.cwd);
-    // Its number must still mean the same file in the child.
-    let started = match low.filter(|_| pinned.is_none()) {
-        Some(low) => spec.spawn_low(low),
-        None => spec.spawn(),
-    };
-    started.map_err(Stop::Spawn)
 }
 
 /// The limits as they are counted: the first process of a pid namespace is ganger's, not the program's.

@@ -97,6 +97,7 @@ impl Keeper {
     fn leave_alone(&mut self, now: Instant) {
         const SIGTERM: i32 = 15;
         say("no daemon answers: ending all children");
+        self.settle_starts();
         for id in self.running() {
             // Those that can't be signalled are ended with their trees.
             let _ = self.signal(id, SIGTERM, Scope::Tree);
@@ -110,6 +111,7 @@ impl Keeper {
     }
 
     fn end_all(&mut self, now: Instant) {
+        self.settle_starts();
         for id in self.running() {
             self.end_tree(id, now);
         }
@@ -122,7 +124,8 @@ impl Keeper {
     }
 
     fn all_ended(&self) -> bool {
-        self.clearing.is_empty() && self.children.values().all(|child| child.exit.is_some())
+        let settled = self.starting.is_empty() && self.clearing.is_empty();
+        settled && self.children.values().all(|child| child.exit.is_some())
     }
 
     /// Goes on as far as it can.

@@ -37,6 +37,7 @@ mod resume;
 mod scan;
 mod snapshot;
 mod start;
+mod starting;
 mod state_dir;
 mod stdio;
 pub mod survivor;

@@ -130,7 +130,7 @@ fn start(shot: &OneShot, state: StateId, driver: &mut Driver) -> Result<Child, l
     let no_log = |_: u32, _: &ganger_core::logwire::LogTarget| {
         Err(std::io::Error::new(std::io::ErrorKind::Unsupported, "there is no logger here"))
     };
-    let mut stdio = stdio::make(plan, None, no_log)
+    let stdio = stdio::make(plan, None, no_log)
         .map_err(|error| launch::Failure::io("stdio", &plan.instance.to_string(), &error))?;
     let id = SpawnId(1);
     let lent = Lent {
@@ -143,7 +143,7 @@ fn start(shot: &OneShot, state: StateId, driver: &mut Driver) -> Result<Child, l
         inherit: Vec::new(),
         argv: None,
     };
-    let launched = launch::launch(id, plan, &stdio, lent)?;
+    let launched = launch::launch(id, plan, stdio, lent)?;
     Ok(Child {
         id,
         instance: plan.instance.clone(),
@@ -152,7 +152,7 @@ fn start(shot: &OneShot, state: StateId, driver: &mut Driver) -> Result<Child, l
         started_at_ms: now_ms(),
         pidfd: Some(launched.started.pidfd),
         outcome: launched.started.outcome,
-        ends: std::mem::take(&mut stdio.ends),
+        ends: launched.ends,
         tree: launched.tree,
         report: launched.report,
         blob: String::new(),

@@ -14,6 +14,8 @@ const BATCH: usize = 64;
 const CHILD: u64 = 1 << 63;
 /// Of that child, the event of its memory limit.
 const MEMORY: u64 = 1 << 62;
+/// Without the other: that a child has come to its program, or has failed to.
+const STARTED: u64 = MEMORY;
 
 /// Who is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub(crate) enum Source {
     Adopted(SpawnId),
     /// The kernel killed somebody of a child's tree for its memory limit.
     Memory(SpawnId),
+    /// A child that was on its way to its program.
+    Started(SpawnId),
 }
 
 impl Source {
@@ -35,6 +39,7 @@ impl Source {
             Self::Logger => 2,
             Self::Adopted(id) => id.0 | CHILD,
             Self::Memory(id) => id.0 | CHILD | MEMORY,
+            Self::Started(id) => id.0 | STARTED,
         }
     }
 
@@ -43,6 +48,7 @@ impl Source {
             0 => Self::Signals,
             1 => Self::Daemon,
             2 => Self::Logger,
+            id if id & CHILD == 0 => Self::Started(SpawnId(id & !STARTED)),
             id if id & MEMORY != 0 => Self::Memory(SpawnId(id & !CHILD & !MEMORY)),
             id => Self::Adopted(SpawnId(id & !CHILD)),
         }

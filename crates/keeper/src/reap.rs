@@ -31,6 +31,7 @@ impl Keeper {
                 // send the signal, so it may name no child at all.
                 SIGCHLD => {
                     self.sweep = true;
+                    self.settle_start_of(received.sender);
                     if let Some(id) = self.by_pid.get(&received.sender).copied()
                         && let Ok(Some((status, usage))) = reap::wait(received.sender)
                     {
@@ -50,6 +51,9 @@ impl Keeper {
         let now = Instant::now();
         let mut orphans = false;
         while let Some(pid) = reap::peek().map_err(KeeperError::kernel("waitid"))? {
+            if self.settle_start_of(pid) {
+                continue;
+            }
             let reaped = reap::wait(pid).map_err(KeeperError::kernel("wait4"))?;
             let Some((status, usage)) = reaped else { break };
             if let Some(id) = self.by_pid.remove(&pid) {
@@ -72,6 +76,13 @@ impl Keeper {
             }
         }
         Ok(())
+    }
+
+    /// A child that ended on its way, or was quick, is told as started or failed before anything else of it: nobody waits here,
+    /// as its pipe has ended with it. One that failed is reaped by that.
+    fn settle_start_of(&mut self, pid: u32) -> bool {
+        let id = self.by_pid.get(&pid).copied().filter(|id| self.starting.contains_key(id));
+        id.inspect(|id| self.settle_start(*id)).is_some()
     }
 
     fn on_main_reaped(&mut self, id: SpawnId, status: Status, usage: Usage, now: Instant) {

@@ -6,10 +6,8 @@ use std::time::Instant;
 use ganger_core::{SpawnId, Stream};
 use ganger_sys::frame::Frame;
 
-use crate::child::Child;
 use crate::keeper::{Keeper, now_ms, say};
-use crate::launch::{self, Failure, Lent};
-use crate::life::Life;
+use crate::launch::{self, Begun, Failure, Lent};
 use crate::stdio;
 use crate::wire::{Event, Held, MAX_BLOB, Plan, Request, WIRE_VERSION, decode};
 
@@ -30,10 +28,11 @@ impl Keeper {
     }
 
     fn on_decoded(&mut self, request: Request, fd: Option<OwnedFd>, now: Instant) {
+        self.settle_before(&request);
         match request {
             Request::Hello { version } => self.on_hello(version),
             Request::Ready => self.on_daemon_ready(),
-            Request::Spawn { id, plan } => self.on_spawn(id, &plan, fd),
+            Request::Spawn { id, plan } => self.on_spawn(id, plan, fd),
             Request::Signal { id, signal, scope } => {
                 if let Err(error) = self.signal(id, signal, scope) {
                     self.refuse(Some(id), format!("signal {signal} to spawn {id}: {error}"));
@@ -72,7 +71,7 @@ impl Keeper {
         self.repeat_leaving();
     }
 
-    fn on_spawn(&mut self, id: SpawnId, plan: &Plan, passed: Option<OwnedFd>) {
+    fn on_spawn(&mut self, id: SpawnId, plan: Box<Plan>, passed: Option<OwnedFd>) {
         if let Some(child) = self.children.get(&id) {
             let again = child.spawned();
             self.tell_spawned(id, again);
@@ -82,27 +81,19 @@ impl Keeper {
             let answer = answer.clone();
             return self.tell(&answer, Vec::new());
         }
-        match self.spawn(id, plan, passed) {
-            Ok(child) => {
-                let answer = child.spawned();
-                self.by_pid.insert(child.pid, id);
-                self.children.insert(id, child);
-                if let Err(error) = self.watch_over(id) {
-                    say(&format!(
-                        "spawn {id}: its memory limit ends single processes only: {error}"
-                    ));
-                }
-                self.tell_spawned(id, answer);
-            }
-            Err(Failure { step, errno, detail }) => {
-                let answer = Event::SpawnFailed { id, step: step.into(), errno, detail };
-                self.past.remember(id, answer.clone());
-                self.tell(&answer, Vec::new());
-            }
-        }
+        self.room_to_start();
+        // Taken before it runs: a quick program's first line must not be older than its start, by which log lines are told
+        // from those of the process before.
+        let started_at_ms = now_ms();
+        let begun = self.spawn(id, plan, passed);
+        self.begun(id, started_at_ms, begun);
     }
 
-    fn tell_spawned(&mut self, id: SpawnId, answer: std::io::Result<(Event, Vec<OwnedFd>)>) {
+    pub(crate) fn tell_spawned(
+        &mut self,
+        id: SpawnId,
+        answer: std::io::Result<(Event, Vec<OwnedFd>)>,
+    ) {
         match answer {
             Ok((event, fds)) => self.tell(&event, fds),
             // The child runs and is in the next table; only this daemon can't have its descriptors.
@@ -113,10 +104,10 @@ impl Keeper {
     fn spawn(
         &mut self,
         id: SpawnId,
-        plan: &Plan,
+        plan: Box<Plan>,
         passed: Option<OwnedFd>,
-    ) -> Result<Child, Failure> {
-        launch::check(plan)?;
+    ) -> Result<Begun, Failure> {
+        launch::check(&plan)?;
         let logs = [(Stream::Stdout, &plan.stdout), (Stream::Stderr, &plan.stderr)];
         for (stream, output) in logs {
             if let crate::wire::Output::Log(target) = output {
@@ -124,7 +115,7 @@ impl Keeper {
                 opened.map_err(|error| Failure::io("pipe", "its log pipe", &error))?;
             }
         }
-        let made = stdio::make(plan, passed, |number, target| {
+        let made = stdio::make(&plan, passed, |number, target| {
             let stream = if number == 1 { Stream::Stdout } else { Stream::Stderr };
             let key = (target.name.clone(), target.slot, stream);
             let pipe = self.logs.by_key.get(&key).expect("opened just above");
@@ -137,13 +128,10 @@ impl Keeper {
             let fd = fd.ok_or_else(|| Failure::plan(format!("nothing is held as {name:?}")))?;
             inherit.push((fd.as_fd(), *number));
         }
-        // Taken before it runs: a quick program's first line must not be older than its start, by which log lines are told
-        // from those of the process before.
-        let started_at_ms = now_ms();
         let (driver, low) = (&mut self.driver, self.low.as_mut());
         let own = std::slice::from_ref(&self.dir);
         let dir = Some(self.dir.as_path());
-        let lent = Lent {
+        let mut lent = Lent {
             state: self.state,
             driver,
             files: self.files,
@@ -153,27 +141,7 @@ impl Keeper {
             inherit,
             argv: None,
         };
-        let launched = launch::launch(id, plan, &stdio, lent)?;
-        Ok(Child {
-            id,
-            instance: plan.instance.clone(),
-            kind: plan.kind,
-            pid: launched.started.pid,
-            started_at_ms,
-            pidfd: Some(launched.started.pidfd),
-            outcome: launched.started.outcome,
-            ends: stdio.ends,
-            tree: launched.tree,
-            report: launched.report,
-            blob: plan.blob.clone(),
-            keep_leftovers: plan.keep_leftovers,
-            adopted: false,
-            life: Life::new(plan.keep_leftovers),
-            watch: launched.watch,
-            sent: 0,
-            ended: None,
-            exit: None,
-        })
+        launch::begin(id, plan, stdio, &mut lent)
     }
 
     fn on_ack(&mut self, id: SpawnId) {

@@ -129,6 +129,10 @@ impl Keeper {
     pub(crate) fn upgrade_step(&mut self, now: Instant) {
         self.check_due(now);
         self.trial_due(now);
+        if matches!(self.upgrading.stage, Stage::Asked(_)) {
+            // What is written down is of children that run or have failed.
+            self.settle_starts();
+        }
         if let Stage::Asked(candidate) = &self.upgrading.stage {
             let version = candidate.version.clone();
             say(&format!("going on as {} ({version})", candidate.path));

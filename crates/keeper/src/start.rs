@@ -19,7 +19,7 @@ use crate::notify::Notify;
 use crate::ping::Ping;
 use crate::poller::{Poller, Source};
 use crate::wire::Table;
-use crate::{KeeperError, KeeperOptions, leftovers, reap, resume, state_dir, takeover};
+use crate::{KeeperError, KeeperOptions, leftovers, reap, resume, starting, state_dir, takeover};
 
 /// `keeper.log` starts anew above this; the one before is kept as `keeper.log.1`.
 const MAX_OWN_LOG: u64 = 1 << 20;
@@ -73,6 +73,8 @@ pub fn run(mut options: KeeperOptions) -> Result<(), KeeperError> {
         driver,
         children: Default::default(),
         by_pid: Default::default(),
+        starting: Default::default(),
+        starting_most: starting::most(),
         clearing: Default::default(),
         watched: Default::default(),
         settling: Vec::new(),

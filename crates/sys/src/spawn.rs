@@ -16,6 +16,7 @@ mod child;
 mod gates;
 mod low;
 mod parent;
+mod pending;
 mod prepared;
 mod probe;
 #[cfg(test)]
@@ -25,6 +26,7 @@ mod vfork;
 pub mod walls;
 
 pub use low::LowNumbers;
+pub use pending::Pending;
 pub use walls::Walls;
 
 use std::ffi::CString;
@@ -123,6 +125,16 @@ impl Spec<'_> {
     /// As [`spawn`](Self::spawn).
     pub fn spawn_low(&self, low: &mut LowNumbers) -> Result<Started, SpawnError> {
         parent::spawn(self, Some(low))
+    }
+
+    /// Starts the child and returns at once, so that several can be on their way to their programs. It has a copy of all
+    /// that it needs: nothing of the spec has to live on, except what the spec says of files by number (their walls).
+    /// [`fast`](Self::fast) is ignored.
+    ///
+    /// # Errors
+    /// There is no child; what fails on its way is told by [`Pending::wait`].
+    pub fn begin(&self) -> Result<Pending, SpawnError> {
+        parent::begin(self)
     }
 }
 

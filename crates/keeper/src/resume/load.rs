@@ -25,7 +25,7 @@ use crate::poller::{Poller, Source};
 use crate::start::{become_subreaper, cgroups, low_numbers};
 use crate::watchdog::Watch;
 use crate::wire::{ChildRow, Event, Held, UpgradeNews};
-use crate::{KeeperError, KeeperOptions, reap, takeover};
+use crate::{KeeperError, KeeperOptions, reap, starting, takeover};
 
 /// Goes on. Signals are blocked since before exec.
 pub(crate) fn run(state: OwnedFd, options: KeeperOptions) -> Result<(), KeeperError> {
@@ -80,6 +80,8 @@ fn resumed(image: Image, options: KeeperOptions) -> Result<Keeper, KeeperError> 
         driver,
         children: Default::default(),
         by_pid: Default::default(),
+        starting: Default::default(),
+        starting_most: starting::most(),
         clearing: Default::default(),
         watched: Default::default(),
         settling: Vec::new(),

@@ -3,6 +3,7 @@
 pub(crate) mod few_pids;
 mod holding;
 mod limits;
+mod overlap;
 mod spawning;
 mod trees;
 mod upgrading;
@@ -25,6 +26,9 @@ pub(crate) const ALL: &[Case] = &[
     ("a_build_has_an_interface_to_itself", walls::own_interface),
     ("behind_walls_the_end_is_the_programs_own", walls::ended),
     ("walls_without_a_layer_are_refused_or_told", walls::without_a_layer),
+    ("children_on_their_way_at_once_are_told_in_order", overlap::in_order),
+    ("what_a_child_on_its_way_was_given_stays_its_own", overlap::given),
+    ("a_keeper_is_replaced_while_children_are_on_their_way", overlap::upgraded),
     ("a_hostile_tree_ends_by_cgroup", trees::by_cgroup),
     ("a_hostile_tree_ends_without_cgroups", trees::by_marker),
     ("leftovers_of_the_main_process_are_ended_and_counted", trees::leftovers),

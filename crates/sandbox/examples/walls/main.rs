@@ -1,7 +1,7 @@
 //! What walls cost: `cargo run --release -p ganger-sandbox --example walls -- [rounds N | clients N SECONDS] [--json] [WAY…]`.
 //!
 //! `rounds`: each round starts `/bin/true` once in every way and waits for its end, so that whatever else the machine does is shared by
-//! all. `clients`: so many at once; one after the other up to where the program runs, as by the keeper, who is one thread. `WAY`: only ways
+//! all. `clients`: so many at once; all that the keeper does is done one after the other, as it is one thread, and it waits for none. `WAY`: only ways
 //! whose name contains one of these. Without `--json` it is a table. All times are milliseconds.
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a measurement for the terminal")]
 

@@ -1,11 +1,12 @@
 //! The ways in which a program is started.
 
 use std::ffi::CString;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use ganger_sandbox::walls::{Inmate, Missing};
+use ganger_sandbox::walls::{Built, Inmate, Missing};
 use ganger_sandbox::{Mode, Net, ProfileName, Sandbox, Wall};
 use ganger_sys::spawn::Spec;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -111,35 +112,53 @@ impl Way {
         Self { name, argv, sandbox, anew: false }
     }
 
-    /// Starts it, as the keeper does it, and waits for its end. What holds `keeper` starts nothing else meanwhile.
+    /// Starts it, as the keeper does it, and waits for its end. What holds `keeper` starts nothing else meanwhile: that is all but
+    /// waiting, for which the keeper has its poller.
     pub(crate) fn run(&self, keeper: Option<&Mutex<()>>) -> Took {
         let cpu = || {
             let time = clock_gettime(ClockId::ThreadCPUTime);
             Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap())
         };
         let (began, here) = (Instant::now(), cpu());
-        let started = {
-            // Each program that is a sandbox itself is started at once by each client.
-            let _one =
-                keeper.filter(|_| self.sandbox.is_some()).map(|keeper| keeper.lock().unwrap());
-            let program = Path::new(PROGRAM);
-            let roots = ROOTS.get_or_init(|| tempfile::tempdir().unwrap());
-            let roots = Some(roots.path()).filter(|_| !self.anew);
-            let inmate =
-                Inmate { program, cwd: Path::new("/var/tmp"), identity: None, hide: &[], roots };
-            let sandbox = self.sandbox.as_ref();
-            let built = sandbox.map(|sandbox| sandbox.build(inmate, &Missing::new()).unwrap());
-            let mut spec = Spec::new(self.argv[0].clone(), self.argv.clone());
-            spec.walls = built.as_ref().map(|built| &built.walls);
-            spec.no_new_privs = built.is_some();
-            spec.fast = true;
-            spec.spawn().unwrap()
+        // Each program that is a sandbox itself is started at once by each client.
+        let one = || keeper.filter(|_| self.sandbox.is_some()).map(|keeper| keeper.lock().unwrap());
+        let started = match &self.sandbox {
+            None => self.spec(None).spawn().unwrap(),
+            Some(sandbox) => {
+                let only = one();
+                let built = sandbox.build(inmate(self.anew), &Missing::new()).unwrap();
+                let pending = self.spec(Some(&built)).begin().unwrap();
+                drop(only);
+                wait_for(&pending);
+                let _only = one();
+                // What was looked at is held until the child runs.
+                pending.wait().inspect(|_| drop(built)).unwrap()
+            }
         };
-        poll(&mut [PollFd::new(&started.pidfd, PollFlags::IN)], None).unwrap();
+        wait_for(&started.pidfd);
+        let _only = one();
         let (status, used) = ganger_sys::reap::wait(started.pid).unwrap().unwrap();
         let (wall, here) = (began.elapsed(), cpu() - here);
         assert_eq!(status.0, 0, "{}", self.name);
         let there = Duration::from_micros(used.user_us + used.system_us);
         Took { wall, here, there }
     }
+
+    fn spec<'a>(&self, built: Option<&'a Built>) -> Spec<'a> {
+        let mut spec = Spec::new(self.argv[0].clone(), self.argv.clone());
+        spec.walls = built.map(|built| &built.walls);
+        spec.no_new_privs = built.is_some();
+        spec.fast = true;
+        spec
+    }
+}
+
+fn inmate(anew: bool) -> Inmate<'static> {
+    let roots = ROOTS.get_or_init(|| tempfile::tempdir().unwrap());
+    let (program, cwd) = (Path::new(PROGRAM), Path::new("/var/tmp"));
+    Inmate { program, cwd, identity: None, hide: &[], roots: Some(roots.path()).filter(|_| !anew) }
+}
+
+fn wait_for(fd: impl AsFd) {
+    poll(&mut [PollFd::new(&fd, PollFlags::IN)], None).unwrap();
 }

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use super::gates::Gates;
 use super::low::{Lent, LowNumbers};
 use super::prepared::Prepared;
-use super::{EXEC_DEADLINE, SpawnError, Spec, Started, Step, child};
+use super::{EXEC_DEADLINE, Pending, SpawnError, Spec, Started, Step, child};
 use crate::signal::AllBlocked;
 
 pub(super) fn spawn(spec: &Spec<'_>, low: Option<&mut LowNumbers>) -> Result<Started, SpawnError> {
@@ -20,14 +20,22 @@ pub(super) fn spawn(spec: &Spec<'_>, low: Option<&mut LowNumbers>) -> Result<Sta
     if spec.fast && spec.identity.is_none() && spec.walls.is_none() {
         return spawn_fast(spec, &mut prepared, lent);
     }
-    spawn_forked(spec, &mut prepared, lent)
+    let mut lent = lent;
+    let pending = begin_forked(spec, &mut prepared, lent.as_mut())?;
+    wait(pending, lent)
 }
 
-fn spawn_forked(
+/// A child that goes on by itself: all that it was given it has a copy of.
+pub(super) fn begin(spec: &Spec<'_>) -> Result<Pending, SpawnError> {
+    begin_forked(spec, &mut Prepared::new(spec), None)
+}
+
+/// What was lent stays the child's until [`wait`] gives it back.
+fn begin_forked(
     spec: &Spec<'_>,
     prepared: &mut Prepared,
-    mut lent: Option<Lent<'_>>,
-) -> Result<Started, SpawnError> {
+    mut lent: Option<&mut Lent<'_>>,
+) -> Result<Pending, SpawnError> {
     let base = if lent.is_some() { 0 } else { prepared.base };
     let (reader, writer) = error_pipe(base).map_err(at(Step::Pipe))?;
     prepared.report = match &mut lent {
@@ -37,7 +45,7 @@ fn spawn_forked(
     let writer = lent.is_none().then_some(writer);
     let mut gates = Gates::open(spec, prepared)?;
     let mut pidfd: libc::c_int = -1;
-    let args = clone_args(spec, &mut pidfd, files(lent.as_ref()));
+    let args = clone_args(spec, &mut pidfd, files(lent.is_some()));
     let blocked = AllBlocked::new();
     // SAFETY: fork semantics: without CLONE_VM the child has a copy of this memory and stack, and `child::run` never
     // returns into it. `args` is a clone_args with valid pointers, its size is given.
@@ -56,10 +64,14 @@ fn spawn_forked(
         return Err(error);
     }
     started.outcome = gates.outcome.take();
-    match await_exec(&reader, &started, lent) {
-        None => Ok(started),
+    Ok(Pending { reader, started, deadline: Instant::now() + EXEC_DEADLINE })
+}
+
+pub(super) fn wait(pending: Pending, lent: Option<Lent<'_>>) -> Result<Started, SpawnError> {
+    match await_exec(&pending, lent) {
+        None => Ok(pending.started),
         Some(error) => {
-            bury(&started, error.step);
+            bury(&pending.started, error.step);
             Err(error)
         }
     }
@@ -72,7 +84,7 @@ fn spawn_fast(
     lent: Option<Lent<'_>>,
 ) -> Result<Started, SpawnError> {
     let mut pidfd: libc::c_int = -1;
-    let shared = libc::CLONE_VM | libc::CLONE_VFORK | files(lent.as_ref());
+    let shared = libc::CLONE_VM | libc::CLONE_VFORK | files(lent.is_some());
     let mut args = clone_args(spec, &mut pidfd, shared);
     let blocked = AllBlocked::new();
     let pid = super::vfork::clone3(&mut args, prepared);
@@ -90,8 +102,8 @@ fn spawn_fast(
     }
 }
 
-fn files(lent: Option<&Lent<'_>>) -> libc::c_int {
-    if lent.is_some() { libc::CLONE_FILES } else { 0 }
+const fn files(shared: bool) -> libc::c_int {
+    if shared { libc::CLONE_FILES } else { 0 }
 }
 
 fn clone_args(spec: &Spec<'_>, pidfd: &mut libc::c_int, more: libc::c_int) -> libc::clone_args {
@@ -136,8 +148,8 @@ fn error_pipe(base: i32) -> io::Result<(OwnedFd, OwnedFd)> {
 
 /// Waits until exec closes the pipe (`None`), the child reports, or the deadline is over. What it was lent is free as
 /// soon as it says that its table is its own; until then nothing is opened or closed here.
-fn await_exec(reader: &OwnedFd, child: &Started, mut lent: Option<Lent<'_>>) -> Option<SpawnError> {
-    let deadline = Instant::now() + EXEC_DEADLINE;
+fn await_exec(pending: &Pending, mut lent: Option<Lent<'_>>) -> Option<SpawnError> {
+    let Pending { reader, started: child, deadline } = pending;
     let mut word = [0u8; 8];
     loop {
         let left = deadline.saturating_duration_since(Instant::now());

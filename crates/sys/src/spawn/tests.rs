@@ -241,3 +241,19 @@ fn what_can_not_be_lent_is_copied() {
         assert_eq!(end, End::Exited { code: 0 });
     }
 }
+
+#[test]
+fn several_are_on_their_way_at_once() {
+    let missing = Spec::new(text("/nowhere/at/all"), vec![text("x")]).begin().unwrap();
+    let gone = missing.pid();
+    let runs = {
+        let spec = shell("exit 7");
+        spec.begin().unwrap()
+    };
+    assert_ne!(gone, runs.pid());
+    let runs = runs.wait().unwrap();
+    assert_eq!(end_of(&runs), End::Exited { code: 7 });
+    let failed = missing.wait().unwrap_err();
+    assert_eq!((failed.step, failed.errno), (Step::Execve, libc::ENOENT));
+    assert!(crate::reap::wait(gone).is_err(), "what failed has been reaped");
+}

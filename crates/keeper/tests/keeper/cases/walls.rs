@@ -10,14 +10,14 @@ use ganger_sandbox::{Access, Mode, ProfileName, Sandbox, Shown, Wall};
 
 use crate::bench::{Bench, Daemon, processes_with, read_some, shell};
 
-fn walled(name: &str, script: &str, sandbox: Sandbox) -> Plan {
+pub(super) fn walled(name: &str, script: &str, sandbox: Sandbox) -> Plan {
     let mut plan = shell(name, script);
     plan.profile.sandbox = Some(Box::new(sandbox));
     plan
 }
 
 /// Starts it, or says why this machine has no such walls.
-fn start(daemon: &mut Daemon, id: u64, plan: &Plan) -> Option<std::os::fd::OwnedFd> {
+pub(super) fn start(daemon: &mut Daemon, id: u64, plan: &Plan) -> Option<std::os::fd::OwnedFd> {
     daemon.send(&Request::Spawn { id: SpawnId(id), plan: Box::new(plan.clone()) });
     let answer = |event: &Event| matches!(event, Event::Spawned { .. } | Event::SpawnFailed { .. });
     match daemon.until(answer) {
