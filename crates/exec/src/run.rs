@@ -6,6 +6,7 @@ use std::time::Instant;
 use ganger_audit as audit;
 use ganger_audit::{AuditError, Record, RunId, words};
 use ganger_core::{Dur, End};
+use ganger_keeper::wire::Plan;
 use ganger_policy::{Allowed, Decision, Disk, Feed, Request};
 use ganger_process::{Child, Processes, SpawnError};
 use ganger_sandbox::{Degraded, Layer, Report};
@@ -190,15 +191,19 @@ impl Run<'_> {
         }
     }
 
-    async fn enter(&self, policy: &str, allowed: &Allowed) -> Result<Permit, Full> {
+    /// The principal as counters tell it from others.
+    fn who(&self) -> String {
         let principal = &self.ask.caller.principal;
-        let who = match (&principal.token, principal.uid) {
+        match (&principal.token, principal.uid) {
             (Some(token), _) => format!("token:{token}"),
             (None, Some(uid)) => format!("uid:{uid}"),
             (None, None) => "owner".to_owned(),
-        };
+        }
+    }
+
+    async fn enter(&self, policy: &str, allowed: &Allowed) -> Result<Permit, Full> {
         let launch = &allowed.launch;
-        let key = Key { who, policy: policy.to_owned() };
+        let key = Key { who: self.who(), policy: policy.to_owned() };
         let mut bounds = vec![Bound { key, rate: launch.rate, running: launch.running }];
         if !launch.total.is_none() {
             let program = launch.script.as_ref().unwrap_or(&launch.program);
@@ -253,6 +258,7 @@ impl Run<'_> {
             (_, file) => file,
         };
         let plan = plan::plan(launch, &opened.shown, &note, self.tools.slot, stdin.is_some());
+        let plan = Plan { whose: Some(self.who()), ..plan };
         let began = Instant::now();
         let mut child = match self.tools.processes.spawn(plan, stdin.into_iter().collect()).await {
             Ok(child) => child,

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use ganger_core::{End, InstanceId, InstanceKind, SignalSource, SpawnId, Usage};
 use ganger_sandbox::Report;
 use ganger_sandbox::cgroup::Tree;
+use ganger_sandbox::walls::LentNetwork;
 use ganger_sys::reap::Status;
 
 use crate::life::Life;
@@ -22,6 +23,8 @@ pub(crate) struct Child {
     pub(crate) pidfd: Option<OwnedFd>,
     /// Where the first process of its pid namespace says how the program ended.
     pub(crate) outcome: Option<OwnedFd>,
+    /// Its alone while it lives, and good for another one after.
+    pub(crate) network: Option<LentNetwork>,
     pub(crate) ends: Ends,
     /// `None` for a tree that is known by marker and descent only.
     pub(crate) tree: Option<Tree>,

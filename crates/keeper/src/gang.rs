@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use ganger_core::{End, SpawnId, StateId, Usage};
 use ganger_sandbox::Report;
 use ganger_sandbox::cgroup::{Driver, Tree};
+use ganger_sandbox::walls::Networks;
 use ganger_sys::reap;
 use ganger_sys::signal::SignalFd;
 use ganger_sys::spawn::LowNumbers;
@@ -90,6 +91,8 @@ pub struct Gang {
     /// This process.
     pid: u32,
     driver: Driver,
+    /// Of children that have ended, for those that follow.
+    networks: Networks,
     low: Option<LowNumbers>,
     files: (u64, u64),
     own: Vec<PathBuf>,
@@ -132,6 +135,7 @@ impl Gang {
             state,
             pid: std::process::id(),
             driver: cgroups(state),
+            networks: Networks::default(),
             // Without them starts cost more beside many open descriptors, and that is all.
             low: LowNumbers::reserve().ok(),
             files: files(),
@@ -166,6 +170,7 @@ impl Gang {
         let lent = Lent {
             state: self.state,
             driver: &mut self.driver,
+            networks: &mut self.networks,
             files: self.files,
             low: self.low.as_mut(),
             own: &self.own,
@@ -173,15 +178,18 @@ impl Gang {
             inherit: fds,
             argv: Some(argv),
         };
+        // All of a gang is one caller's.
+        let plan = Box::new(Plan { whose: Some("gang".into()), ..plan.clone() });
         let launched = launch::launch(id, plan, Stdio::default(), lent).map_err(told)?;
         let child = Child {
             id,
-            instance: plan.instance.clone(),
-            kind: plan.kind,
+            instance: launched.plan.instance,
+            kind: launched.plan.kind,
             pid: launched.started.pid,
             started_at_ms: now_ms(),
             pidfd: Some(launched.started.pidfd),
             outcome: launched.started.outcome,
+            network: launched.network,
             ends: Ends::default(),
             tree: launched.tree,
             report: launched.report,
@@ -309,7 +317,11 @@ impl Gang {
             let Some((status, usage)) = reaped else { break };
             let main = self.by_pid.remove(&pid);
             if let Some(child) = main.and_then(|id| self.children.get_mut(&id)) {
+                let alone = child.outcome.is_some();
                 let (status, usage) = child.outcome(status, usage);
+                if let Some(network) = child.network.take().filter(|_| alone) {
+                    self.networks.give_back(network, now);
+                }
                 child.ended = Some((child.end_of(status), usage, now_ms()));
                 child.pidfd = None;
                 // Only the main process's end is told: what is still to clear follows at once.

@@ -20,6 +20,7 @@ use std::time::{Instant, SystemTime};
 use ganger_core::{SpawnId, StateId};
 use ganger_sandbox::Degraded;
 use ganger_sandbox::cgroup::Driver;
+use ganger_sandbox::walls::Networks;
 use ganger_sys::signal::SignalFd;
 use ganger_sys::spawn::LowNumbers;
 
@@ -55,6 +56,8 @@ pub(crate) struct Keeper {
     /// Children may have ended that were not looked at.
     pub(crate) sweep: bool,
     pub(crate) driver: Driver,
+    /// Of commands that have ended, for those that follow.
+    pub(crate) networks: Networks,
     pub(crate) children: BTreeMap<SpawnId, Child>,
     /// Those on their way as well.
     pub(crate) by_pid: HashMap<u32, SpawnId>,
@@ -97,6 +100,7 @@ impl Keeper {
             let now = Instant::now();
             self.start_due_helpers(now);
             self.end_late_starts(now);
+            self.networks.tidy(now);
             self.look_due(now);
             self.clear_due(now);
             self.settle_due(now);
@@ -153,7 +157,7 @@ impl Keeper {
         let helpers = self.helpers_due();
         let ping = self.daemon.running().map(|_| self.ping.next());
         let others = self.leaving.due().into_iter().chain(self.upgrading.due());
-        let looks = self.looks_due().chain(self.starts_due());
+        let looks = self.looks_due().chain(self.starts_due()).chain(self.networks.due());
         rounds.chain(settling).chain(looks).chain(helpers).chain(ping).chain(others).min()
     }
 

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use ganger_core::{SpawnId, StateId};
 use ganger_sandbox::cgroup::{Driver, Tree};
+use ganger_sandbox::walls::{LentNetwork, Networks};
 use ganger_sandbox::{Layers, Limits, Mode, Report, Wall};
 use ganger_sys::spawn::{LowNumbers, Session, SpawnError, Spec, Started, Walls};
 
@@ -49,12 +50,15 @@ pub(crate) struct Launched {
     pub(crate) tree: Option<Tree>,
     pub(crate) report: Report,
     pub(crate) watch: Option<Box<Watch>>,
+    /// The network it has for as long as it lives, where that can be used again.
+    pub(crate) network: Option<LentNetwork>,
 }
 
 /// What the keeper lends to a launch.
 pub(crate) struct Lent<'a> {
     pub(crate) state: StateId,
     pub(crate) driver: &'a mut Driver,
+    pub(crate) networks: &'a mut Networks,
     /// RLIMIT_NOFILE that the keeper was started with.
     pub(crate) files: (u64, u64),
     /// So that a start costs the same with many descriptors open.
@@ -114,15 +118,15 @@ pub(crate) enum Begun {
 /// Starts the child and waits until it runs. On failure nothing of it is left.
 pub(crate) fn launch(
     id: SpawnId,
-    plan: &Plan,
+    plan: Box<Plan>,
     stdio: Stdio,
     mut lent: Lent<'_>,
 ) -> Result<Launched, Failure> {
-    let mut begun = begin(id, Box::new(plan.clone()), stdio, &mut lent)?;
+    let mut begun = begin(id, plan, stdio, &mut lent)?;
     loop {
         match begun {
             Begun::Runs(launched) => return Ok(*launched),
-            Begun::OnItsWay(walled) => begun = walled.go_on(lent.driver)?,
+            Begun::OnItsWay(walled) => begun = walled.go_on(lent.driver, lent.networks)?,
         }
     }
 }
@@ -158,7 +162,7 @@ pub(crate) fn begin(
             _ => spec.spawn(),
         });
         return match started {
-            Ok(started) => Ok(Begun::Runs(Box::new(begun.runs(started, lent.driver)))),
+            Ok(started) => Ok(Begun::Runs(Box::new(begun.runs(started, None, lent.driver)))),
             Err(stop) => Err(begun.failed(stop, lent.driver)),
         };
     };
@@ -166,7 +170,7 @@ pub(crate) fn begin(
     sandbox.program = begun.plan.pin.as_ref().map(pinned::identified).or(sandbox.program);
     let roots = lent.dir.map(|dir| dir.join(ROOTS));
     let asked = Asked { sandbox, layers, environment, own: lent.own.to_vec(), roots };
-    Walled::begin(begun, asked, &lent.inherit, lent.driver).map(Begun::OnItsWay)
+    Walled::begin(begun, asked, &lent.inherit, lent.driver, lent.networks).map(Begun::OnItsWay)
 }
 
 /// One start, up to its program: what stays the same in all tries.
@@ -186,7 +190,12 @@ pub(crate) struct Start {
 
 impl Start {
     /// The child runs.
-    pub(crate) fn runs(self, started: Started, driver: &mut Driver) -> Launched {
+    pub(crate) fn runs(
+        self,
+        started: Started,
+        network: Option<LentNetwork>,
+        driver: &mut Driver,
+    ) -> Launched {
         let Self { plan, stdio, limits, tree, mut report, processes, .. } = self;
         let counted = tree.cpu_used().is_some();
         ganger_sandbox::hold(&mut report, &plan.profile.limits, counted, processes.is_some());
@@ -198,7 +207,7 @@ impl Start {
         };
         let event = tree.as_ref().and_then(Tree::oom_event);
         let watch = Watch::of(&report.held, event, Instant::now());
-        Launched { plan, started, ends: stdio.ends, tree, report, watch }
+        Launched { plan, started, ends: stdio.ends, tree, report, watch, network }
     }
 
     /// It came to nothing.

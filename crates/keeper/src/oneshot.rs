@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use ganger_core::{End, SpawnId, StateId, Usage};
 use ganger_sandbox::Report;
 use ganger_sandbox::cgroup::Driver;
+use ganger_sandbox::walls::Networks;
 use ganger_sys::reap;
 use ganger_sys::signal::SignalFd;
 
@@ -136,6 +137,7 @@ fn start(shot: &OneShot, state: StateId, driver: &mut Driver) -> Result<Child, l
     let lent = Lent {
         state,
         driver,
+        networks: &mut Networks::default(),
         files: files(),
         low: None,
         own: &shot.own,
@@ -143,7 +145,7 @@ fn start(shot: &OneShot, state: StateId, driver: &mut Driver) -> Result<Child, l
         inherit: Vec::new(),
         argv: None,
     };
-    let launched = launch::launch(id, plan, stdio, lent)?;
+    let launched = launch::launch(id, Box::new(plan.clone()), stdio, lent)?;
     Ok(Child {
         id,
         instance: plan.instance.clone(),
@@ -152,6 +154,7 @@ fn start(shot: &OneShot, state: StateId, driver: &mut Driver) -> Result<Child, l
         started_at_ms: now_ms(),
         pidfd: Some(launched.started.pidfd),
         outcome: launched.started.outcome,
+        network: launched.network,
         ends: launched.ends,
         tree: launched.tree,
         report: launched.report,

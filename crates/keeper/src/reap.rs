@@ -87,7 +87,12 @@ impl Keeper {
 
     fn on_main_reaped(&mut self, id: SpawnId, status: Status, usage: Usage, now: Instant) {
         let Some(child) = self.children.get_mut(&id) else { return };
+        let alone = child.outcome.is_some();
         let (status, usage) = child.outcome(status, usage);
+        // The first process of a pid namespace is reaped when all others are: nobody is in its network any more.
+        if let Some(network) = child.network.take().filter(|_| alone) {
+            self.networks.give_back(network, Instant::now());
+        }
         let end = child.end_of(status);
         self.on_main_ended(id, end, usage, now);
     }

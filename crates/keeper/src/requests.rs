@@ -128,19 +128,12 @@ impl Keeper {
             let fd = fd.ok_or_else(|| Failure::plan(format!("nothing is held as {name:?}")))?;
             inherit.push((fd.as_fd(), *number));
         }
-        let (driver, low) = (&mut self.driver, self.low.as_mut());
+        let (driver, networks) = (&mut self.driver, &mut self.networks);
+        let (files, low) = (self.files, self.low.as_mut());
         let own = std::slice::from_ref(&self.dir);
         let dir = Some(self.dir.as_path());
-        let mut lent = Lent {
-            state: self.state,
-            driver,
-            files: self.files,
-            low,
-            own,
-            dir,
-            inherit,
-            argv: None,
-        };
+        let mut lent =
+            Lent { state: self.state, driver, networks, files, low, own, dir, inherit, argv: None };
         launch::begin(id, plan, stdio, &mut lent)
     }
 

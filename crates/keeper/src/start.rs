@@ -72,6 +72,7 @@ pub fn run(mut options: KeeperOptions) -> Result<(), KeeperError> {
         sweep: false,
         driver,
         children: Default::default(),
+        networks: Default::default(),
         by_pid: Default::default(),
         starting: Default::default(),
         starting_most: starting::most(),

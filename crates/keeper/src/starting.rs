@@ -59,7 +59,7 @@ impl Keeper {
     }
 
     fn runs(&mut self, id: SpawnId, started_at_ms: u64, launched: Launched) {
-        let Launched { plan, started, ends, tree, report, watch } = launched;
+        let Launched { plan, started, ends, tree, report, watch, network } = launched;
         let child = Child {
             id,
             instance: plan.instance,
@@ -68,6 +68,7 @@ impl Keeper {
             started_at_ms,
             pidfd: Some(started.pidfd),
             outcome: started.outcome,
+            network,
             ends,
             tree,
             report,
@@ -94,7 +95,7 @@ impl Keeper {
         let Some(Starting { walled, started_at_ms }) = self.starting.remove(&id) else { return };
         self.poller.remove(walled.pending());
         self.by_pid.remove(&walled.pending().pid());
-        let begun = walled.go_on(&mut self.driver);
+        let begun = walled.go_on(&mut self.driver, &mut self.networks);
         self.begun(id, started_at_ms, begun);
     }
 

@@ -60,6 +60,7 @@ pub(crate) fn child(row: ChildRow, driver: &mut Driver) -> Result<Child, KeeperE
         started_at_ms: row.started_at_ms,
         pidfd: pidfd.filter(|_| !over),
         outcome: fd(&what, row.outcome)?,
+        network: None,
         ends: Ends {
             channel: fd(&what, row.channel)?,
             stdin: fd(&what, row.stdin)?,

@@ -12,7 +12,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use ganger_sandbox::cgroup::Driver;
-use ganger_sandbox::walls::{Blame, Built, Inmate, Missing, SandboxError, missing_by_wish};
+use ganger_sandbox::walls::{
+    Blame, Built, Inmate, Missing, Networks, SandboxError, missing_by_wish,
+};
 use ganger_sandbox::{Layers, Sandbox, Wall};
 use ganger_sys::spawn::{Pending, Resource, Rlimit};
 
@@ -51,6 +53,7 @@ impl Walled {
         asked: Asked,
         inherit: &[(BorrowedFd<'_>, u32)],
         driver: &mut Driver,
+        networks: &mut Networks,
     ) -> Result<Box<Self>, Failure> {
         let copy = |(fd, number): &(BorrowedFd<'_>, u32)| Ok((fd.try_clone_to_owned()?, *number));
         let inherit: std::io::Result<Vec<_>> = inherit.iter().map(copy).collect();
@@ -62,7 +65,7 @@ impl Walled {
             }
         };
         let mut missing = missing_by_wish();
-        match asked.put_up(&start, &inherit, &mut missing) {
+        match asked.put_up(&start, &inherit, &mut missing, networks) {
             Ok((built, pending)) => {
                 Ok(Box::new(Self { start, asked, inherit, missing, built, pending }))
             }
@@ -76,19 +79,24 @@ impl Walled {
     }
 
     /// Waits until it runs or has failed; in the latter case it may be on its way again, without a layer.
-    pub(crate) fn go_on(self: Box<Self>, driver: &mut Driver) -> Result<Begun, Failure> {
+    pub(crate) fn go_on(
+        self: Box<Self>,
+        driver: &mut Driver,
+        networks: &mut Networks,
+    ) -> Result<Begun, Failure> {
         let Self { mut start, asked, inherit, mut missing, built, pending } = *self;
         let stop = match pending.wait() {
             Ok(started) => {
                 start.report.walls = built.standing;
                 start.report.degraded.extend(built.degraded);
-                return Ok(Begun::Runs(Box::new(start.runs(started, driver))));
+                let network = built.network;
+                return Ok(Begun::Runs(Box::new(start.runs(started, network, driver))));
             }
             Err(error) => Stop::Spawn(error),
         };
         let again = asked
             .without(&start.plan, &built, stop, &mut missing)
-            .and_then(|()| asked.put_up(&start, &inherit, &mut missing));
+            .and_then(|()| asked.put_up(&start, &inherit, &mut missing, networks));
         match again {
             Ok((built, pending)) => Ok(Begun::OnItsWay(Box::new(Self {
                 start,
@@ -111,6 +119,7 @@ impl Asked {
         start: &Start,
         inherit: &[(OwnedFd, u32)],
         missing: &mut Missing,
+        networks: &mut Networks,
     ) -> Result<(Built, Pending), Failure> {
         loop {
             let inmate = Inmate {
@@ -120,7 +129,12 @@ impl Asked {
                 hide: &self.own,
                 roots: self.roots.as_deref(),
             };
-            let built = self.sandbox.build(inmate, missing).map_err(|error| refused(&error, 0))?;
+            let built = self.sandbox.build(inmate, missing);
+            let mut built = built.map_err(|error| refused(&error, 0))?;
+            if let Some(whose) = &start.plan.whose {
+                let user = (start.plan.instance.name.clone(), whose.clone());
+                networks.lend(user, &self.sandbox, &mut built);
+            }
             let environment = environment(&self.environment, &built);
             let layers = self.layers(start, &built);
             let with = (&layers, environment.as_slice(), Some(&built.walls));

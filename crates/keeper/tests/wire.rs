@@ -45,6 +45,7 @@ fn plan() -> Plan {
         foreground: false,
         keep_leftovers: false,
         pin: None,
+        whose: None,
         blob: "note".into(),
     }
 }

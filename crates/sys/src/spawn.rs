@@ -15,6 +15,7 @@
 mod child;
 mod gates;
 mod low;
+mod network;
 mod parent;
 mod pending;
 mod prepared;
@@ -26,6 +27,7 @@ mod vfork;
 pub mod walls;
 
 pub use low::LowNumbers;
+pub use network::Network;
 pub use pending::Pending;
 pub use walls::Walls;
 

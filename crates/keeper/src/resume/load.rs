@@ -79,6 +79,7 @@ fn resumed(image: Image, options: KeeperOptions) -> Result<Keeper, KeeperError> 
         sweep: false,
         driver,
         children: Default::default(),
+        networks: Default::default(),
         by_pid: Default::default(),
         starting: Default::default(),
         starting_most: starting::most(),

@@ -56,6 +56,10 @@ pub struct Plan {
     /// channel and inherited descriptors, of programs that are no scripts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pin: Option<Pin>,
+    /// For whom it runs, where one name runs for many: what is kept from one child for another (a network with nothing in it) is kept for
+    /// the same name and the same of these. Absent: nothing is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whose: Option<String>,
     /// At most [`super::MAX_BLOB`] bytes for the next daemon to read.
     #[serde(default)]
     pub blob: String,
@@ -89,6 +93,7 @@ impl Plan {
             foreground: false,
             keep_leftovers: false,
             pin: None,
+            whose: None,
             blob: String::new(),
         }
     }

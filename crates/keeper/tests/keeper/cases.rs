@@ -29,6 +29,7 @@ pub(crate) const ALL: &[Case] = &[
     ("children_on_their_way_at_once_are_told_in_order", overlap::in_order),
     ("what_a_child_on_its_way_was_given_stays_its_own", overlap::given),
     ("a_keeper_is_replaced_while_children_are_on_their_way", overlap::upgraded),
+    ("a_network_is_one_childs_at_a_time", overlap::networks),
     ("a_hostile_tree_ends_by_cgroup", trees::by_cgroup),
     ("a_hostile_tree_ends_without_cgroups", trees::by_marker),
     ("leftovers_of_the_main_process_are_ended_and_counted", trees::leftovers),

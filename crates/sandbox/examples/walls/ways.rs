@@ -1,14 +1,14 @@
 //! The ways in which a program is started.
 
 use std::ffi::CString;
-use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use ganger_sandbox::walls::{Built, Inmate, Missing};
+use ganger_core::Usage;
+use ganger_sandbox::walls::{Built, Inmate, LentNetwork, Missing, Networks};
 use ganger_sandbox::{Mode, Net, ProfileName, Sandbox, Wall};
-use ganger_sys::spawn::Spec;
+use ganger_sys::spawn::{Pending, Spec, Started};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::{ClockId, clock_gettime};
 use tempfile::TempDir;
@@ -20,8 +20,15 @@ pub(crate) struct Way {
     pub(crate) name: &'static str,
     argv: Vec<CString>,
     sandbox: Option<Sandbox>,
-    /// Without a folder for what is the same each time.
+    /// Without what is the same each time: a folder, a network.
     anew: bool,
+}
+
+/// As the keeper's.
+static NETWORKS: Mutex<Option<Networks>> = Mutex::new(None);
+
+fn networks<T>(what: impl FnOnce(&mut Networks) -> T) -> T {
+    what(NETWORKS.lock().unwrap().get_or_insert_default())
 }
 
 /// As the state folder of a keeper; left behind in the temporary folder.
@@ -46,7 +53,7 @@ pub(crate) fn all(words: &[String]) -> Vec<Way> {
     let mut ways = vec![
         Way::of("bare", &[PROGRAM], None),
         walled("strict", strict.clone()),
-        Way { anew: true, ..walled("strict, root made anew", strict.clone()) },
+        Way { anew: true, ..walled("strict, all made anew", strict.clone()) },
         walled("strict, host's network", host),
         walled("strict without mount", without(Wall::Mount)),
         walled("strict without pid", without(Wall::Pid)),
@@ -112,36 +119,82 @@ impl Way {
         Self { name, argv, sandbox, anew: false }
     }
 
-    /// Starts it, as the keeper does it, and waits for its end. What holds `keeper` starts nothing else meanwhile: that is all but
-    /// waiting, for which the keeper has its poller.
-    pub(crate) fn run(&self, keeper: Option<&Mutex<()>>) -> Took {
+    /// Starts it, as the keeper does it, and waits for its end.
+    pub(crate) fn run(&self) -> Took {
         let cpu = || {
             let time = clock_gettime(ClockId::ThreadCPUTime);
             Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap())
         };
         let (began, here) = (Instant::now(), cpu());
-        // Each program that is a sandbox itself is started at once by each client.
-        let one = || keeper.filter(|_| self.sandbox.is_some()).map(|keeper| keeper.lock().unwrap());
-        let started = match &self.sandbox {
-            None => self.spec(None).spawn().unwrap(),
-            Some(sandbox) => {
-                let only = one();
-                let built = sandbox.build(inmate(self.anew), &Missing::new()).unwrap();
-                let pending = self.spec(Some(&built)).begin().unwrap();
-                drop(only);
-                wait_for(&pending);
-                let _only = one();
-                // What was looked at is held until the child runs.
-                pending.wait().inspect(|_| drop(built)).unwrap()
+        let mut one = self.begin();
+        let used = loop {
+            poll(&mut [one.poll()], None).unwrap();
+            match self.go_on(one) {
+                Ok(next) => one = next,
+                Err(used) => break used,
             }
         };
-        wait_for(&started.pidfd);
-        let _only = one();
-        let (status, used) = ganger_sys::reap::wait(started.pid).unwrap().unwrap();
         let (wall, here) = (began.elapsed(), cpu() - here);
-        assert_eq!(status.0, 0, "{}", self.name);
         let there = Duration::from_micros(used.user_us + used.system_us);
         Took { wall, here, there }
+    }
+
+    /// As the keeper does it among clients, of whom each waits for its own: one thread, so many at once. How many have ended.
+    pub(crate) fn runs(&self, clients: usize, time: Duration) -> u64 {
+        let (began, mut ended) = (Instant::now(), 0);
+        let mut all: Vec<One> = (0..clients).map(|_| self.begin()).collect();
+        while !all.is_empty() {
+            let mut wait: Vec<PollFd<'_>> = all.iter().map(One::poll).collect();
+            poll(&mut wait, None).unwrap();
+            let ready: Vec<bool> = wait.iter().map(|one| !one.revents().is_empty()).collect();
+            for (one, ready) in std::mem::take(&mut all).into_iter().zip(ready) {
+                match if ready { self.go_on(one) } else { Ok(one) } {
+                    Ok(one) => all.push(one),
+                    Err(_) => {
+                        ended += 1;
+                        all.extend((began.elapsed() < time).then(|| self.begin()));
+                    }
+                }
+            }
+        }
+        ended
+    }
+
+    /// It stands behind walls of ours.
+    pub(crate) const fn is_walled(&self) -> bool {
+        self.sandbox.is_some()
+    }
+
+    fn begin(&self) -> One {
+        match &self.sandbox {
+            None => One::Runs(self.spec(None).spawn().unwrap(), None),
+            Some(sandbox) => {
+                let mut built = sandbox.build(inmate(self.anew), &Missing::new()).unwrap();
+                if !self.anew {
+                    networks(|networks| {
+                        networks.lend((self.name.to_owned(), String::new()), sandbox, &mut built)
+                    });
+                }
+                One::OnItsWay(self.spec(Some(&built)).begin().unwrap(), Box::new(built))
+            }
+        }
+    }
+
+    /// Without waiting, where its descriptor is ready; what it used when it has ended.
+    fn go_on(&self, one: One) -> Result<One, Usage> {
+        match one {
+            One::OnItsWay(pending, mut built) => {
+                Ok(One::Runs(pending.wait().unwrap(), built.network.take()))
+            }
+            One::Runs(started, network) => {
+                let (status, used) = ganger_sys::reap::wait(started.pid).unwrap().unwrap();
+                if let Some(network) = network {
+                    networks(|networks| networks.give_back(network, Instant::now()));
+                }
+                assert_eq!(status.0, 0, "{}", self.name);
+                Err(used)
+            }
+        }
     }
 
     fn spec<'a>(&self, built: Option<&'a Built>) -> Spec<'a> {
@@ -159,6 +212,18 @@ fn inmate(anew: bool) -> Inmate<'static> {
     Inmate { program, cwd, identity: None, hide: &[], roots: Some(roots.path()).filter(|_| !anew) }
 }
 
-fn wait_for(fd: impl AsFd) {
-    poll(&mut [PollFd::new(&fd, PollFlags::IN)], None).unwrap();
+/// One child.
+enum One {
+    /// What was looked at is held until it runs.
+    OnItsWay(Pending, Box<Built>),
+    Runs(Started, Option<LentNetwork>),
+}
+
+impl One {
+    fn poll(&self) -> PollFd<'_> {
+        match self {
+            Self::OnItsWay(pending, _) => PollFd::new(pending, PollFlags::IN),
+            Self::Runs(started, _) => PollFd::new(&started.pidfd, PollFlags::IN),
+        }
+    }
 }

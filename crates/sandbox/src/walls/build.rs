@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use ganger_sys::seccomp::Instruction;
 use ganger_sys::spawn::walls::{IdMap, Namespaces, Walls};
 
+use super::LentNetwork;
 use super::modes::{self, Missing, Standing};
 use super::paths::View;
 use super::root::{self, Wanted};
@@ -50,6 +51,8 @@ pub struct Built {
     pub env: Vec<(&'static str, String)>,
     /// Has to live until the child runs.
     pub held: Vec<OwnedFd>,
+    /// The network that is in the walls, to be given back when the child has ended.
+    pub network: Option<LentNetwork>,
 }
 
 impl Built {
@@ -124,7 +127,7 @@ impl Sandbox {
             }
         }
         let env = self.env(standing.has(Wall::Mount));
-        Ok(Built { walls, standing: standing.walls, degraded, env, held: view.held })
+        Ok(Built { walls, standing: standing.walls, degraded, env, held: view.held, network: None })
     }
 
     /// No path of it was chosen by whoever asks, and its user can reach what is ganger's.

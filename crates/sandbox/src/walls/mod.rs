@@ -4,6 +4,7 @@ mod blame;
 mod build;
 mod error;
 mod modes;
+mod networks;
 mod paths;
 mod root;
 mod rules;
@@ -22,6 +23,7 @@ pub use blame::Blame;
 pub use build::{Built, Inmate};
 pub use error::SandboxError;
 pub use modes::{Missing, missing_by_wish};
+pub use networks::{LentNetwork, Networks};
 pub use words::{Access, Mode, ProfileName, Wall};
 
 /// The sandbox that a plan asks for. Fully resolved: paths are absolute, and the keeper looks nothing up but them.

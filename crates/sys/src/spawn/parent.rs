@@ -46,6 +46,8 @@ fn begin_forked(
     let mut gates = Gates::open(spec, prepared)?;
     let mut pidfd: libc::c_int = -1;
     let args = clone_args(spec, &mut pidfd, files(lent.is_some()));
+    let network = spec.walls.and_then(|walls| walls.network.as_ref());
+    let away = network.map(|network| network.enter()).transpose().map_err(at(Step::Clone3))?;
     let blocked = AllBlocked::new();
     // SAFETY: fork semantics: without CLONE_VM the child has a copy of this memory and stack, and `child::run` never
     // returns into it. `args` is a clone_args with valid pointers, its size is given.
@@ -55,6 +57,7 @@ fn begin_forked(
     }
     let error = io::Error::last_os_error();
     drop(blocked);
+    drop(away);
     drop(writer);
     let mut started = started(pid, pidfd, &error)?;
     if let Err(error) = gates.pass(spec, started.pid) {
@@ -114,7 +117,7 @@ fn clone_args(spec: &Spec<'_>, pidfd: &mut libc::c_int, more: libc::c_int) -> li
     const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
     args.flags = u64::from((libc::CLONE_PIDFD | more).cast_unsigned()) | CLONE_CLEAR_SIGHAND;
     args.pidfd = std::ptr::from_mut(pidfd) as u64;
-    args.flags |= spec.walls.as_ref().map_or(0, |walls| walls.namespaces.at_birth());
+    args.flags |= spec.walls.as_ref().map_or(0, |walls| walls.at_birth());
     args.exit_signal = u64::from(libc::SIGCHLD.unsigned_abs());
     if let Some(cgroup) = spec.cgroup {
         args.flags |= CLONE_INTO_CGROUP;

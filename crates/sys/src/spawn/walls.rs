@@ -20,7 +20,9 @@ mod stage;
 
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
+use super::Network;
 use crate::seccomp::Instruction;
 
 #[cfg(target_arch = "x86_64")]
@@ -64,11 +66,6 @@ impl Namespaces {
         self.0 & other.0 == other.0
     }
 
-    /// As clone3 takes them; the cgroup namespace is left for when the child is in its cgroups.
-    pub(super) const fn at_birth(self) -> u64 {
-        (self.0 & !Self::CGROUP.0) as u64
-    }
-
     pub(super) const fn flags(self) -> libc::c_int {
         self.0.cast_signed()
     }
@@ -91,6 +88,8 @@ pub struct Walls {
     pub root: Option<Root>,
     /// Its host name. Needs a UTS namespace.
     pub hostname: Option<CString>,
+    /// A network that is there, instead of a namespace of its own; then that is not made.
+    pub network: Option<Arc<Network>>,
     /// Its network has an interface to itself. Needs a network namespace.
     pub loopback: bool,
     /// The ruleset and its further rules, as paths inside.
@@ -101,6 +100,14 @@ pub struct Walls {
     pub seccomp: Vec<Instruction>,
     /// The program must be this file (device, inode), and it is executed through the descriptor that was compared.
     pub program: Option<(u64, u64)>,
+}
+
+impl Walls {
+    /// As clone3 takes them; the cgroup namespace is left for when the child is in its cgroups.
+    pub(super) fn at_birth(&self) -> u64 {
+        let there = if self.network.is_some() { Namespaces::NET.0 } else { 0 };
+        u64::from(self.namespaces.0 & !Namespaces::CGROUP.0 & !there)
+    }
 }
 
 /// One user and one group of a user namespace.

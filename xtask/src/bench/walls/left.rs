@@ -18,7 +18,9 @@ use crate::torture::procs;
 const CLIENTS: usize = 4;
 /// Before what is there is counted first: what is made once is made by then, also the 256 cgroups that a keeper keeps for the next.
 const WARM: u32 = 400;
-/// What ends by itself has ended by then.
+/// After this the keeper has let go of networks that nobody uses.
+const NETWORKS: Duration = Duration::from_secs(12);
+/// What ends by itself has ended by then, these too.
 const PATIENCE: Duration = Duration::from_secs(30);
 const CONFIG: &str = r#"
 version = 1
@@ -57,6 +59,7 @@ pub(super) fn runs(count: u32) -> Result<()> {
 fn told(ganger: &Ganger, count: u32) -> Result<()> {
     let status = ganger.status()?;
     many(&status, WARM)?;
+    std::thread::sleep(NETWORKS);
     let idle = settled(&status, |_| true)?;
     let wide = machine();
     let (began, own) = (Instant::now(), memory(&status));

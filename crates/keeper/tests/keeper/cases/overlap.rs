@@ -142,3 +142,41 @@ pub(crate) fn upgraded() {
     assert_eq!(processes_with(&format!("GANGER_SPAWN={state}:5\0")), [0; 0]);
     bench.shut_down(daemon);
 }
+
+/// One network is used by one child after the other of the same name and principal, never by two at once, nor by another of either.
+pub(crate) fn networks() {
+    let mut bench = Bench::new(&[]);
+    let mut daemon = bench.daemon();
+    let waits = |name: &str, whose: Option<&str>| Plan {
+        stdin: Stdin::Pipe,
+        whose: whose.map(str::to_owned),
+        ..strict(name, "read x")
+    };
+    let (mine, yours) = (Some("uid:7"), Some("uid:8"));
+    if start(&mut daemon, 1, &strict("first", "exit 0")).is_none() {
+        return bench.shut_down(daemon);
+    }
+    let network = |pid: u32| std::fs::read_link(format!("/proc/{pid}/ns/net")).unwrap();
+    // Killed, so that there is no way in which it would have tidied up.
+    let end = |daemon: &mut Daemon, id| {
+        daemon.send(&Request::Signal { id: SpawnId(id), signal: 9, scope: Scope::Main });
+        daemon.exit_of(id);
+    };
+    let a = network(daemon.spawn(2, &waits("a", mine)).0);
+    let beside = network(daemon.spawn(3, &waits("a", mine)).0);
+    end(&mut daemon, 2);
+    let other = network(daemon.spawn(4, &waits("b", mine)).0);
+    let theirs = network(daemon.spawn(6, &waits("a", yours)).0);
+    let nobodys = network(daemon.spawn(7, &waits("a", None)).0);
+    let again = network(daemon.spawn(5, &waits("a", mine)).0);
+    let own = network(bench.keeper_pid());
+    let all = [&a, &beside, &other, &theirs, &nobodys, &own];
+    assert!((1..6).all(|at| !all[..at].contains(&all[at])), "{all:?}");
+    if rustix::process::geteuid().is_root() {
+        assert_eq!(again, a);
+    } else {
+        assert!(!all.contains(&&again), "{again:?} {all:?}");
+    }
+    (3..=7).for_each(|id| end(&mut daemon, id));
+    bench.shut_down(daemon);
+}
