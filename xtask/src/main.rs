@@ -164,7 +164,7 @@ fn main() -> ExitCode {
             let kills = kills.unwrap_or(if cluster { 50 } else { 20 });
             let release = !debug;
             let wish = torture::Wish { target, kills, seconds, tasks, seed, queue_kills, release };
-            torture::torture(&wish)
+            torture::torture(&wish, None)
         }
         Verb::Attacks(wish) => attacks::attacks(&wish),
         Verb::Benign(wish) => benign::benign(&wish),
@@ -203,7 +203,7 @@ fn main() -> ExitCode {
 }
 
 fn quickstart(folder: Option<PathBuf>, exit: bool) -> ExitCode {
-    match quickstart::quickstart(folder, exit) {
+    match quickstart::quickstart(folder, exit, None) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

@@ -15,8 +15,12 @@ use anyhow::{Context, Result};
 use crate::build;
 use crate::ganger::Ganger;
 
-/// True if every task completed.
-pub(crate) fn quickstart(folder: Option<PathBuf>, exit: bool) -> Result<bool> {
+/// True if every task completed. Without a `built` binary one is built.
+pub(crate) fn quickstart(
+    folder: Option<PathBuf>,
+    exit: bool,
+    built: Option<PathBuf>,
+) -> Result<bool> {
     let root = build::root()?;
     let folder = match folder {
         Some(folder) => {
@@ -24,8 +28,13 @@ pub(crate) fn quickstart(folder: Option<PathBuf>, exit: bool) -> Result<bool> {
         }
         None => root.clone(),
     };
-    println!("building ganger (release; some minutes the first time)");
-    let binary = build::ganger(true)?;
+    let binary = match built {
+        Some(binary) => binary,
+        None => {
+            println!("building ganger (release; some minutes the first time)");
+            build::ganger(true)?
+        }
+    };
     let ganger = Ganger::new(binary.clone(), root.join("examples/quickstart"));
     let ended = run(&ganger, &folder, exit, &binary);
     // Also when something above failed: a quick start must leave nothing behind.

@@ -74,7 +74,7 @@ pub(crate) fn kernel(_: &Machine) -> Result<Tally> {
 }
 
 pub(crate) fn quickstart(_: &Machine) -> Result<Tally> {
-    let good = crate::quickstart::quickstart(None, true)?;
+    let good = crate::quickstart::quickstart(None, true, Some(tested()?))?;
     Ok(one(good, "quickstart --exit"))
 }
 
@@ -82,7 +82,7 @@ pub(crate) fn quickstart(_: &Machine) -> Result<Tally> {
 pub(crate) fn examples(_: &Machine) -> Result<Tally> {
     /// How a `run` says that an interpreter is missing.
     const SKIPPED: i32 = 77;
-    let binary = build::ganger(true)?;
+    let binary = tested()?;
     let folder = build::root()?.join("examples");
     let mut runs: Vec<PathBuf> = std::fs::read_dir(&folder)
         .with_context(|| format!("could not list {}", folder.display()))?
@@ -108,13 +108,22 @@ pub(crate) fn examples(_: &Machine) -> Result<Tally> {
 }
 
 pub(crate) fn torture(machine: &Machine) -> Result<Tally> {
-    let mut tally = crate::torture::torture(&SHORT_TORTURE)?;
+    let mut tally = crate::torture::torture(&SHORT_TORTURE, Some(tested()?))?;
     for (there, what) in [(machine.node, "Node"), (machine.python, "Python")] {
         if !there {
             tally.skip(format!("torture of {what} workers: {what} is missing"));
         }
     }
     Ok(tally)
+}
+
+/// The binary that the tests were built with, or the one that is named: a release build of its own would take a third of the whole
+/// time and show nothing that the tests' own binary doesn't.
+fn tested() -> Result<PathBuf> {
+    match std::env::var_os(build::BINARY_ENV) {
+        Some(_) => build::ganger(true),
+        None => Ok(build::tests()?.ganger),
+    }
 }
 
 fn one(passed: bool, name: &str) -> Tally {

@@ -27,6 +27,8 @@ mod series;
 mod tree;
 mod verdict;
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use clap::ValueEnum;
 
@@ -80,15 +82,15 @@ impl Wish {
     }
 }
 
-/// Runs it and prints one line per claim.
-pub(crate) fn torture(wish: &Wish) -> Result<Tally> {
+/// Runs it and prints one line per claim. Without a `built` binary one is built.
+pub(crate) fn torture(wish: &Wish, built: Option<PathBuf>) -> Result<Tally> {
     println!("torture: seed {}", wish.seed);
     let mut verdict = Verdict::default();
     if wish.target == Some(Target::Queue) {
         queue::run(wish, &mut verdict)?;
         return Ok(verdict.into_tally());
     }
-    let binary = build::ganger(true)?;
+    let binary = built.map_or_else(|| build::ganger(true), Ok)?;
     let killed: &[Target] = match wish.target {
         None => &[Target::Daemon, Target::Logger, Target::Keeper],
         Some(Target::Daemon) => &[Target::Daemon],
