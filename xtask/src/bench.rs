@@ -5,6 +5,7 @@
 
 mod accept;
 mod limits;
+mod monitor;
 mod peers;
 mod reload;
 mod services;
@@ -12,6 +13,7 @@ mod walls;
 
 pub(crate) use accept::accept;
 pub(crate) use limits::limits;
+pub(crate) use monitor::monitor;
 pub(crate) use peers::peers;
 pub(crate) use reload::{Wish as ReloadWish, reload, serve};
 pub(crate) use services::services;

@@ -110,7 +110,8 @@ enum Verb {
         /// costs, beside supervisord and PM2, and a thousand crash loops; `reload`: requests that fail while web servers
         /// are replaced, beside PM2; `spawn`: a start beside many open descriptors; `accept`: connections a second through
         /// Node's own cluster primary and ganger's modes; `limits`: how exactly limits hold, with cgroups and without; `walls`:
-        /// what containment costs, beside bubblewrap. Peers are installed where needed.
+        /// what containment costs, beside bubblewrap; `monitor`: a thousand processes watched each second, beside process-exporter,
+        /// Netdata, psutil and pidusage. Peers are installed where needed.
         /// Without it: dispatch beside Node's and Python's process pools, and ganger's own figures.
         what: Option<Which>,
         /// Rounds; medians over them are compared.
@@ -146,6 +147,7 @@ enum Which {
     Spawn,
     Accept,
     Limits,
+    Monitor,
     Walls,
 }
 
@@ -189,6 +191,7 @@ fn main() -> ExitCode {
         Verb::Bench { what: Some(Which::Walls), rounds, walls, .. } => {
             return played(bench::walls(rounds, &walls));
         }
+        Verb::Bench { what: Some(Which::Monitor), .. } => return played(bench::monitor()),
         Verb::Serve => return played(bench::serve()),
         Verb::Bench { what: Some(Which::Spawn), .. } => return played(bench::spawn()),
         Verb::Cast { role } => return played(torture::play(role)),
