@@ -121,11 +121,12 @@ struct Ended(Child);
 impl Ended {
     fn start(command: &mut Command) -> Result<Self> {
         let text = sh::shown(command);
-        let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        // Netdata's ends when nobody holds its stdin.
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         Ok(Self(command.spawn().with_context(|| format!("could not start `{text}`"))?))
     }
 
-    fn used_while(&self, window: Duration, each: impl Fn(Duration) -> Result<()>) -> Result<f64> {
+    fn used_while(mut self, window: Duration, each: impl Fn(Duration) -> Result<()>) -> Result<f64> {
         let pid = i32::try_from(self.0.id())?;
         let used = || -> Result<f64> { Ok(threads(pid)?.iter().map(|(_, used)| used).sum()) };
         let (since, before) = (Instant::now(), used()?);
@@ -133,7 +134,9 @@ impl Ended {
             let due = since + Duration::from_secs(1) * second;
             each(due.saturating_duration_since(Instant::now()))?;
         }
-        Ok((used()? - before) / since.elapsed().as_secs_f64())
+        let share = (used()? - before) / since.elapsed().as_secs_f64();
+        ensure!(self.0.try_wait()?.is_none(), "it has ended by itself");
+        Ok(share)
     }
 }
 
