@@ -15,4 +15,6 @@
 pub mod input;
 pub mod local;
 pub mod operators;
+pub mod plan;
+pub mod sort;
 pub mod table;
