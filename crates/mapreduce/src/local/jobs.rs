@@ -226,3 +226,6 @@ impl PartWriter {
         Ok((self.part, self.lines))
     }
 }
+
+#[cfg(test)]
+mod tests;

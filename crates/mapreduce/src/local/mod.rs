@@ -88,6 +88,4 @@ fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
 }
 
 #[cfg(test)]
-mod job_tests;
-#[cfg(test)]
 mod tests;
