@@ -3,8 +3,8 @@ use std::path::Path;
 use std::process::Command;
 
 use super::*;
-use crate::local::{MANIFEST, Output};
 use crate::input::{Format, Inputs, SplitSize, Splits};
+use crate::local::{MANIFEST, Output};
 use crate::sort::Spills;
 
 const SETTINGS: Settings = Settings { slots: 2, memory: 0, sync: true };
