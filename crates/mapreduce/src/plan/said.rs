@@ -60,7 +60,7 @@ pub enum Phase {
 /// What the caller has to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Write the row that makes this attempt the task's, unless there is one; then tell [`Plan::committed`] or [`Plan::refused`].
+    /// Write the row that makes this attempt the task's, unless there is one; then tell [`Plan::committed`](super::Plan::committed) or [`Plan::refused`](super::Plan::refused).
     Commit {
         /// Of which task.
         task: Task,
