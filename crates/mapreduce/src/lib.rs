@@ -8,11 +8,14 @@
 //!                              └─▶ sorted runs ─▶ loser tree ─▶ groups ─▶ output in the order of keys
 //! ```
 //!
-//! No runtime, no task, no clock: slots are threads that ask for the next split. Everything is in memory up to a budget
+//! [`job`] runs commands over splits, with a plan, a journal and the keeper's children; [`local`] runs built-in operators alone.
+//!
+//! No runtime: slots are threads that ask for the next split. Everything is in memory up to a budget
 //! that all slots share; what does not fit is written as checked, compressed blocks and merged back. The same input gives
 //! the same bytes whatever the number of slots, the size of splits or the budget.
 
 pub mod input;
+pub mod job;
 pub mod local;
 pub mod operators;
 pub mod plan;

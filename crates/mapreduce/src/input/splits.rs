@@ -95,6 +95,30 @@ impl Splits {
         Some(Split { number, start, end: (start + self.size).min(self.inputs.bytes()) })
     }
 
+    /// Bytes of a split, as its files lie on the disk; 0 if there is no such split.
+    #[must_use]
+    pub fn bytes_of(&self, number: u64) -> u64 {
+        self.get(number).map_or(0, |split| split.end - split.start)
+    }
+
+    /// The files of a split, each with about the bytes that are its own.
+    #[must_use]
+    pub fn places(&self, split: Split) -> Vec<(std::path::PathBuf, u64, u64)> {
+        let place = |file: usize| {
+            let (first, last) = self.inputs.range(file);
+            let (start, end) = (split.start.max(first), split.end.min(last));
+            (self.inputs.path(file), start - first, end - first)
+        };
+        self.files_of(split).map(place).collect()
+    }
+
+    /// The file of a split that has only one.
+    #[must_use]
+    pub fn only_file(&self, number: u64) -> Option<std::path::PathBuf> {
+        let files = self.files_of(self.get(number)?);
+        (files.len() == 1).then(|| self.inputs.path(files.start))
+    }
+
     /// The files.
     #[must_use]
     pub fn inputs(&self) -> &Inputs {

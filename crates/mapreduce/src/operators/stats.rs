@@ -16,6 +16,9 @@ const WHOLE_MAX: usize = 11;
 pub struct Decimal(i128);
 
 impl Decimal {
+    /// 1.
+    pub const ONE: Self = Self(ONE);
+
     /// `-12.5`, `+3`, `.25`; at most 11 digits before the point and 9 behind it, white space around it is passed over. `None` if it
     /// is anything else.
     #[must_use]
@@ -37,6 +40,14 @@ impl Decimal {
             value = value * 10 + i128::from(digit.checked_sub(b'0').filter(|digit| *digit < 10)?);
         }
         Some(Self(if negative { -value } else { value }))
+    }
+}
+
+impl std::ops::Add for Decimal {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self(self.0 + other.0)
     }
 }
 

@@ -17,6 +17,8 @@ pub struct Settings {
     pub fail_on_dead: bool,
     /// Attempts besides the first, of all that run: at most one in so many, but always one.
     pub speculate_one_in: usize,
+    /// No second attempt for one that is expected to end sooner than this.
+    pub speculate_from: Duration,
     /// Time without a worker before the job is told to be stalled.
     pub grace: Duration,
 }
@@ -29,6 +31,7 @@ impl Default for Settings {
             worker_failures: 3,
             fail_on_dead: true,
             speculate_one_in: 10,
+            speculate_from: Duration::ZERO,
             grace: Duration::from_secs(15),
         }
     }

@@ -351,7 +351,7 @@ impl Plan {
             let (total, number) = self.took[usize::from(matches!(running.task, Task::Reduce(_)))];
             let usual = total.checked_div(number)?;
             let left = running.left(now, usual);
-            (left > usual * 2).then_some((left, running.task))
+            (left > (usual * 2).max(self.settings.speculate_from)).then_some((left, running.task))
         });
         late.max().map(|(_, task)| task)
     }

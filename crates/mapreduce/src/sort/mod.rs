@@ -14,6 +14,7 @@
 mod budget;
 mod chunk;
 mod error;
+mod kept;
 mod merge;
 mod ranges;
 mod run;
@@ -22,6 +23,7 @@ mod tree;
 
 pub use budget::Budget;
 pub use error::SortError;
+pub use kept::{RunFile, merge_into};
 pub use merge::{Merge, Record};
 pub use ranges::{Cut, ranges};
 pub use run::{Run, Spills};

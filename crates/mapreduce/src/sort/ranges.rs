@@ -16,6 +16,10 @@ impl Cut {
     /// Behind all keys.
     pub const MOST: Self = Self { behind: true, bytes: [0; 32] };
 
+    pub(super) fn bytes(&self) -> &[u8; 32] {
+        &self.bytes
+    }
+
     /// The last cut that is not behind `key`.
     #[must_use]
     pub fn before(key: &[u8]) -> Self {

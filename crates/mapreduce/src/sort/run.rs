@@ -40,7 +40,7 @@ impl Spills {
         let path = self.folder.join(format!("{}-{number}.run", self.prefix));
         let file = File::options().read(true).write(true).create_new(true).open(&path);
         let file = file.map_err(SortError::io("create", &path))?;
-        Ok(Spilled { path, file })
+        Ok(Spilled { path, file, stays: false })
     }
 }
 
@@ -48,10 +48,15 @@ impl Spills {
 struct Spilled {
     path: PathBuf,
     file: File,
+    /// It is somebody else's to remove.
+    stays: bool,
 }
 
 impl Drop for Spilled {
     fn drop(&mut self) {
+        if self.stays {
+            return;
+        }
         // A file that is gone already, or a folder that can't be written any more: nothing to be done about it here.
         let _ = std::fs::remove_file(&self.path);
     }
@@ -68,10 +73,10 @@ enum Place {
 pub(super) struct Meta {
     /// Start of its first key.
     pub(super) first: Cut,
-    offset: u64,
-    packed: u32,
-    raw: u32,
-    crc: u32,
+    pub(super) offset: u64,
+    pub(super) packed: u32,
+    pub(super) raw: u32,
+    pub(super) crc: u32,
     pub(super) records: u32,
     /// Bytes of all keys and values.
     pub(super) content: u64,
@@ -100,6 +105,10 @@ impl Run {
         }
     }
 
+    pub(super) fn of_file(path: PathBuf, file: File, blocks: Vec<Meta>) -> Self {
+        Self { place: Place::File(Spilled { path, file, stays: true }), blocks }
+    }
+
     /// Bytes of memory that its blocks take.
     pub(super) fn memory(&self) -> usize {
         match &self.place {
@@ -126,7 +135,7 @@ impl Run {
             Place::Memory(blocks) => {
                 unpack(&blocks[block], raw).ok_or_else(|| corrupt(Path::new("(in memory)")))
             }
-            Place::File(Spilled { path, file }) => {
+            Place::File(Spilled { path, file, .. }) => {
                 packed.resize(meta.packed as usize, 0);
                 match file.read_exact_at(packed, meta.offset) {
                     Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
@@ -174,6 +183,11 @@ impl Writer {
         Ok(Self::new(Place::File(spills.create()?)))
     }
 
+    /// Into a file that stays.
+    pub(super) fn kept(path: PathBuf, file: File) -> Self {
+        Self::new(Place::File(Spilled { path, file, stays: true }))
+    }
+
     fn new(place: Place) -> Self {
         Self {
             place,
@@ -205,6 +219,17 @@ impl Writer {
         Ok((Run { place: self.place, blocks: self.blocks }, bytes))
     }
 
+    /// The blocks of a file that stays, its path, the file at its end, and how long it is.
+    pub(super) fn end_kept(mut self) -> Result<(Vec<Meta>, PathBuf, File, u64), SortError> {
+        if self.records > 0 {
+            self.end_block()?;
+        }
+        let Place::File(spilled) = &self.place else { unreachable!("it was made for a file") };
+        let path = spilled.path.clone();
+        let file = spilled.file.try_clone().map_err(SortError::io("write", &path))?;
+        Ok((self.blocks, path, file, self.offset))
+    }
+
     fn end_block(&mut self) -> Result<usize, SortError> {
         self.packed.resize(lz4_flex::block::get_maximum_output_size(self.raw.len()), 0);
         let packed = lz4_flex::block::compress_into(&self.raw, &mut self.packed)
@@ -226,7 +251,7 @@ impl Writer {
                 blocks.push(packed.into());
                 packed.len()
             }
-            Place::File(Spilled { path, file }) => {
+            Place::File(Spilled { path, file, .. }) => {
                 file.write_all(packed).map_err(SortError::io("write", path.as_path()))?;
                 0
             }
