@@ -97,18 +97,20 @@ const GROUPS: [(&str, &[&str]); 7] = [
     ),
     ("Talk", &["call", "publish", "subscribe"]),
     ("Tasks", &["push", "why", "task", "queue", "dead", "schedule"]),
-    ("One-off", &["run", "map", "bench"]),
+    ("One-off", &["run", "map", "mapreduce", "bench"]),
     ("Safety", &["exec", "policy", "audit", "incident", "report"]),
     ("About", &["config", "store", "version"]),
 ];
 
 /// Reads the command line. Help, version and usage errors are printed here; their exit code comes back.
 pub(crate) fn parse() -> Result<(Globals, Verb), ExitCode> {
-    let parsed = command().try_get_matches().and_then(|matches| {
-        let mut cli = Cli::from_arg_matches(&matches)?;
-        cli.globals.file = file_of(&matches);
-        Ok(cli)
-    });
+    let parsed = command()
+        .try_get_matches_from(crate::verbs::streaming::ours(std::env::args_os()))
+        .and_then(|matches| {
+            let mut cli = Cli::from_arg_matches(&matches)?;
+            cli.globals.file = file_of(&matches);
+            Ok(cli)
+        });
     match parsed {
         Ok(cli) => Ok((cli.globals, cli.verb)),
         Err(mut error) => {
@@ -128,6 +130,13 @@ fn explain(error: &mut clap::Error) {
     let map = std::env::args().skip(1).any(|word| word == "map");
     let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else { return };
     let unknown = error.kind() == ErrorKind::UnknownArgument;
+    if let Some(why) = crate::verbs::streaming::refused(option)
+        .filter(|_| unknown && std::env::args().nth(1).is_some_and(|verb| verb == "mapreduce"))
+    {
+        let why = vec![format!("`mapreduce` does not have `{option}`: {why}").into()];
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(why));
+        return;
+    }
     if let Some(why) = crate::verbs::refused_by_map(option).filter(|_| map && unknown) {
         let why = vec![format!("`map` does not have `{option}`: {why}").into()];
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(why));

@@ -17,7 +17,7 @@ const LEFT_OUT: [(&str, Option<User>, &[&str]); 6] = [
     ("supervise", None, &["budget", "instance", "live", "policy", "services", "permit", "spec"]),
     ("cli::e2e", None, &["dead", "imports", "policy", "reload", "store", "why", "words"]),
     // Jobs of a gang are spawned and ended as `run`'s is; perf is refused or not; tasks and codes are the daemon's.
-    ("cli::e2e", None, &["exit_codes", "failures", "map", "profile", "tasks"]),
+    ("cli::e2e", None, &["exit_codes", "failures", "map", "mapreduce", "profile", "tasks"]),
     // They decide and record. A policy pins programs by file, and the guest's are one busybox.
     ("cli::e2e", None, &["exec", "incidents"]),
     // The daemon's own life and what it hands on: the kernel's side of it is tested in keeper, process and supervise.

@@ -21,6 +21,7 @@ mod incident;
 mod init;
 mod logs;
 mod map;
+mod mapreduce;
 mod policy;
 mod profile;
 mod ps;
@@ -47,6 +48,7 @@ mod why;
 
 pub(crate) use logs::{OWN_LOG, read_error};
 pub(crate) use map::refused as refused_by_map;
+pub(crate) use mapreduce::streaming;
 pub(crate) use reload::line as reload_line;
 pub(crate) use validate::load as load_config;
 
@@ -119,6 +121,9 @@ pub(crate) enum Verb {
     Run(run::Args),
     /// Run one command over many inputs, some at a time, no daemon needed
     Map(Box<map::Args>),
+    /// Map and reduce the records of files by commands, no daemon needed
+    #[command(name = "mapreduce")]
+    MapReduce(Box<mapreduce::Args>),
     /// Run one command under a policy: decided, contained and recorded by the daemon
     Exec(exec::Args),
     /// Decide what policies allow, explain why, and name what is doubtful about them
@@ -194,6 +199,7 @@ pub(crate) fn run(verb: Verb, ui: &Ui) -> Result<ExitCode, CliError> {
         Verb::Bench(args) => crate::bench::run(&args, ui),
         Verb::Run(args) => run::run(&args, ui),
         Verb::Map(args) => map::run(&args, ui),
+        Verb::MapReduce(args) => mapreduce::run(&args, ui),
         Verb::Exec(args) => exec::run(&args, ui),
         Verb::Policy(args) => policy::run(&args, ui),
         Verb::Config(args) => config::run(&args, ui),

@@ -26,6 +26,7 @@ mod imports;
 mod incidents;
 mod listeners;
 mod map;
+mod mapreduce;
 mod others;
 mod pass;
 mod policy;

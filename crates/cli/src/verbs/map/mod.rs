@@ -3,7 +3,7 @@
 //! This process is the jobs' keeper for as long as it runs, as with `ganger run`: one thread, one way to spawn, limits and walls for each job.
 //! The names of options are GNU parallel's and xargs'; those that are not supported are refused with the reason (see `refused`).
 
-mod options;
+pub(crate) mod options;
 mod refused;
 mod show;
 mod sources;

@@ -65,7 +65,7 @@ pub(super) fn time_limit(text: &str) -> Result<TimeLimit, String> {
 }
 
 /// One byte, or its escape.
-pub(super) fn byte(text: &str) -> Result<u8, String> {
+pub(crate) fn byte(text: &str) -> Result<u8, String> {
     let escaped = match text {
         "\\n" => Some(b'\n'),
         "\\t" => Some(b'\t'),
