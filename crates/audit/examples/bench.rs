@@ -148,6 +148,7 @@ fn record(appender: u64, n: u64) -> Append {
         env: names.iter().map(|name| (*name).into()).collect(),
         cwd: "/srv/app".into(),
         profile: "strict".into(),
+        layers: std::collections::BTreeMap::new(),
         limits: Limits { wall_ms: Some(60_000), memory: Some(256 << 20), ..Limits::default() },
         flags: Vec::new(),
     };

@@ -113,6 +113,8 @@ pub struct Ended {
     pub breach: Option<audit::Breach>,
     /// Layers that held it, those of its sandbox too, by name.
     pub layers: Vec<String>,
+    /// Layers that its policy leaves out of its profile, by name.
+    pub left_out: Vec<String>,
     /// What was wanted and is not there.
     pub degraded: Vec<Degraded>,
     /// What it used.
@@ -136,6 +138,7 @@ impl Ended {
             limits: audit::Limits::default(),
             breach: None,
             layers: Vec::new(),
+            left_out: Vec::new(),
             degraded: Vec::new(),
             usage: audit::Usage::default(),
             output_cut: false,

@@ -1,5 +1,6 @@
 //! What is written down, and the way to the log: nothing is done before its record is on disk.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,9 +84,16 @@ pub(crate) fn intent(
         env: launch.env.keys().map(|name| Text::from(name.as_str())).collect(),
         cwd: Text::from(launch.cwd.absolute().as_str()),
         profile: launch.sandbox.as_str().to_owned(),
+        layers: modes(launch),
         limits: limits(launch),
         flags: flags(probes),
     }
+}
+
+/// Layers that the policy treats otherwise than its profile does, by name.
+fn modes(launch: &Launch) -> BTreeMap<String, String> {
+    let modes = launch.layers.iter();
+    modes.map(|(layer, mode)| (layer.as_str().to_owned(), mode.as_str().to_owned())).collect()
 }
 
 /// Limits in the log's units.
@@ -103,6 +111,7 @@ pub(crate) fn limits(launch: &Launch) -> audit::Limits {
         file_size: it.file_size.map(bytes),
         disk: it.disk.map(bytes),
         output: it.output.map(bytes),
+        require: it.require,
     }
 }
 

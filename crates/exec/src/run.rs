@@ -187,6 +187,7 @@ impl Run<'_> {
         Ended {
             rule: Some(allowed.rule.clone()),
             limits: records::limits(&allowed.launch),
+            left_out: plan::left_out(&allowed.launch),
             ..ended
         }
     }

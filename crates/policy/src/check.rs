@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::catalog::{self, Class};
 use crate::input::{ARG_BYTES_MAX, ARGS_MAX, is_reserved};
-use crate::model::{Cwd, Deny, Form, Kind, Opt, Order, Policy, Rule, Stdin};
+use crate::model::{Cwd, Deny, Form, Kind, Opt, Order, Policy, Profile, Rule, Stdin};
 use crate::path::is_plain;
 
 /// Bytes of an option's name: GNU's longest are half of it.
@@ -56,6 +56,9 @@ fn whole(policy: &Policy, wrong: &mut Wrong) {
         && !is_plain(folder)
     {
         says("stdin", format!("the folder of `stdin` {absolute}"));
+    }
+    if policy.sandbox == Profile::None && !policy.layers.is_empty() {
+        says("layers", "`sandbox = \"none\"` has no layers: choose a profile".into());
     }
     for id in policy.who.uids.iter().chain(&policy.who.gids).filter(|id| is_reserved(**id)) {
         says("who", format!("{id} means \"no id\" to the kernel: nobody has it"));

@@ -168,6 +168,7 @@ impl Found<'_> {
             stdin,
             paths,
             sandbox: policy.sandbox,
+            layers: policy.layers.clone(),
             limits: policy.limits,
             rate: policy.rate,
             running: policy.running,

@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 use crate::catalog::Class;
 use crate::identity::Pinned;
 use crate::input::Probe;
+use crate::layers::Layers;
 use crate::model::{Access, Limits, Profile, Total};
 use crate::path::Beneath;
 
@@ -185,6 +186,9 @@ pub struct Launch {
     pub paths: Vec<Open>,
     /// What contains it.
     pub sandbox: Profile,
+    /// Layers of it that are treated otherwise than the profile does.
+    #[serde(skip_serializing_if = "Layers::is_empty")]
+    pub layers: Layers,
     /// What it may use.
     pub limits: Limits,
     /// How often one principal may run it.

@@ -22,6 +22,7 @@ mod identity;
 mod index;
 mod input;
 mod json;
+mod layers;
 mod lint;
 mod model;
 mod path;
@@ -39,6 +40,7 @@ pub use input::{
     Target, id, is_reserved,
 };
 pub use json::{BadRequest, REQUEST_BYTES_MAX, request, request_under};
+pub use layers::{Layer, Layers, Mode};
 pub use lint::{Finding, Level, lint};
 pub use model::{
     Access, Cwd, Deny, EnvRules, Examples, Form, Kind, Limits, Operand, Opt, Order, Policy,

@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use crate::catalog::{self, Class};
+use crate::layers::Mode;
 use crate::model::{Access, Kind, Opt, Policy, Profile, Rule};
 use crate::path::file_name;
 use crate::set::Policies;
@@ -117,6 +118,22 @@ impl Lint<'_> {
         if policy.sandbox == Profile::None {
             let message = "without a sandbox the arguments are all that holds it".to_owned();
             self.says(Level::Warning, "no_sandbox", None, message);
+        }
+        for (layer, mode) in &policy.layers {
+            let name = layer.as_str();
+            match mode {
+                Mode::Off => {
+                    let message = format!("layer {name} is off: what it alone holds is not held");
+                    self.says(Level::Warning, "layer_off", None, message);
+                }
+                Mode::Prefer => {
+                    let message = format!(
+                        "layer {name} is only preferred: where it can't be had, it runs without"
+                    );
+                    self.says(Level::Note, "layer_preferred", None, message);
+                }
+                Mode::Require => {}
+            }
         }
         if policy.examples.allow.is_empty() || policy.examples.deny.is_empty() {
             let message =

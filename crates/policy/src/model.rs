@@ -6,6 +6,7 @@ use ganger_core::{Dur, Rate, Size};
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::Class;
+use crate::layers::Layers;
 
 /// `[policy.NAME]`: one program, what it may be given, and as what it runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +37,9 @@ pub struct Policy {
     /// What contains it.
     #[serde(default)]
     pub sandbox: Profile,
+    /// Layers of it that are treated otherwise than the profile does.
+    #[serde(default, skip_serializing_if = "Layers::is_empty")]
+    pub layers: Layers,
     /// What it may use.
     #[serde(default)]
     pub limits: Limits,
@@ -365,6 +369,9 @@ pub struct Limits {
     /// Bytes it says on stdout and stderr together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Size>,
+    /// Memory, cores and processes are held by the kernel's controllers, or nothing runs.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub require: bool,
 }
 
 /// Who may. With nothing in it: only the user that ganger itself runs as.

@@ -58,6 +58,7 @@ fn intent() -> Intent {
         env: Vec::new(),
         cwd: "/".into(),
         profile: "strict".into(),
+        layers: std::collections::BTreeMap::new(),
         limits: Limits::default(),
         flags: Vec::new(),
     }

@@ -88,6 +88,18 @@ enum Verdict {
     Skipped,
 }
 
+impl Verdict {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Blocked => "blocked",
+            Self::Hole => "hole",
+            Self::Unshown => "unshown",
+            Self::Void => "void",
+            Self::Skipped => "left out",
+        }
+    }
+}
+
 /// One line of the result.
 #[derive(Debug, Clone, Serialize)]
 struct Found {
@@ -123,16 +135,10 @@ impl Found {
         what: impl Into<String>,
         (verdict, by): (Verdict, String),
     ) -> Self {
-        Self {
-            id,
-            who,
-            kind,
-            what: what.into(),
-            verdict,
-            held: kind.to_owned(),
-            by,
-            took_ms: since_last(),
-        }
+        let took_ms = since_last();
+        // Which case it is that takes long, for whoever waits; in an emulated machine that is minutes.
+        eprintln!("  {id} as {who:?}: {} ({took_ms} ms)", verdict.as_str());
+        Self { id, who, kind, what: what.into(), verdict, held: kind.to_owned(), by, took_ms }
     }
 
     fn held(self, held: String) -> Self {
@@ -165,6 +171,16 @@ pub(crate) fn attacks(wish: &Wish) -> Result<Tally> {
 /// Compiles the attacks in a folder, as `attack`.
 pub(crate) fn compile(folder: &Path) -> Result<()> {
     stage::compile(folder)
+}
+
+/// Every case's id.
+#[cfg(test)]
+pub(crate) fn ids() -> Vec<&'static str> {
+    let stories = extra::STORIES.iter().chain(&moments::STORIES).chain(&extra::LAST);
+    let walls = walls::WALLS.iter().map(|case| case.id).chain(faults::IDS);
+    let requests = raw::RAWS.iter().map(|case| case.id).chain(stories.map(|case| case.id));
+    let policies = policies::policies().into_iter().map(|case| case.id);
+    walls.chain(requests).chain(policies).chain(loads::loads().iter().map(|case| case.id)).collect()
 }
 
 /// All cases of one attacker.
@@ -216,9 +232,15 @@ fn print(found: &[Found]) {
     table.set_header(["case", "as", "attack", "verdict", "held by", "by"]);
     for it in found {
         let who = if it.who == As::Root { "root" } else { "user" };
-        let verdict = format!("{:?}", it.verdict).to_lowercase();
         let by: String = sh::last_lines(&it.by, 1).chars().take(90).collect();
-        table.add_row([it.id, who, &it.what.escape_debug().to_string(), &verdict, &it.held, &by]);
+        table.add_row([
+            it.id,
+            who,
+            &it.what.escape_debug().to_string(),
+            it.verdict.as_str(),
+            &it.held,
+            &by,
+        ]);
     }
     println!("{table}");
 }

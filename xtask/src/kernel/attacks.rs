@@ -7,7 +7,8 @@
 //! sysctl.user.max_user_namespaces=0          J14 without user namespaces
 //! ```
 //!
-//! Emulation makes minutes of what takes seconds here, so this is no part of `cargo xtask test`.
+//! Emulation makes minutes of what takes seconds here, so this is no part of `cargo xtask test`; the binary is the release build, and
+//! the cases are played in parts with a time of their own, each with its stage and daemon: what hangs is known and ends its part only.
 
 use std::path::PathBuf;
 
@@ -24,10 +25,21 @@ const TOOLS: [&str; 13] = [
     "find", "tar", "git", "less", "script", "stdbuf", "ionice", "chrt", "xargs", "nohup", "curl",
     "ssh", "cmp",
 ];
-/// The whole suite takes a minute or two here, of which emulation makes twenty.
-const TIMEOUT_S: u32 = 3_000;
+/// One part of a boot takes a minute or five; one that takes longer hangs.
+const TIMEOUT_S: u32 = 900;
+/// Cases that are played by one unit: how their ids begin.
+const PARTS: [&[&str]; 8] = [
+    &["A", "C"],
+    &["B"],
+    &["D", "E"],
+    &["F"],
+    &["G", "N"],
+    &["R"],
+    &["J0", "J12", "J13", "J15"],
+    &["J14"],
+];
 
-/// One boot: a name, parameters, and what is asked of `xtask attacks`.
+/// One boot: a name, parameters, and what is asked of `xtask attacks`, besides the cases where it names some.
 const BOOTS: [(&str, &str, &str); 3] = [
     ("as it is", "", "--alone"),
     ("without Landlock", "lsm=capability", "--only J14 --lacks landlock"),
@@ -40,30 +52,51 @@ pub(crate) fn attacks(only: &[String]) -> Result<Tally> {
     let tools = packages::ensure(&cache)?;
     let folder = build::cache_dir("attacks")?;
     compile(&folder)?;
-    let programs = [build::own_copy()?, build::ganger(false)?, folder.join("attack")];
+    let programs = [build::own_copy()?, build::ganger(true)?, folder.join("attack")];
     let mut tally = Tally::default();
     for (name, parameters, wish) in BOOTS {
-        let wish = match name {
-            "as it is" => only.iter().fold(wish.to_owned(), |all, id| format!("{all} --only {id}")),
-            _ => wish.to_owned(),
-        };
+        let lacks_nothing = parameters.is_empty();
+        if !lacks_nothing
+            && !only.is_empty()
+            && !only.iter().any(|id| "J14".starts_with(id.as_str()))
+        {
+            continue;
+        }
+        let wishes = if lacks_nothing { parts(wish, only) } else { vec![wish.to_owned()] };
         println!("the machine {name}: {parameters}");
-        let suite = suite(&programs, &wish);
+        let suite = suite(&programs, &wishes);
         let image = cache.join("attacks.cpio");
         initramfs::write(&image, &tools, &suite)?;
-        tally.add(guest::run(&tools, &image, &suite, parameters, &cache.join("attacks.log"))?);
+        let console = cache.join(format!("attacks-{}.log", name.replace(' ', "-")));
+        tally.add(guest::run(&tools, &image, &suite, parameters, &console)?);
     }
     Ok(tally)
 }
 
-fn suite([xtask, ganger, attack]: &[PathBuf; 3], wish: &str) -> Suite {
-    let unit = |user: User| {
+/// What is asked of each part: all cases of its own, or those of them that are wanted.
+fn parts(wish: &str, only: &[String]) -> Vec<String> {
+    let own = |ids: &[&str]| -> Vec<String> {
+        let narrower = only.iter().filter(|id| ids.iter().any(|own| id.starts_with(own)));
+        let wider = ids.iter().filter(|own| only.iter().any(|id| own.starts_with(id.as_str())));
+        let mut found: Vec<String> = narrower.cloned().collect();
+        found.extend(wider.map(|own| (*own).to_owned()));
+        found.dedup();
+        if only.is_empty() { ids.iter().map(|id| (*id).to_owned()).collect() } else { found }
+    };
+    let wanted = PARTS.iter().map(|ids| own(ids)).filter(|ids| !ids.is_empty());
+    let ask =
+        |ids: Vec<String>| ids.iter().fold(wish.to_owned(), |all, id| format!("{all} --only {id}"));
+    wanted.map(ask).collect()
+}
+
+fn suite([xtask, ganger, attack]: &[PathBuf; 3], wishes: &[String]) -> Suite {
+    let unit = |user: User, wish: &str| {
         let (who, stage) = match user {
             User::Root => ("root", "/srv/attacks"),
             User::Tester => ("user", "/home/tester/attacks"),
         };
         Unit {
-            name: "attacks".to_owned(),
+            name: format!("attacks {}", ids(wish)),
             user,
             timeout_s: TIMEOUT_S,
             command: format!(
@@ -76,11 +109,44 @@ fn suite([xtask, ganger, attack]: &[PathBuf; 3], wish: &str) -> Suite {
             folder: PathBuf::from("/tmp"),
         }
     };
+    let units = [User::Root, User::Tester].into_iter();
     Suite {
-        units: vec![unit(User::Root), unit(User::Tester)],
+        units: units.flat_map(|user| wishes.iter().map(move |wish| unit(user, wish))).collect(),
         programs: [xtask, ganger, attack].map(|path| path.clone()).to_vec(),
         data: Vec::new(),
         scripts: Vec::new(),
         tools: TOOLS.to_vec(),
+    }
+}
+
+/// The cases that are asked for, as a unit is called.
+fn ids(wish: &str) -> String {
+    let mut words = wish.split(' ');
+    let mut found = Vec::new();
+    while words.any(|word| word == "--only") {
+        found.extend(words.next());
+    }
+    found.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_case_belongs_to_one_part_and_parts_are_named_by_their_cases() {
+        let all = crate::attacks::ids();
+        assert!(all.len() > 100, "{}", all.len());
+        for id in all {
+            // The log after all of it is looked at in the part that changes it most.
+            let of = |ids: &&[&str]| ids.iter().any(|begin| id.starts_with(begin));
+            assert_eq!(PARTS.iter().copied().filter(|ids| of(&ids)).count(), 1, "{id}");
+        }
+        let wishes = parts("--alone", &[]);
+        assert_eq!(ids(&wishes[0]), "A C");
+        let some = ["E07", "J", "A"].map(str::to_owned);
+        let wishes = parts("", &some);
+        let wishes: Vec<String> = wishes.iter().map(|wish| ids(wish)).collect();
+        assert_eq!(wishes, ["A", "E07", "J0 J12 J13 J15", "J14"]);
     }
 }

@@ -11,14 +11,14 @@ use anyhow::{Context, Result, bail};
 
 use super::packages::Tools;
 
-use super::suite::{Suite, TIMEOUT_S, Unit};
+use super::suite::{Suite, Unit};
 use crate::sh;
 use crate::tally::Tally;
 
 /// MiB of the guest: the archive, the unpacked copy, and room for tests.
 const MEMORY_MIB: &str = "3072";
-/// The longest silence on the serial line before the machine counts as hung: the longest unit and a minute.
-const SILENCE: Duration = Duration::from_secs(TIMEOUT_S as u64 + 60);
+/// What the longest silence on the serial line is longer than the longest unit before the machine counts as hung.
+const PATIENCE_S: u64 = 60;
 /// Lines of a failed unit's output that are shown.
 const SHOWN_LINES: usize = 60;
 
@@ -74,13 +74,15 @@ fn follow(lines: &mpsc::Receiver<String>, suite: &Suite, console: &Path) -> Resu
     let mut log = File::create(console).context("could not write the console log")?;
     let mut tally = Tally::default();
     let booting = Instant::now();
+    let longest = suite.units.iter().map(|unit| unit.timeout_s).max().unwrap_or_default();
+    let silence = Duration::from_secs(u64::from(longest) + PATIENCE_S);
     let mut current: Option<(usize, Instant, Vec<String>)> = None;
     let mut next = 0;
     loop {
-        let line = match lines.recv_timeout(SILENCE) {
+        let line = match lines.recv_timeout(silence) {
             Ok(line) => line,
             Err(mpsc::RecvTimeoutError::Timeout) => {
-                bail!("the emulated machine said nothing for {} s", SILENCE.as_secs())
+                bail!("the emulated machine said nothing for {} s", silence.as_secs())
             }
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 bail!("the emulated machine stopped before the suite was done (unit {next})")

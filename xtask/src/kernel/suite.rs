@@ -33,7 +33,7 @@ const LEFT_OUT: [(&str, Option<User>, &[&str]); 6] = [
 const ROOT_ONLY: [&str; 4] = ["logs", "logs::mover", "keeper::wire", "pool::paused"];
 /// Emulation is 10 to 20 times slower than the machine; a program that takes longer than this hangs. The longest takes 142 s on a quiet
 /// machine with two cores, and took 240 s beside a build.
-pub(super) const TIMEOUT_S: u32 = 480;
+const TIMEOUT_S: u32 = 480;
 const SMOKE: &str = include_str!("smoke.sh");
 /// Where the smoke script stands in the guest.
 pub(crate) const SMOKE_PATH: &str = "/suite/smoke.sh";

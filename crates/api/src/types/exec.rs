@@ -63,6 +63,9 @@ pub struct ExecEnd {
     pub breach: Option<ExecBreach>,
     /// Layers that held it, by name.
     pub layers: Vec<String>,
+    /// Layers that its policy leaves out of its profile, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
     /// What was wanted and is not there.
     pub degraded: Vec<Degraded>,
     /// What it used.

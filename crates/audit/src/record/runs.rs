@@ -1,5 +1,7 @@
 //! Records of runs: intent, outcome, denial, incident.
 
+use std::collections::BTreeMap;
+
 use ganger_core::{End, SignalSource};
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +30,9 @@ pub struct Intent {
     pub cwd: Text,
     /// Profile of the sandbox.
     pub profile: String,
+    /// Layers of it that the policy treats otherwise than the profile does, by name: `require`, `prefer` or `off`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub layers: BTreeMap<String, String>,
     /// Limits that will hold.
     #[serde(default)]
     pub limits: Limits,
@@ -67,6 +72,9 @@ pub struct Limits {
     /// Bytes of output.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<u64>,
+    /// The kernel's controllers hold memory, cores and processes, or nothing runs.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub require: bool,
 }
 
 /// How a run ended, told when its tree is empty.

@@ -64,18 +64,22 @@ fn intent() -> impl Strategy<Value = Intent> {
         any::<Vec<String>>(),
     );
     let limits = any::<Option<u64>>();
-    (words, program(), lists, text(), limits).prop_map(
-        |((policy, rule, policy_sha256), program, (argv, env, flags), cwd, limit)| Intent {
-            profile: rule.clone(),
-            limits: Limits { wall_ms: limit, output: limit, ..Limits::default() },
-            policy,
-            rule,
-            policy_sha256,
-            program,
-            argv,
-            env,
-            cwd,
-            flags,
+    let layers = prop::collection::btree_map(any::<String>(), any::<String>(), 0..3);
+    (words, program(), lists, text(), (limits, layers)).prop_map(
+        |((policy, rule, policy_sha256), program, (argv, env, flags), cwd, (limit, layers))| {
+            Intent {
+                profile: rule.clone(),
+                layers,
+                limits: Limits { wall_ms: limit, output: limit, ..Limits::default() },
+                policy,
+                rule,
+                policy_sha256,
+                program,
+                argv,
+                env,
+                cwd,
+                flags,
+            }
         },
     )
 }

@@ -94,6 +94,7 @@ fn intent(n: u64) -> Intent {
         env: vec!["HOME".into(), "PATH".into()],
         cwd: "/srv/app".into(),
         profile: "strict".into(),
+        layers: std::collections::BTreeMap::new(),
         limits: Limits { wall_ms: Some(60_000), memory: Some(256 << 20), ..Limits::default() },
         flags: Vec::new(),
     }

@@ -214,6 +214,9 @@ fn remarks(end: &ExecEnd) -> Vec<String> {
     let mut remarks: Vec<String> = missing
         .map(|one| format!("warning: {} not enforced: {}; {}", one.what, one.why, one.fix))
         .collect();
+    if !end.left_out.is_empty() {
+        remarks.push(format!("note: its policy leaves out the layers {}", end.left_out.join(", ")));
+    }
     if let Some(breach) = &end.breach {
         remarks.push(format!(
             "killed: {} limit of {} reached (peak {})",

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use ganger_testkit::daemon::{Process, Said};
 
-use crate::{SOON, up};
+use crate::{SOON, folder, up};
 
 const CONFIG: &str = r#"
 version = 1
@@ -85,6 +85,64 @@ fn allowed_denied_limited_and_recorded() {
     let digest = "14c5e74c4b96ccef41cd94db73a9ec3348038ac094feca4fd897cecffa07cdae";
     assert_eq!(first["body"]["usage"]["stdout_sha256"], digest);
     let _ = it.ganger(&["audit", "verify"]).with_code(0);
+}
+
+const LAYERS: &str = r#"
+version = 1
+[policy.say]
+program = "/bin/echo"
+args = ["x"]
+sandbox = "standard"
+# A machine may lack any of them, and is told so.
+[policy.say.layers]
+user = "prefer"
+mount = "prefer"
+capabilities = "prefer"
+no_new_privs = "prefer"
+seccomp = "off"
+landlock = "prefer"
+[policy.held]
+program = "/bin/echo"
+args = ["y"]
+sandbox = "none"
+limits = { pids = 50, memory = "1G", require = true }
+"#;
+
+#[test]
+fn layers_of_a_policy_are_explained_told_and_recorded() {
+    let it = folder();
+    it.write("ganger.toml", LAYERS);
+    let mut up = it.command(&["up", "-d"]);
+    let up = up.env("GANGER_NO_LAYERS", "landlock").env("GANGER_NO_CGROUP", "1");
+    let _ = Said::of(&up.output().unwrap()).with_code(0);
+    let told = it.ganger(&["policy", "explain", "--", "/bin/echo", "x"]);
+    assert!(told.out.contains("landlock prefer, seccomp off"), "{}{}", told.out, told.err);
+    let said = it.ganger(&["exec", "say", "--json", "--", "x"]).with_code(0).json();
+    let has = |list: &serde_json::Value, name: &str| {
+        list.as_array().into_iter().flatten().any(|one| one == name)
+    };
+    assert!(has(&said["left_out"], "seccomp") && !has(&said["layers"], "seccomp"), "{said}");
+    assert!(!has(&said["layers"], "landlock"), "{said}");
+    let degraded = said["degraded"].to_string();
+    assert!(degraded.contains("layer landlock") && degraded.contains("lsm="), "{said}");
+    // Limits that no controller holds, where that is required: refused, and why.
+    let said = it.ganger(&["exec", "held", "--", "y"]).with_code(125);
+    assert!(said.err.contains("memory limit: no cgroup"), "{}", said.err);
+    assert!(said.out.is_empty(), "{}", said.out);
+
+    let log = it.ganger(&["audit", "export", "--format", "jsonl"]).with_code(0).out;
+    let records: Vec<serde_json::Value> =
+        log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |event: &str, policy: &str| {
+        let of = |it: &&serde_json::Value| it["event"] == event && it["body"]["policy"] == policy;
+        records.iter().find(of).expect(event)["body"].clone()
+    };
+    let modes = &of("intent", "say")["layers"];
+    assert_eq!((&modes["landlock"], &modes["seccomp"]), (&"prefer".into(), &"off".into()));
+    let ended = of("outcome", "say");
+    assert!(ended["degraded"].to_string().contains("layer landlock"), "{ended}");
+    assert_eq!(of("intent", "held")["limits"]["require"], true);
+    assert_eq!(of("outcome", "held")["end"]["how"], "could_not_spawn");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use toml::de::DeValue;
 
 use super::limits::RateText;
+use super::sandbox::LayerModes;
 use super::values::{Bytes, Cores, Time};
 use super::walk::{At, FromNode, Named, Node, Walk, section};
 
@@ -306,6 +307,8 @@ section! {
         disk: Bytes,
         /// What it says on stdout and stderr.
         output: Bytes,
+        /// Memory, cores and processes are held by the kernel's controllers, or nothing runs. Default: what holds them is told.
+        require: bool,
     }
 }
 
@@ -428,6 +431,8 @@ rule_section! {
         stdin: RawStdin,
         /// What contains it: "strict" (default), "standard", "build" or "none".
         sandbox: ProfileWord,
+        /// Layers of it that are treated otherwise than the profile does: { landlock = "prefer" }.
+        layers: LayerModes,
         /// What one run may use.
         limits: RawLimits,
         /// How often one principal may run it: "10/m".

@@ -179,7 +179,7 @@ fn of_table(table: &SandboxTable, walk: &Walk<'_>) -> Sandbox {
     }
 }
 
-fn modes(layers: &LayerModes) -> BTreeMap<Wall, Mode> {
+pub(super) fn modes(layers: &LayerModes) -> BTreeMap<Wall, Mode> {
     let all = [
         (Wall::User, &layers.user),
         (Wall::Mount, &layers.mount),

@@ -262,6 +262,7 @@ fn end_of(ended: Ended) -> ExecEnd {
             peak: breach.peak,
         }),
         layers: ended.layers,
+        left_out: ended.left_out,
         degraded: ended
             .degraded
             .into_iter()

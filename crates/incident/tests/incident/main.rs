@@ -183,6 +183,7 @@ fn begun(program: &str) -> Intent {
         env: Vec::new(),
         cwd: "/".into(),
         profile: "strict".into(),
+        layers: std::collections::BTreeMap::new(),
         limits: Limits::default(),
         flags: Vec::new(),
     }

@@ -251,6 +251,19 @@ fn lint_names_dangers_by_class() {
     );
     assert!(found.is_sorted_by_key(|finding| finding.level));
 
+    // Layers that are weaker than the profile's.
+    let weak = json!({ "program": "/opt/tool", "allow": [{}], "layers": { "net": "off", "landlock": "prefer", "pid": "require" } });
+    let weak = lint(&one(&weak));
+    let told =
+        |code| weak.iter().filter(|it| it.code == code).map(|it| it.level).collect::<Vec<_>>();
+    assert_eq!(told("layer_off"), [Level::Warning], "{weak:#?}");
+    assert_eq!(told("layer_preferred"), [Level::Note], "{weak:#?}");
+    let bare = json!({ "program": "/opt/tool", "sandbox": "none", "allow": [{}], "layers": { "net": "require" } });
+    let found = faults(&bare);
+    assert!(found.len() == 1 && found[0].starts_with("layers:"), "{found:?}");
+    let unknown = json!({ "program": "/opt/tool", "allow": [{}], "layers": { "nets": "off" } });
+    assert!(serde_json::from_value::<ganger_policy::Policy>(unknown).is_err());
+
     // What is accepted is not told.
     let mut less = json!({ "program": "/usr/bin/less", "allow": [{}], "limits": { "time": "5s" } });
     less["accept"] = json!(["shell", "read"]);

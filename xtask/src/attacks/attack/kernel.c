@@ -71,7 +71,7 @@ static void groups(void) { MUST(setgroups(0, NULL)); pwned(); }
 
 // Success is everything but "there is no such call" and "not for you".
 static void call(void) {
-    if (syscall(atol(arg(2)), atol(arg(3)), 0, 0, 0, 0, 0) < 0 && (errno == ENOSYS || errno == EPERM)) blocked(arg(2));
+    if (syscall(atol(arg(2)), atol(arg(3)), atol(arg(4)), atol(arg(5)), 0, 0, 0) < 0 && (errno == ENOSYS || errno == EPERM)) blocked(arg(2));
     pwned();
 }
 static void no_such_call(void) {

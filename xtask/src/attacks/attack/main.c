@@ -17,7 +17,7 @@ static void echo(void) { for (int at = 2; at < argn; at++) printf("<%s>\n", arg(
 
 static const struct { const char *name; void (*run)(void); } all[] = {
     {"memfd", memfd}, {"upload", upload}, {"uploaded", uploaded}, {"read", read_file}, {"open-w", open_to_write}, {"create", create_in},
-    {"environ", environ_of}, {"fds", descriptors}, {"tiocsti", type_ahead}, {"kill", kill_victim}, {"daemonise", daemonise},
+    {"environ", environ_of}, {"fds", descriptors}, {"tiocsti", type_ahead}, {"kill", kill_victim}, {"signal", signal_otherwise}, {"daemonise", daemonise},
     {"ptrace", attach}, {"peek", peek}, {"getfd", steal}, {"core", core}, {"nice", nicer}, {"fifo", realtime},
     {"oom", oom_score}, {"setuid", setuid_root}, {"userns", userns}, {"clone3", clone3_ns}, {"cover", cover}, {"setns", enter},
     {"chroot", change_root}, {"mount", mounting}, {"fsopen", open_fs}, {"open-tree", take_tree}, {"io-uring", uring},

@@ -24,8 +24,8 @@ static void unix_socket(void) {
     MUST(connect(fd, (void *)&to, len));
     pwned();
 }
-// arg 2: family, arg 3: type
-static void family(void) { int fd = socket(atoi(arg(2)), atoi(arg(3)), 0); if (fd < 0) blocked("socket"); pwned(); }
+// arg 2: family, arg 3: type, arg 4: protocol
+static void family(void) { int fd = socket(atoi(arg(2)), atoi(arg(3)), atoi(arg(4))); if (fd < 0) blocked("socket"); pwned(); }
 static void shm(void) { MUST(shmget(atoi(arg(2)), 4096, 0)); pwned(); }
 static void shm_make(void) { MUST(shmget(atoi(arg(2)), 4096, IPC_CREAT | 0666)); printf("made\n"); }
 static void shm_drop(void) { shmctl(shmget(atoi(arg(2)), 4096, 0), IPC_RMID, NULL); }

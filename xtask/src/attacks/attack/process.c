@@ -28,6 +28,15 @@ static void type_ahead(void) {
 
 static void kill_victim(void) { if (kill(atoi(arg(2)), SIGTERM) < 0) blocked("kill"); pwned(); }
 
+// The other calls that signal.
+static void signal_otherwise(void) {
+    int pid = atoi(arg(2)), pidfd = syscall(SYS_pidfd_open, pid, 0);
+    if (syscall(SYS_tgkill, pid, pid, SIGTERM) == 0) pwned();
+    if (syscall(SYS_tkill, pid, SIGTERM) == 0) pwned();
+    if (pidfd >= 0 && syscall(SYS_pidfd_send_signal, pidfd, SIGTERM, 0, 0) == 0) pwned();
+    blocked("tgkill");
+}
+
 // The tool looks whether the grandchild is there afterwards.
 static void daemonise(void) {
     if (fork() == 0) {

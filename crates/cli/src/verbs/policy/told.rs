@@ -62,6 +62,12 @@ fn allowed_lines(allowed: &Allowed) -> Vec<String> {
         quoted(&launch.cwd.absolute()),
         launch.sandbox.as_str()
     ));
+    if !launch.layers.is_empty() {
+        let modes = launch.layers.iter();
+        let modes: Vec<_> =
+            modes.map(|(layer, mode)| format!("{} {}", layer.as_str(), mode.as_str())).collect();
+        lines.push(format!("  layers   {}", modes.join(", ")));
+    }
     for open in &launch.paths {
         let how = match open.access {
             ganger_policy::Access::Read => "reads   ",

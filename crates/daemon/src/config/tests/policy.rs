@@ -35,6 +35,8 @@ args = ["--", { path = "write", beneath = "/srv/out" }, { secret = true, max = 6
 order = "args-first"
 stdin = { bytes = "64K" }
 sandbox = "standard"
+layers = { landlock = "prefer", net = "require", uts = "off" }
+limits = { memory = "1G", require = true }
 env = { pass = { BUILD = { regex = "[0-9]+", max = 8 }, NAME = {} } }
 "#;
 
@@ -102,6 +104,13 @@ subcommand = ["fetch"]
 examples = { allow = [["fetch"], ["push"]], deny = [["fetch"]] }
 [policy.f]
 burst = 5
+[policy.g]
+program = "/usr/bin/git"
+sandbox = "none"
+layers = { landlock = "require" }
+[policy.h]
+program = "/usr/bin/git"
+layers = { landlok = "off", net = "on" }
 "#
         )
         .findings("ganger.toml")

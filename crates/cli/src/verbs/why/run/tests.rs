@@ -35,6 +35,7 @@ fn intent() -> Record {
         env: Vec::new(),
         cwd: "/srv".into(),
         profile: "strict".into(),
+        layers: std::collections::BTreeMap::new(),
         limits: Limits::default(),
         flags: Vec::new(),
     }))
