@@ -140,7 +140,7 @@ fn options() -> Vec<Policy> {
             &["curl", "-s", "file://{secret}"], Ran),
         policy("B19p", "a path with @ before it", &["exec", "cat", "--", "@{secret}"], &["{self}", "at-file", "@{secret}"], Denied("path")),
         policy("B20n", "5,000 arguments", &[&["exec", "echo", "--", "echo"][..], &["x"; 5_000]].concat(),
-            &[&["{self}", "say"][..], &["x"; 5_000]].concat(), Denied("arg_limit")),
+            &[&["{self}", "say"][..], &["x"; 5_000]].concat(), Denied("request")),
         policy("B20", "an argument of 100,000 bytes", &["exec", "echo", "--", "echo", "{long}"], &["{self}", "say", "{long}"], Denied("arg_limit")),
     ]
 }
