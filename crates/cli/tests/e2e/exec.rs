@@ -101,6 +101,21 @@ capabilities = "prefer"
 no_new_privs = "prefer"
 seccomp = "off"
 landlock = "prefer"
+[policy.bare]
+program = "/bin/echo"
+args = ["z"]
+# Without a root of its own it is executed by its descriptor.
+[policy.bare.layers]
+user = "prefer"
+mount = "off"
+pid = "prefer"
+net = "prefer"
+ipc = "prefer"
+uts = "prefer"
+capabilities = "prefer"
+no_new_privs = "prefer"
+seccomp = "prefer"
+landlock = "prefer"
 [policy.held]
 program = "/bin/echo"
 args = ["y"]
@@ -125,6 +140,7 @@ fn layers_of_a_policy_are_explained_told_and_recorded() {
     assert!(!has(&said["layers"], "landlock"), "{said}");
     let degraded = said["degraded"].to_string();
     assert!(degraded.contains("layer landlock") && degraded.contains("lsm="), "{said}");
+    assert_eq!(it.ganger(&["exec", "bare", "--", "z"]).with_code(0).out, "-- z\n");
     // Limits that no controller holds, where that is required: refused, and why.
     let said = it.ganger(&["exec", "held", "--", "y"]).with_code(125);
     assert!(said.err.contains("memory limit: no cgroup"), "{}", said.err);

@@ -66,6 +66,14 @@ impl Calls {
         }
         rules
     }
+
+    /// The same for a program that is itself executed by its descriptor: the filter stands before that.
+    #[must_use]
+    pub fn watched_by_descriptor(self) -> Rules {
+        let mut rules = self.watched();
+        rules.set(&["execveat"], &self.rules().of("execveat"));
+        rules
+    }
 }
 
 /// What a program that computes, builds or converts never calls, not even to see whether it could: whoever does is on its way out.

@@ -200,6 +200,11 @@ fn only_what_fails_ends_a_watched_program() {
         assert_eq!(watched.verdict(number("ptrace")), traced);
         let execveat = if calls == Calls::Strict { Verdict::End } else { Verdict::Allow };
         assert_eq!(watched.verdict(number("execveat")), execveat);
+        let (by_descriptor, execveat) = (calls.watched_by_descriptor(), number("execveat"));
+        assert_eq!(by_descriptor.verdict(execveat), Verdict::Allow);
+        for call in (0..Rules::end()).filter(|call| *call != execveat) {
+            assert_eq!(by_descriptor.verdict(call), watched.verdict(call), "{call}");
+        }
         let filter = Filter::of(&watched);
         let socket = |family| {
             let args = [family, 0, 0, 0, 0, 0];

@@ -90,7 +90,7 @@ impl Sandbox {
             hostname: standing.has(Wall::Uts).then(|| CString::new(HOSTNAME).unwrap_or_default()),
             loopback: self.own_interface(&standing),
             no_capabilities: standing.has(Wall::Capabilities),
-            seccomp: if standing.has(Wall::Seccomp) { self.calls() } else { Vec::new() },
+            seccomp: if standing.has(Wall::Seccomp) { self.calls(&standing) } else { Vec::new() },
             program: self.program.map(|file| (file.device, file.inode)),
             ..Walls::default()
         };
@@ -219,13 +219,18 @@ impl Sandbox {
         Ok(libraries)
     }
 
-    fn calls(&self) -> Vec<Instruction> {
+    fn calls(&self, standing: &Standing) -> Vec<Instruction> {
         let calls = match self.profile {
             ProfileName::Strict if self.net() == Net::None => Calls::Strict,
             ProfileName::Build => Calls::Build,
             _ => Calls::Standard,
         };
-        filter(calls, self.watched).to_vec()
+        // Without a root of its own the program is executed by the descriptor that was compared, and by execveat.
+        match self.watched {
+            true if standing.has(Wall::Mount) => filter(calls, Watch::ByPath).to_vec(),
+            true => filter(calls, Watch::ByDescriptor).to_vec(),
+            false => filter(calls, Watch::Nothing).to_vec(),
+        }
     }
 
     fn env(&self, mount: bool) -> Vec<(&'static str, String)> {
@@ -243,17 +248,29 @@ fn view_folder(cwd: &Path) -> Option<PathBuf> {
     cwd.is_dir().then(|| cwd.to_path_buf())
 }
 
+/// What ends a program instead of failing, by how it is executed itself.
+#[derive(Debug, Clone, Copy)]
+enum Watch {
+    Nothing,
+    ByPath,
+    ByDescriptor,
+}
+
 /// Filters take a millisecond to make and never change.
-fn filter(calls: Calls, watched: bool) -> &'static [Instruction] {
+fn filter(calls: Calls, watch: Watch) -> &'static [Instruction] {
     use std::sync::OnceLock;
-    static FILTERS: [OnceLock<Filter>; 6] = [const { OnceLock::new() }; 6];
+    static FILTERS: [OnceLock<Filter>; 9] = [const { OnceLock::new() }; 9];
     let place = match calls {
         Calls::Strict => 0,
         Calls::Standard => 1,
         Calls::Build => 2,
     };
-    let rules = || if watched { calls.watched() } else { calls.rules() };
-    FILTERS[place + 3 * usize::from(watched)].get_or_init(|| Filter::of(&rules())).instructions()
+    let rules = || match watch {
+        Watch::Nothing => calls.rules(),
+        Watch::ByPath => calls.watched(),
+        Watch::ByDescriptor => calls.watched_by_descriptor(),
+    };
+    FILTERS[place + 3 * watch as usize].get_or_init(|| Filter::of(&rules())).instructions()
 }
 
 const fn disk(profile: ProfileName) -> u64 {
