@@ -140,7 +140,7 @@ mod tests {
         for id in all {
             // The log after all of it is looked at in the part that changes it most.
             let of = |ids: &&[&str]| ids.iter().any(|begin| id.starts_with(begin));
-            assert_eq!(PARTS.iter().copied().filter(|ids| of(&ids)).count(), 1, "{id}");
+            assert_eq!(PARTS.iter().copied().filter(|ids| of(ids)).count(), 1, "{id}");
         }
         let wishes = parts("--alone", &[]);
         assert_eq!(ids(&wishes[0]), "A C");
