@@ -70,6 +70,32 @@ fn status() {
 }
 
 #[test]
+fn costs() {
+    let host = HostCost {
+        cpu_busy_s: Seconds(1.25),
+        cpu_all_s: Seconds(10.0),
+        memory_total_bytes: 8 << 30,
+        memory_available_bytes: 6 << 30,
+        load: 0.42,
+    };
+    let instance = InstanceCost {
+        name: "web".into(),
+        slot: 2,
+        cpu_percent: 12.5,
+        cpu_s: Seconds(3.0),
+        memory_bytes: 64 << 20,
+        processes: 2,
+        threads: 9,
+        fds: 21,
+        fds_percent: 2.1,
+        read_bytes: 4_096,
+        written_bytes: 8_192,
+    };
+    let costs = Costs { v: V1, at: AT, passed_s: Seconds(1.0), host, instances: vec![instance] };
+    shape("costs", &costs);
+}
+
+#[test]
 fn store() {
     let file = String::from("/app/.ganger/state.db");
     let (bytes, unfinished, finished) = (4_096, 3, 2);

@@ -91,8 +91,8 @@ const GROUPS: [(&str, &[&str]); 7] = [
     (
         "Daily",
         &[
-            "ps", "status", "stats", "profile", "logs", "events", "start", "stop", "restart",
-            "reload", "scale", "wait",
+            "ps", "status", "top", "stats", "metrics", "profile", "logs", "events", "start",
+            "stop", "restart", "reload", "scale", "wait",
         ],
     ),
     ("Talk", &["call", "publish", "subscribe"]),

@@ -9,7 +9,7 @@ use super::connection::{Call, fresh_key, parse};
 use super::sse::Sse;
 use super::{Client, Connection};
 use crate::{
-    AllStats, ApiError, Applied, ApplyRequest, CallAnswer, CallRequest, DeadDone, DeadEdit,
+    AllStats, ApiError, Applied, ApplyRequest, CallAnswer, CallRequest, Costs, DeadDone, DeadEdit,
     DeadPage, DeadQuery, DeadRequest, ErrorKind, EventLine, IncidentChange, Instances, LogLine,
     NDJSON, NewTask, NextFires, NextQuery, OnError, PriorityRequest, PublishRequest, PushQuery,
     Pushed, Queue, Queues, Reached, RunAnswer, ScaleRequest, Schedule, Schedules, Service, Stats,
@@ -96,6 +96,11 @@ impl Client {
     /// `GET /stats/{name}`.
     pub async fn stats(&self, name: &str, query: &StatsQuery) -> Result<Stats, ApiError> {
         self.get(format!("/stats/{}{}", escape(name), query_text(query)?)).await
+    }
+
+    /// `GET /costs`: what everything costs now.
+    pub async fn costs(&self) -> Result<Costs, ApiError> {
+        self.get("/costs".into()).await
     }
 
     /// `GET /schedules`.

@@ -3,6 +3,7 @@
 mod apply;
 mod basic;
 mod control;
+mod costs;
 mod dead;
 mod exec;
 mod exec_frames;
@@ -29,6 +30,7 @@ pub use basic::{Seconds, Timestamp, V1};
 pub use control::{
     Dedupe, DedupeConflict, DedupeUntil, DedupeUntilError, PriorityRequest, QueueCache,
 };
+pub use costs::{Costs, HostCost, InstanceCost};
 pub use dead::{DeadDone, DeadEdit, DeadLetter, DeadPage, DeadQuery, DeadRequest};
 pub use exec::{ExecBreach, ExecEnd, ExecLimits, ExecQuery, ExecStart, ExecUsage};
 pub use exec_frames::{FRAMES, FrameError, FrameKind, Frames, frame};

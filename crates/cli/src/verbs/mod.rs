@@ -22,6 +22,7 @@ mod init;
 mod logs;
 mod map;
 mod mapreduce;
+mod metrics;
 mod policy;
 mod profile;
 mod ps;
@@ -38,6 +39,7 @@ mod status;
 mod store;
 mod task;
 mod task_log;
+mod top;
 mod topic;
 mod up;
 mod upgrade;
@@ -79,6 +81,10 @@ pub(crate) enum Verb {
     Status(status::Args),
     /// Show what services, workers and the machine cost: processor, memory, descriptors, disks
     Stats(stats::Args),
+    /// Watch services, workers and queues live, with their logs and the verbs on them
+    Top(top::Args),
+    /// Print what is measured as Prometheus reads it, or a Grafana dashboard for it
+    Metrics(metrics::Args),
     /// Say where a service, a pool or any process spends its processor time, as a table or a flame graph
     Profile(profile::Args),
     /// Show what services and workers said; needs no daemon
@@ -177,6 +183,8 @@ pub(crate) fn run(verb: Verb, ui: &Ui) -> Result<ExitCode, CliError> {
         Verb::Ps(args) => ps::run(&args, ui),
         Verb::Status(args) => status::run(&args, ui),
         Verb::Stats(args) => stats::run(&args, ui),
+        Verb::Top(args) => top::run(&args, ui),
+        Verb::Metrics(args) => metrics::run(&args, ui),
         Verb::Profile(args) => profile::run(&args, ui),
         Verb::Logs(args) => logs::run(&args, ui),
         Verb::Events(args) => events::run(&args, ui),

@@ -5,6 +5,7 @@
 
 mod apply;
 mod control;
+mod costs;
 mod dead;
 mod error;
 mod events;
@@ -53,6 +54,7 @@ const BODY_MAX: usize = 128 << 20;
 pub(crate) fn routes(app: App) -> Router {
     let api = Router::new()
         .route("/status", get(status::status))
+        .route("/costs", get(costs::costs))
         .route("/stats", get(stats::all))
         .route("/stats/{name}", get(stats::one))
         .route("/instances", get(instances::list))
