@@ -1,5 +1,7 @@
 //! All rules at work: evaluation, states, groups; what is remembered can be saved and goes on after a restart.
 
+mod reload;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -187,6 +189,12 @@ impl Alerts {
         self.counts
     }
 
+    /// Nothing fires, waits or has to be told: [`Alerts::evaluate`] without rules would do nothing.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.instances.is_empty() && self.groups.is_empty() && self.silences.is_empty()
+    }
+
     /// Silences that are not over.
     pub fn silences(&self) -> impl Iterator<Item = &Silence> {
         self.silences.values()
@@ -239,9 +247,16 @@ impl Alerts {
         Ok(actions)
     }
 
-    /// Every alert that is not merely inactive.
+    /// Every alert that is not merely inactive, as of the last evaluation.
     #[must_use]
     pub fn list(&self) -> Vec<Row> {
+        self.rows(self.last)
+    }
+
+    /// The same, with the silences of that time.
+    #[must_use]
+    pub fn rows(&self, now: Time) -> Vec<Row> {
+        let now = now.max(self.last);
         let firing = self.firing_labels();
         let rows = self.instances.iter().filter_map(|((name, object), instance)| {
             let rule = self.rules.iter().find(|rule| rule.name == *name)?;
@@ -249,8 +264,8 @@ impl Alerts {
                 Some(_) => StateName::Flapping,
                 None => instance.state.name(),
             };
-            let alert = alert(rule, object, instance, None, self.last);
-            let covers = |silence: &&Silence| silence.covers(&alert.labels, self.last);
+            let alert = alert(rule, object, instance, None, now);
+            let covers = |silence: &&Silence| silence.covers(&alert.labels, now);
             let silenced = self.silences.values().filter(covers).map(|s| s.id.clone()).collect();
             let inhibited = self.inhibited(&firing, &alert.labels);
             let flap_score = instance.flap.score();
@@ -352,13 +367,11 @@ impl Alerts {
 
     /// Into the groups of its receivers.
     fn tell(&mut self, rule: &Rule, alert: Alert, now: Time) {
-        let grouped = |name: &String| Some((name.clone(), alert.labels.get(name)?.clone()));
-        let by: Labels = rule.settings.group_by.iter().filter_map(grouped).collect();
-        for receiver in &rule.settings.notify {
-            let key = Group::key(receiver, &by);
+        let (by, keys) = rule.homes(&alert.labels);
+        for (key, receiver) in keys {
             let repeat = rule.settings.repeat.0;
             if alert.status == Status::Firing || self.groups.contains_key(&key) {
-                let fresh = || Group::new(receiver.clone(), by.clone(), repeat, now);
+                let fresh = || Group::new(receiver.to_owned(), by.clone(), repeat, now);
                 self.groups.entry(key).or_insert_with(fresh).update(alert.clone(), repeat);
             }
         }
@@ -408,69 +421,5 @@ impl Alerts {
     fn inhibited(&self, firing: &[Labels], target: &Labels) -> bool {
         let by = |source: &Labels| self.settings.inhibit.iter().any(|i| i.covers(source, target));
         firing.iter().any(by)
-    }
-
-    fn rules(&mut self, rules: Vec<Rule>, now: Time, actions: &mut Vec<Action>) {
-        let kept: BTreeSet<String> = rules.iter().map(|rule| rule.name.clone()).collect();
-        let gone = |name: &str, _: &Object| !kept.contains(name);
-        self.end_all(gone, Ended::RuleRemoved, now, actions);
-        // An object that the rule was about, and is no more.
-        let about: BTreeMap<String, _> =
-            rules.iter().map(|rule| (rule.name.clone(), rule.subject.clone())).collect();
-        let stray = |name: &str, object: &Object| {
-            about.get(name).is_some_and(|subject| !subject.matches(object))
-        };
-        self.end_all(stray, Ended::Gone, now, actions);
-        self.rules = rules.into();
-    }
-
-    /// Ends the alerts of all that are selected, and says so to those who were told of them.
-    fn end_all(
-        &mut self,
-        selected: impl Fn(&str, &Object) -> bool,
-        why: Ended,
-        now: Time,
-        actions: &mut Vec<Action>,
-    ) {
-        let rules = Arc::clone(&self.rules);
-        let keys: Vec<Key> = self
-            .instances
-            .keys()
-            .filter(|(name, object)| selected(name, object))
-            .cloned()
-            .collect();
-        for key in keys {
-            let Some(mut instance) = self.instances.remove(&key) else { continue };
-            let from = instance.state.name();
-            let told = instance.state.is_firing() || instance.flap.since().is_some();
-            if !told {
-                continue;
-            }
-            (instance.state, instance.flap) = Default::default();
-            let (rule, object) = key;
-            if let Some(rule) = rules.iter().find(|known| known.name == rule) {
-                let alert = alert(rule, &object, &instance, Some(why), now);
-                self.tell(rule, alert, now);
-            } else {
-                self.orphan(&rule, &object, why, now);
-            }
-            let (to, ended, evidence) = (StateName::Resolved, Some(why), instance.evidence);
-            actions.push(Action::Changed(Change {
-                at: now,
-                rule,
-                object,
-                from,
-                to,
-                ended,
-                evidence,
-            }));
-        }
-    }
-
-    /// The rule is not known any more: its alerts end wherever they are.
-    fn orphan(&mut self, rule: &str, object: &Object, why: Ended, now: Time) {
-        for group in self.groups.values_mut() {
-            group.end(|alert| alert.rule == rule && alert.object == *object, why, now);
-        }
     }
 }

@@ -153,7 +153,12 @@ impl Group {
         }
     }
 
-    /// Ends members whose rule is not known any more.
+    /// Until [`Group::update`] names one.
+    pub(crate) fn forget_repeat(&mut self) {
+        self.repeat = Duration::MAX;
+    }
+
+    /// Ends members whose rule is not known any more, or that are told elsewhere.
     pub(crate) fn end(&mut self, selected: impl Fn(&Alert) -> bool, why: Ended, now: Time) {
         let alerts: Vec<Alert> = self.members.values().filter(|a| selected(a)).cloned().collect();
         for mut alert in alerts {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use ganger_core::Dur;
 use serde::{Deserialize, Serialize};
 
-use crate::expr::{self, Compare, Expr, ExprError, Truth, Verdict};
+use crate::expr::{self, Compare, Expr, ExprError, Reads, Truth, Verdict};
+use crate::group::Group;
 use crate::labels::Labels;
 use crate::values::{Object, Selector, Time, Values};
 
@@ -198,6 +199,27 @@ impl Rule {
             Some(object) => vec![object],
             None => values.objects(&self.subject, now),
         }
+    }
+
+    /// What the rule reads: metrics, each of which objects; and detectors, likewise.
+    #[must_use]
+    pub fn reads(&self) -> Reads<'_> {
+        let mut reads = Reads::default();
+        let mut all = |expr| Expr::reads(expr, &self.subject, &mut reads);
+        all(&self.when);
+        if let Hold::Until(clear) = &self.hold {
+            all(clear);
+        }
+        reads
+    }
+
+    /// The labels that an alert is grouped by, and its groups with their receivers.
+    pub(crate) fn homes(&self, labels: &Labels) -> (Labels, Vec<(String, &str)>) {
+        let grouped = |name: &String| Some((name.clone(), labels.get(name)?.clone()));
+        let by: Labels = self.settings.group_by.iter().filter_map(grouped).collect();
+        let receivers = self.settings.notify.iter();
+        let keys = receivers.map(|to| (Group::key(to, &by), to.as_str())).collect();
+        (by, keys)
     }
 
     /// The labels of an alert of that object.

@@ -103,6 +103,8 @@ pub enum Ended {
     Gone,
     /// The rule was removed.
     RuleRemoved,
+    /// The rule was changed: under its new labels, or to others, it may go on.
+    RuleChanged,
 }
 
 /// What a step did.

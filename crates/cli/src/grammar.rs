@@ -91,7 +91,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
     (
         "Daily",
         &[
-            "ps", "status", "top", "stats", "metrics", "profile", "logs", "events", "start",
+            "ps", "status", "top", "stats", "metrics", "anomalies", "alert", "profile", "logs", "events", "start",
             "stop", "restart", "reload", "scale", "wait",
         ],
     ),

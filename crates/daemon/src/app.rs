@@ -17,6 +17,8 @@ use ganger_store::{Readers, SqliteReader, Writer};
 use ganger_supervise::{InstanceView, Listeners, Primaries, Reloads, Services, Snapshot};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use crate::alerts::Alerting;
+use crate::anomalies::Board;
 use crate::desired::Desired;
 use crate::foreman::Foreman;
 use crate::http::{Closing, Fault};
@@ -62,6 +64,8 @@ pub(crate) struct Full {
     pub(crate) readers: Readers<SqliteReader>,
     pub(crate) writer: Writer,
     pub(crate) exec: Executor,
+    pub(crate) alerts: Alerting,
+    pub(crate) anomalies: watch::Receiver<Arc<Board>>,
     /// Absent where `/proc` can't be read.
     pub(crate) monitor: Option<Monitor>,
 }

@@ -77,6 +77,7 @@ impl Default for Desired {
             policies: BTreeMap::new(),
             audit: crate::config::Audit::default(),
             incident: ganger_incident::Settings::default(),
+            alerting: crate::config::Alerting::default(),
             server: crate::config::Server::default(),
             supervision: crate::config::Supervision::default(),
         };

@@ -3,6 +3,8 @@
 //! It owns the desired state and the HTTP listener's answers. It never forks, never parses what children say beyond
 //! the worker protocol, and may die at any moment: keeper, children and logs go on, and the next daemon resumes.
 
+mod alerts;
+mod anomalies;
 mod app;
 pub mod config;
 mod convert;
@@ -13,6 +15,7 @@ mod http;
 mod incidents;
 mod left;
 mod monitor;
+mod program;
 mod recorder;
 mod run;
 

@@ -51,6 +51,11 @@ impl Events {
             reason: reason.into(),
             exit: None,
         };
+        self.tell_of(event).await;
+    }
+
+    /// Tells an event of the daemon's own; its `seq` is the store's to give.
+    pub(crate) async fn tell_of(&self, event: Event) {
         // Without a recorder the daemon is going down, and nobody would read it.
         drop(self.told.send(Told { event, ack: None, resume: None }).await);
     }

@@ -182,6 +182,41 @@ impl Expr {
     }
 }
 
+/// What a rule reads.
+#[derive(Debug, Default, PartialEq)]
+pub struct Reads<'a> {
+    /// Metrics, each of which objects.
+    pub metrics: Vec<(&'a Selector, &'a Query)>,
+    /// Detectors, each about which objects.
+    pub findings: Vec<(&'a Selector, &'a str)>,
+}
+
+impl Expr {
+    /// Adds what this reads; what has no selector is of `subject`.
+    pub(crate) fn reads<'a>(&'a self, subject: &'a Selector, into: &mut Reads<'a>) {
+        fn walk<'a>(node: &'a Node, subject: &'a Selector, into: &mut Reads<'a>) {
+            match node {
+                Node::Number(..) => {}
+                Node::Value(query, of) => {
+                    into.metrics.push((of.as_ref().unwrap_or(subject), query))
+                }
+                Node::Finding(name, of) => {
+                    into.findings.push((of.as_ref().unwrap_or(subject), name))
+                }
+                Node::Negated(one) | Node::Found(one) | Node::Not(one) => walk(one, subject, into),
+                Node::Sum(_, a, b) | Node::Compared(_, a, b) => {
+                    walk(a, subject, into);
+                    walk(b, subject, into);
+                }
+                Node::And(all) | Node::Or(all) => {
+                    all.iter().for_each(|node| walk(node, subject, into));
+                }
+            }
+        }
+        walk(&self.root, subject, into);
+    }
+}
+
 /// A number alone, with its unit: `400MiB`.
 pub(crate) fn literal(text: &str) -> Option<f64> {
     parse::number_only(text)

@@ -36,6 +36,14 @@ pub async fn send(webhook: &Webhook, entry: &Entry, now: Time) -> Outcome {
     }
 }
 
+/// Whether anything can be sent there at all.
+///
+/// # Errors
+/// Why not: no URL, another scheme than `http`, a password in it.
+pub fn check(url: &str) -> Result<(), String> {
+    Target::of(url).map(drop)
+}
+
 struct Target {
     host: String,
     port: u16,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use crate::expr;
+use crate::expr::{self, Evidence};
 use crate::group::{Alert, Status};
 use crate::state::Ended;
 use crate::values::Time;
@@ -119,27 +119,39 @@ pub(crate) fn since(alert: &Alert) -> String {
         let _ = write!(text, "; comes and goes, told once since {}", clock(flapping));
     }
     if let Some(ends) = alert.ends {
-        let why = match alert.ended {
-            Some(Ended::NoData) => "data is missing, which the rule takes as fine",
-            Some(Ended::Lost) => "no data for a day: whether it is over is not known",
-            Some(Ended::Gone) => "it was removed",
-            Some(Ended::RuleRemoved) => "the rule was removed",
-            Some(Ended::Cleared) | None => "the condition holds no more",
-        };
+        let why = ended(alert.ended.unwrap_or(Ended::Cleared));
         let _ = write!(text, " until {}: {why}", clock(ends));
     }
     text
 }
 
-/// The value against its threshold and its usual size.
-pub(crate) fn value(alert: &Alert, about: &About) -> Option<String> {
-    let evidence = alert.evidence.as_ref()?;
+/// Why an alert ended.
+#[must_use]
+pub const fn ended(why: Ended) -> &'static str {
+    match why {
+        Ended::NoData => "data is missing, which the rule takes as fine",
+        Ended::Lost => "no data for a day: whether it is over is not known",
+        Ended::Gone => "it was removed",
+        Ended::RuleRemoved => "the rule was removed",
+        Ended::RuleChanged => "the rule was changed, and tells it elsewhere or otherwise",
+        Ended::Cleared => "the condition holds no more",
+    }
+}
+
+/// `memory = 612 MiB (> 512 MiB)`.
+#[must_use]
+pub fn evidence(evidence: &Evidence) -> String {
     let shown = |value: Option<f64>| {
         value.map_or("missing".to_owned(), |value| expr::number(value, evidence.unit))
     };
     let (what, op) = (&evidence.what, &evidence.op);
-    let mut text =
-        format!("{what} = {} ({op} {})", shown(evidence.value), shown(evidence.threshold));
+    format!("{what} = {} ({op} {})", shown(evidence.value), shown(evidence.threshold))
+}
+
+/// The value against its threshold and its usual size.
+pub(crate) fn value(alert: &Alert, about: &About) -> Option<String> {
+    let evidence = alert.evidence.as_ref()?;
+    let mut text = self::evidence(evidence);
     if let Some((usual, samples)) = about.baseline {
         let usual = expr::number(usual, evidence.unit);
         let _ = write!(text, ", usually {usual} (of {samples} samples)");

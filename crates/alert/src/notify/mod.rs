@@ -14,8 +14,6 @@ pub mod webhook;
 use ganger_core::Dur;
 use serde::{Deserialize, Serialize};
 
-use crate::group::{Notification, Status};
-
 pub use message::{About, Cause};
 pub use outbox::{Outbox, Shelf};
 
@@ -54,29 +52,26 @@ pub struct Webhook {
     pub timeout: Dur,
 }
 
+impl Webhook {
+    /// To that URL, with all else as usual.
+    #[must_use]
+    pub fn new(url: String) -> Self {
+        let (secret, allow_local, max_alerts, timeout) = (None, false, 0, timeout());
+        Self { url, secret, allow_local, max_alerts, timeout }
+    }
+}
+
 /// Alertmanager waits for ten seconds as well.
 const fn timeout() -> Dur {
     Dur(std::time::Duration::from_secs(10))
 }
 
-/// The arguments of an [`Channel::Exec`] for one notification. No shell sees them: what is filled in stays one argument.
+/// The arguments of an [`Channel::Exec`]. No shell sees them: what is filled in stays one argument.
 #[must_use]
-pub fn argv(command: &[String], notification: &Notification) -> Vec<String> {
-    let status = if notification.alerts.iter().any(|a| a.status == Status::Firing) {
-        "firing"
-    } else {
-        "resolved"
-    };
-    let group = crate::labels::shown(&notification.group);
-    let summary = notification.alerts.first().map_or("", |alert| alert.summary.as_str());
+pub fn argv(command: &[String], status: &str, group: &str, summary: &str, id: &str) -> Vec<String> {
     // A NUL ends an argument for the kernel, and a summary may hold anything.
     let clean = |text: &str| text.replace('\0', " ");
-    let pieces = [
-        ("{status}", status),
-        ("{group}", &group),
-        ("{summary}", summary),
-        ("{id}", &notification.id),
-    ];
+    let pieces = [("{status}", status), ("{group}", group), ("{summary}", summary), ("{id}", id)];
     command.iter().map(|argument| clean(&filled(argument, &pieces))).collect()
 }
 

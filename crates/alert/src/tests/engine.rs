@@ -149,6 +149,77 @@ fn what_is_removed_ends_and_says_so() {
     assert_eq!((told.len(), told[0].reason, told[0].alerts.len()), (1, Reason::All, 10));
 }
 
+/// What is told after the rule was replaced at ten minutes, within the quarter of an hour after it.
+fn after_change(change: impl Fn(&mut RuleSettings)) -> Vec<Notification> {
+    let machine = Machine::default().with(web(), "cpu", |_| Some(2.0));
+    let first = rule("cpu > 1", |s| s.labels = [("team".into(), "a".into())].into());
+    let second = rule("cpu > 1", |s| {
+        s.labels = [("team".into(), "a".into())].into();
+        change(s);
+    });
+    let mut alerts = engine(vec![first]);
+    run(&mut alerts, &machine, (0, 10 * MINUTE, 10 * SECOND));
+    let told_at_once = alerts.on(Event::Rules(vec![second]), START + 10 * MINUTE).unwrap();
+    assert_eq!(told_at_once, []);
+    let after = run(&mut alerts, &machine, (10 * MINUTE, 25 * MINUTE, 10 * SECOND));
+    let day = run(&mut alerts, &machine, (25 * MINUTE, 24 * HOUR, MINUTE));
+    // Whatever was told before: one group goes on, and repeats every four hours.
+    assert_eq!(told(&day).len(), 5);
+    assert!(told(&day).iter().all(|n| n.reason == Reason::Repeat && n.alerts.len() == 1));
+    told(&after).into_iter().cloned().collect()
+}
+
+#[test]
+fn a_rule_that_changes_while_it_fires_leaves_nothing_behind() {
+    let words = |told: Vec<Notification>| -> Vec<(String, Status, Option<Ended>)> {
+        let all = told.iter().flat_map(|n| n.alerts.iter().map(|a| (n.receiver.clone(), a)));
+        all.map(|(to, a)| (to, a.status, a.ended)).collect()
+    };
+    let log = || "log".to_owned();
+    let (moved, fires) = (Some(Ended::RuleChanged), Status::Firing);
+    // Other labels are another alert of the same group: the old one ends, the new one fires.
+    let labels = words(after_change(|s| s.labels = [("team".into(), "b".into())].into()));
+    assert_eq!(labels, [(log(), fires, None), (log(), Status::Resolved, moved)]);
+    // Another group: the old group's last word is that it ended there.
+    let grouped = words(after_change(|s| s.group_by = vec!["team".into()]));
+    assert_eq!(grouped.len(), 2, "{grouped:?}");
+    assert!(grouped.contains(&(log(), fires, None)));
+    assert!(grouped.contains(&(log(), Status::Resolved, moved)));
+    // Somebody else.
+    let others = words(after_change(|s| s.notify = vec!["pager".into()]));
+    assert_eq!(others.len(), 2, "{others:?}");
+    assert!(others.contains(&("pager".into(), fires, None)));
+    assert!(others.contains(&(log(), Status::Resolved, moved)));
+    assert_eq!(words(after_change(|s| s.summary = Some("another".into()))), []);
+}
+
+#[test]
+fn a_restart_that_finds_no_rule_ends_what_its_predecessor_told() {
+    let machine = Machine::default().with(web(), "cpu", |_| Some(2.0));
+    let mut before = engine(vec![rule("cpu > 1", |_| {})]);
+    run(&mut before, &machine, (0, 10 * MINUTE, 10 * SECOND));
+    let mut alerts = Alerts::restore(Vec::new(), Settings::default(), before.save()).unwrap();
+    let ended = alerts.on(Event::Rules(Vec::new()), START + 10 * MINUTE).unwrap();
+    assert_eq!(changes(&ended)[0].ended, Some(Ended::RuleRemoved));
+    let after = run(&mut alerts, &machine, (10 * MINUTE, 25 * MINUTE, 10 * SECOND));
+    let told = told(&after);
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].alerts[0].ended, Some(Ended::RuleRemoved));
+    assert_eq!((told[0].reason, alerts.list().len()), (Reason::All, 0));
+}
+
+#[test]
+fn a_longer_repeat_counts_from_the_reload() {
+    let machine = Machine::default().with(web(), "cpu", |_| Some(2.0));
+    let mut alerts = engine(vec![rule("cpu > 1", |s| s.repeat = secs(600))]);
+    let often = run(&mut alerts, &machine, (0, HOUR, 10 * SECOND));
+    assert!(told(&often).len() >= 5);
+    let seldom = vec![rule("cpu > 1", |s| s.repeat = secs(7_200))];
+    alerts.on(Event::Rules(seldom), START + HOUR).unwrap();
+    let after = run(&mut alerts, &machine, (HOUR, 3 * HOUR - MINUTE, 10 * SECOND));
+    assert!(told(&after).len() <= 1, "{}", told(&after).len());
+}
+
 #[test]
 fn a_daemon_that_was_down_does_not_count_the_time() {
     let machine = Machine::default().with(web(), "cpu", |_| Some(2.0));

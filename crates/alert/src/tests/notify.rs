@@ -135,7 +135,8 @@ fn arguments_stay_arguments() {
     let command = ["mail", "-s", "{status}: {summary}", "{group}{x}"].map(str::to_owned);
     let mut told = notification();
     told.alerts[0].summary = "a; rm -rf / {id}\0".into();
-    let argv = argv(&command, &told);
+    let group = crate::labels::shown(&told.group);
+    let argv = argv(&command, "firing", &group, &told.alerts[0].summary, &told.id);
     assert_eq!(argv.len(), 4);
     assert_eq!(argv[2], "firing: a; rm -rf / {id} ");
     assert_eq!(argv[3], "{alertname=\"high\"}{x}");

@@ -1,5 +1,7 @@
 //! One method per route.
 
+mod alerts;
+
 use bytes::Bytes;
 use hyper::Method;
 use serde::Serialize;

@@ -1,5 +1,7 @@
 //! The shapes, one file per noun.
 
+mod alerts;
+mod anomalies;
 mod apply;
 mod basic;
 mod control;
@@ -25,6 +27,11 @@ mod upgrade;
 mod wait;
 mod why;
 
+pub use alerts::{
+    AlertEpisode, AlertRow, AlertRule, AlertShow, AlertTestRequest, AlertTested, AlertUndelivered,
+    Alerts, SilenceRequest, SilenceRow, Silences,
+};
+pub use anomalies::{Anomalies, AnomaliesQuery, Anomaly};
 pub use apply::{Applied, ApplyRequest, Change, ChangeAction, ChangedKey};
 pub use basic::{Seconds, Timestamp, V1};
 pub use control::{

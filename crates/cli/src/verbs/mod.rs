@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use crate::error::CliError;
 use crate::ui::Ui;
 
+mod alert;
+mod anomalies;
 mod audit;
 mod bounds;
 mod call;
@@ -85,6 +87,11 @@ pub(crate) enum Verb {
     Top(top::Args),
     /// Print what is measured as Prometheus reads it, or a Grafana dashboard for it
     Metrics(metrics::Args),
+    /// Show what is unusual or wrong: leaks, spikes, stalls, crash loops, with evidence
+    Anomalies(anomalies::Args),
+    /// List, show and test alerts; silence them
+    #[command(visible_alias = "alerts")]
+    Alert(alert::Args),
     /// Say where a service, a pool or any process spends its processor time, as a table or a flame graph
     Profile(profile::Args),
     /// Show what services and workers said; needs no daemon
@@ -185,6 +192,8 @@ pub(crate) fn run(verb: Verb, ui: &Ui) -> Result<ExitCode, CliError> {
         Verb::Stats(args) => stats::run(&args, ui),
         Verb::Top(args) => top::run(&args, ui),
         Verb::Metrics(args) => metrics::run(&args, ui),
+        Verb::Anomalies(args) => anomalies::run(&args, ui),
+        Verb::Alert(args) => alert::run(&args, ui),
         Verb::Profile(args) => profile::run(&args, ui),
         Verb::Logs(args) => logs::run(&args, ui),
         Verb::Events(args) => events::run(&args, ui),

@@ -8,6 +8,7 @@
 //! The file is read once, here. What `apply` sends and the store keeps is the resolved [`Config`] as JSON; the running
 //! daemon never looks at the file again but to tell that it has changed.
 
+mod alert;
 mod checks;
 mod control;
 mod diagnostic;
@@ -42,6 +43,8 @@ mod words;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub use alert::Alerting;
+pub(crate) use alert::LOG;
 pub use checks::{NotExecutable, find_executable};
 pub use diagnostic::{ConfigErrors, Diagnostic, Severity};
 pub use group::Group;

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use probes::{HttpAddress, Live, LiveCheck, Pings, Ready, ReadyCheck};
 
+use super::alert::Alerting;
 use super::group::Group;
 use super::listen::Listen;
 use super::reload::Reload;
@@ -49,6 +50,9 @@ pub struct Config {
     /// What counts as an attack or a fault among commands.
     #[serde(default, skip_serializing_if = "ganger_incident::Settings::is_usual")]
     pub incident: ganger_incident::Settings,
+    /// When people are told, who, and how.
+    #[serde(default, skip_serializing_if = "Alerting::is_usual")]
+    pub alerting: Alerting,
     /// The daemon's own listeners.
     #[serde(default, skip_serializing_if = "Server::is_usual")]
     pub server: Server,

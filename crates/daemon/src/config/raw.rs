@@ -1,5 +1,6 @@
 //! The sections of `ganger.toml` as they are written. The doc comments are the JSON Schema's descriptions.
 
+use super::alert::{RawAlert, RawInhibit, RawNotify};
 use super::incident::RawIncident;
 use super::limits::{LaneWeights, QueueLimits};
 use super::listen;
@@ -38,6 +39,12 @@ section! {
         audit: Audit,
         /// What counts as an attack or a fault among commands that run under policies.
         incident: RawIncident,
+        /// When people are told that something is wrong.
+        alert: Named<RawAlert>,
+        /// How they are told.
+        notify: Named<RawNotify>,
+        /// Which alerts make others needless.
+        inhibit: Named<RawInhibit>,
         /// The daemon's own listener.
         server: Server,
         /// What holds for all services and workers together.

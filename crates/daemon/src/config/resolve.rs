@@ -61,6 +61,7 @@ pub(super) fn resolve(
         policies: super::policy::resolve(file.policy.get().map(|policy| &policy.0), walk),
         audit: file.audit.get().map_or_else(Audit::default, |keys| audit(keys, walk)),
         incident: super::incident::resolve(file.incident.get(), walk),
+        alerting: super::alert::Alerting::default(),
         server: super::server::resolve(file.server.get(), walk),
         supervision: file
             .supervision
@@ -101,6 +102,7 @@ pub(super) fn resolve(
     }
     super::group::check(file.group.get(), &config, walk);
     super::checks::dependencies(&config, &spans, walk);
+    config.alerting = super::alert::resolve(file, &config, walk);
     config
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::*;
 
+mod alert;
 mod incident;
 mod listen;
 mod policy;

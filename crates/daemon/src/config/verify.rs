@@ -44,6 +44,7 @@ pub(crate) fn verify(config: &Config) -> Vec<String> {
     );
     wrong.extend(super::policy::verify(&config.policies));
     wrong.extend(config.incident.faults());
+    wrong.extend(super::alert::verify(&config.alerting));
     wrong.extend(super::listen::verify(config));
     wrong.extend(super::watch::verify(config));
     let named =

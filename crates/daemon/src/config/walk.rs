@@ -242,6 +242,11 @@ macro_rules! schema_of_inner {
 
 schema_of_inner!(At => T, Key => T, Named => BTreeMap<String, T>);
 
+/// The key of a field: `for` is a word of Rust's and stands there as `r#for`.
+pub(super) fn plain(field: &'static str) -> &'static str {
+    field.strip_prefix("r#").unwrap_or(field)
+}
+
 /// Defines a section: a struct of [`Key`]s, its reader, and its schema, from one list of documented keys.
 macro_rules! section {
     ($(#[$meta:meta])* struct $name:ident in $section:literal {
@@ -259,8 +264,9 @@ macro_rules! section {
                 node: &$crate::config::walk::Node<'_>,
                 walk: &mut $crate::config::walk::Walk<'_>,
             ) -> Option<Self> {
-                let table = walk.table(node, $section, &[$(stringify!($key)),*])?;
-                Some(Self { $($key: $crate::config::walk::Key::read(table, stringify!($key), walk),)* })
+                use $crate::config::walk::{Key, plain};
+                let table = walk.table(node, $section, &[$(plain(stringify!($key))),*])?;
+                Some(Self { $($key: Key::read(table, plain(stringify!($key)), walk),)* })
             }
         }
     };

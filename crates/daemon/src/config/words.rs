@@ -153,7 +153,6 @@ const FOREIGN: &[(&str, &str)] = &[
 const LATER: &[&str] = &[
     "http",
     "scale_on",
-    "alert",
     "pipeline",
     "store",
     "cluster",

@@ -39,6 +39,14 @@ pub(super) fn changes(old: &Desired, new: &Desired, specs: &Specs) -> Vec<Change
     compare("policy", &old.config.policies, &now, &mut list, |name, now| {
         old.config.policies.get(name) == Some(now)
     });
+    let now = new.config.alerting.rules.iter().map(|(name, rule)| (name.as_str(), rule)).collect();
+    compare("alert", &old.config.alerting.rules, &now, &mut list, |name, now| {
+        old.config.alerting.rules.get(name) == Some(now)
+    });
+    let now = new.config.alerting.receivers.iter().map(|(name, to)| (name.as_str(), to)).collect();
+    compare("notify", &old.config.alerting.receivers, &now, &mut list, |name, now| {
+        old.config.alerting.receivers.get(name) == Some(now)
+    });
     let now = by_name(&specs.pools, |spec: &PoolSpec| spec.name.as_str());
     compare("pool", &old.config.pools, &now, &mut list, |name, now| {
         Specs::pool(old, name).and_then(Result::ok).as_ref() == Some(now)
@@ -65,6 +73,8 @@ fn keys(old: &Desired, new: &Desired, kind: &str, name: &str) -> Vec<ChangedKey>
         "pool" => difference(before.pools.get(name), now.pools.get(name)),
         "schedule" => difference(before.schedules.get(name), now.schedules.get(name)),
         "group" => difference(before.groups.get(name), now.groups.get(name)),
+        "alert" => difference(before.alerting.rules.get(name), now.alerting.rules.get(name)),
+        // A webhook's secret and the password in a URL are nobody's to read here.
         _ => Vec::new(),
     }
 }

@@ -71,6 +71,11 @@ impl Foreman {
         self.desired.borrow().clone()
     }
 
+    /// Told when what is desired changes.
+    pub(crate) fn follow(&self) -> watch::Receiver<Arc<Desired>> {
+        self.desired.clone()
+    }
+
     /// Makes a configuration real. Returns when that is under way, not when all is up.
     pub(crate) async fn apply(
         &self,

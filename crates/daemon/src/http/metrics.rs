@@ -31,6 +31,7 @@ pub(crate) async fn metrics(State(app): State<App>, headers: HeaderMap) -> Resul
         schedules(full, &mut page).await?;
         store(full, &mut page);
         exchange(full, &mut page).await;
+        alerts(full, &mut page);
         if let Some(monitor) = &full.monitor {
             processes::put(&monitor.newest(), &mut page);
         }
@@ -50,6 +51,36 @@ async fn exchange(full: &Full, page: &mut Page<'_>) {
     page.count("channel_messages", "Published messages put into subscriptions", delivered);
     page.count("channel_messages_dropped", "Messages dropped for slow subscribers", dropped);
     page.number("channel_peers", "Services' channels and callers of the API", peers);
+}
+
+/// As Prometheus' `ALERTS`, under a name of ours.
+fn alerts(full: &Full, page: &mut Page<'_>) {
+    let view = full.alerts.view();
+    page.gauges("alerts", "1 for each alert that is not merely inactive");
+    for row in &view.rows {
+        let (alert, state) = (&row.alert, crate::alerts::state_word(row.state));
+        let severity = alert.labels.get("severity").map_or("", String::as_str);
+        let object = alert.object.to_string();
+        let labels = [
+            ("alertname", &*alert.rule),
+            ("alertstate", state),
+            ("object", &object),
+            ("severity", severity),
+        ];
+        page.sample(&labels, 1u64);
+    }
+    page.gauges("anomalies", "Score of each anomaly that is open");
+    for told in &full.anomalies.borrow().open {
+        let slot = told.slot.to_string();
+        let labels = [("name", &*told.name), ("slot", &slot), ("detector", told.detector())];
+        let of = [("of", crate::anomalies::of(told))];
+        page.sample(&[labels.as_slice(), &of].concat(), told.incident.finding.score);
+    }
+    page.count("alert_evaluations", "Looks at a rule for an object", view.counts.evaluated);
+    page.count("alert_notifications", "Notifications made", view.counts.notified);
+    page.count("alerts_refused", "Alerts beyond the bound", view.counts.refused);
+    page.number("alert_messages_waiting", "Messages that no receiver took yet", view.waiting);
+    page.number("alert_messages_dead", "Messages that were given up", view.dead.len() as u64);
 }
 
 fn daemon(app: &App, page: &mut Page<'_>) {

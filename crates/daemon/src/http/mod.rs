@@ -3,6 +3,8 @@
 //! The daemon's own user and root are served; everybody else gets 403. When the daemon has no store (or too many of its
 //! kind have died) the reading routes go on and everything else says why it can't.
 
+mod alerts;
+mod anomalies;
 mod apply;
 mod control;
 mod costs;
@@ -92,6 +94,12 @@ pub(crate) fn routes(app: App) -> Router {
         .route("/dead/purge", post(dead::purge))
         .route("/dead/{id}/edit", post(dead::edit))
         .route("/incidents/{id}", post(incidents::change))
+        .route("/alerts", get(alerts::list))
+        .route("/alerts/{name}", get(alerts::one))
+        .route("/alerts/{name}/test", post(alerts::test))
+        .route("/anomalies", get(anomalies::list))
+        .route("/silences", get(alerts::silences).post(alerts::silence))
+        .route("/silences/{id}/expire", post(alerts::expire))
         .route("/logs/{name}", get(logs::logs))
         .route("/events", get(events::events))
         .route("/apply", post(apply::apply))

@@ -23,7 +23,6 @@ use ganger_incident::{Detector, Raised, Settings};
 use ganger_process::{Child, Processes};
 use tokio::sync::{broadcast, watch};
 
-pub(crate) use hook::is_hook;
 pub(crate) use locks::Locks;
 
 use crate::recorder::Events;

@@ -30,8 +30,8 @@ use crate::foreman::{self, Crew, Parts, Specs, pool_error};
 use crate::http::{self, Doors};
 use crate::incidents::{self, Locks};
 use crate::left::Left;
-use crate::monitor;
 use crate::recorder::{Events, recorder};
+use crate::{alerts, anomalies, monitor, program};
 
 /// Owners end within milliseconds of their last handle; a commit on a slow disk may take seconds.
 const LET_GO: Duration = Duration::from_secs(5);
@@ -79,7 +79,7 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
     let (left, adopted): (Vec<_>, Vec<_>) =
         startup.adopted.into_iter().partition(ganger_exec::is_run);
     let (checks, adopted): (Vec<_>, Vec<_>) = adopted.into_iter().partition(is_check);
-    let (hooks, adopted): (Vec<_>, Vec<_>) = adopted.into_iter().partition(incidents::is_hook);
+    let (hooks, adopted): (Vec<_>, Vec<_>) = adopted.into_iter().partition(program::is_told);
     let locks = Locks::default();
     let (exec, seen) = executor(&processes, &desired, &state_dir, (left, &locks), &mut tasks).await;
     let (services, workers): (Vec<_>, Vec<_>) = adopted.into_iter().partition(is_service);
@@ -195,6 +195,33 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
         end,
     };
     let foreman = foreman::spawn(parts, &mut tasks);
+    let (tell_findings, findings) = watch::channel(Arc::default());
+    let (board, anomalies) = watch::channel(Arc::default());
+    if let Some(monitor) = monitor.clone() {
+        tasks.spawn(anomalies::watch(anomalies::Parts {
+            state_dir: state_dir.clone(),
+            desired: foreman.follow(),
+            monitor,
+            tasks: work.tasks.clone(),
+            events: events.clone(),
+            board,
+            findings: tell_findings,
+            ending: closed.clone(),
+        }));
+    }
+    let (alerts, alerting) = alerts::start(alerts::Parts {
+        state_dir: state_dir.clone(),
+        desired: foreman.follow(),
+        monitor: monitor.clone(),
+        services: services.clone(),
+        workers: workers.clone(),
+        tasks: work.tasks.clone(),
+        findings,
+        events: events.clone(),
+        processes: processes.clone(),
+        ending: closed.clone(),
+    });
+    tasks.spawn(alerting);
     let (tell_about, about) = watch::channel(about);
     let full = Full {
         foreman: foreman.clone(),
@@ -212,6 +239,8 @@ pub(crate) async fn serve(ground: Ground, opened: Opened) -> Result<Ended, Daemo
         readers,
         writer,
         exec: exec.clone(),
+        alerts,
+        anomalies,
         monitor,
     };
     let mode = Mode::Full(Box::new(full));

@@ -1,5 +1,6 @@
 //! A daemon in this process: real store, real HTTP, real client; only the keeper is scripted.
 
+mod alerts;
 mod api;
 mod resume;
 mod schedules;
