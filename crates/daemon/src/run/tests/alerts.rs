@@ -70,7 +70,7 @@ async fn a_rule_fires_is_silenced_and_ends_with_its_rule() {
     };
     let id = daemon.client.silence(&request("service=web")).await.unwrap().done.remove(0);
     let quiet = daemon.client.alerts().await.unwrap();
-    assert_eq!(quiet.alerts[0].silenced, [id.clone()]);
+    assert_eq!(quiet.alerts[0].silenced, std::slice::from_ref(&id));
     let silences = daemon.client.silences().await.unwrap().silences;
     assert_eq!((silences.len(), silences[0].alerts), (1, 1));
     assert!(!silences[0].author.is_empty());
