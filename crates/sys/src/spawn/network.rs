@@ -32,6 +32,8 @@ impl Network {
     /// EPERM: without CAP_SYS_ADMIN. ENOSPC: there are as many as there may be (user.max_net_namespaces).
     pub fn make() -> io::Result<Self> {
         let home = OwnedFd::from(File::open(OWN)?);
+        // Root in a user namespace may leave a network that is not of that namespace, and not come back: that is refused here.
+        set(home.as_fd())?;
         // SAFETY: plain numbers; concerns this thread alone.
         if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
             return Err(io::Error::last_os_error());
