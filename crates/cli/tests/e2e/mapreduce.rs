@@ -97,7 +97,7 @@ fn words_are_counted_as_coreutils_count_them() {
     for (n, job) in jobs.iter().enumerate() {
         let out = format!("out{n}");
         let told =
-            done(it.path(), &[job, &["-r", "3", "--input", "*.txt", "--output", &out]].concat());
+            done(it.path(), &[*job, &["-r", "3", "--input", "*.txt", "--output", &out]].concat());
         assert_eq!(told["parts"], 3);
         let had = result(&it.path().join(&out));
         assert_eq!(sorted(&had), sorted(&peer), "{job:?}");

@@ -1,5 +1,8 @@
 //! `ganger metrics`, and its dashboard: what that asks for is there.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests stop at what is wrong")]
+#![expect(clippy::print_stdout, reason = "what is left out is told")]
+
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::{Command, Stdio};

@@ -1,5 +1,7 @@
 //! `ganger top` on a real terminal: a pty whose other end reads what is drawn and types keys.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests stop at what is wrong")]
+
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};

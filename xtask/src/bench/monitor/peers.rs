@@ -126,7 +126,11 @@ impl Ended {
         Ok(Self(command.spawn().with_context(|| format!("could not start `{text}`"))?))
     }
 
-    fn used_while(mut self, window: Duration, each: impl Fn(Duration) -> Result<()>) -> Result<f64> {
+    fn used_while(
+        mut self,
+        window: Duration,
+        each: impl Fn(Duration) -> Result<()>,
+    ) -> Result<f64> {
         let pid = i32::try_from(self.0.id())?;
         let used = || -> Result<f64> { Ok(threads(pid)?.iter().map(|(_, used)| used).sum()) };
         let (since, before) = (Instant::now(), used()?);
