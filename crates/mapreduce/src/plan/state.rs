@@ -162,6 +162,13 @@ impl Plan {
         };
         running.committing = true;
         let (task, worker) = (running.task, running.worker);
+        let others = self.running.iter().filter(|(other, _)| **other != attempt);
+        if others.into_iter().any(|(_, other)| other.task == task && other.committing) {
+            // One row at a time: a second could be written after the first was revoked.
+            self.running.remove(&attempt);
+            return vec![Action::Drop { task, attempt }];
+        }
+        let running = self.running[&attempt];
         let took = &mut self.took[usize::from(matches!(task, Task::Reduce(_)))];
         *took = (took.0 + now.saturating_sub(running.started), took.1 + 1);
         self.workers.succeeded(worker);
@@ -281,7 +288,10 @@ impl Plan {
         if let Some(cell) = self.cell_mut(task) {
             (cell.committed, cell.epoch) = (0, 0);
             self.open.0 += 1;
-            self.again.push_back(task);
+            // One that a former daemon committed may still be before those that were not given yet.
+            if map < self.fresh.0 {
+                self.again.push_back(task);
+            }
         }
         actions.push(Action::Revoke { task, attempt: of });
         actions.push(Action::Drop { task, attempt: of });
@@ -342,8 +352,11 @@ impl Plan {
         if speculative >= most {
             return None;
         }
+        // A reduce that runs while a map is made again would only find the same gap.
+        let reducing = self.open.0 == 0;
         let late = self.running.values().filter(|running| {
             !running.committing
+                && (reducing || matches!(running.task, Task::Map(_)))
                 && running.worker != worker
                 && self.attempts_of(running.task).count() == 1
         });
