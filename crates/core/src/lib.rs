@@ -12,6 +12,7 @@ pub mod pattern;
 pub mod priority;
 pub mod task_backoff;
 pub mod units;
+pub mod walls;
 pub mod words;
 
 pub use backoff::{Backoff, CauseBackoffs};
@@ -22,6 +23,7 @@ pub use ids::{InstanceId, SpawnId, StateId, TaskId, TaskIdSource, Token};
 pub use priority::Priority;
 pub use task_backoff::TaskBackoff;
 pub use units::{Dur, DurRange, Size, UnitError};
+pub use walls::{Mode, Wall};
 pub use words::{
     BreakerState, Durability, Effect, FailureCause, GroupState, GroupStrategy, InstanceKind,
     InstanceState, ReloadState, Stream, TaskState,

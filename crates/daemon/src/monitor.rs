@@ -3,7 +3,6 @@
 //! One task. Lists of instances change in bursts (a thousand starts are some thousand changes), so the newest is taken at most every
 //! [`PACE`]; what is missed in between is younger than a look of the sampler's anyway, and its end still tells what it cost.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -47,14 +46,13 @@ pub(crate) async fn tell(parts: Parts) {
     let Parts { monitor, mut services, mut workers, mut events, mut ending } = parts;
     let mut due = Some(Instant::now());
     let mut told = Instant::now();
-    let mut known = Known::default();
     loop {
         tokio::select! {
             () = until(due), if due.is_some() => {
                 (due, told) = (None, Instant::now());
                 let (services, workers) = (services.borrow_and_update(), workers.borrow_and_update());
                 let views = services.instances.iter().chain(&workers.instances);
-                monitor.watch(known.list(views));
+                monitor.watch(views.map(|view| watched(view)).collect());
             }
             changed = services.changed(), if due.is_none() => match changed {
                 Ok(()) => due = Some(told + PACE),
@@ -72,29 +70,6 @@ pub(crate) async fn tell(parts: Parts) {
             },
             _ = ending.wait_for(Option::is_some) => return,
         }
-    }
-}
-
-/// What was last made of each view: of a thousand instances few have a new one, and the restart of one shall not pay for the names of
-/// all. By the view's address, which is nobody else's while it is held here.
-#[derive(Debug, Default)]
-struct Known(HashMap<usize, (Arc<InstanceView>, Arc<Watched>)>);
-
-impl Known {
-    fn list<'a>(
-        &mut self,
-        views: impl Iterator<Item = &'a Arc<InstanceView>>,
-    ) -> Vec<Arc<Watched>> {
-        let mut before = std::mem::take(&mut self.0);
-        let one = |view: &Arc<InstanceView>| {
-            let at = Arc::as_ptr(view).addr();
-            let made = before.remove(&at);
-            let (_, made) = self.0.entry(at).or_insert_with(|| {
-                made.unwrap_or_else(|| (Arc::clone(view), Arc::new(watched(view))))
-            });
-            Arc::clone(made)
-        };
-        views.map(one).collect()
     }
 }
 

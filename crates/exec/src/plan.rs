@@ -2,7 +2,7 @@
 
 use ganger_core::{InstanceId, InstanceKind};
 use ganger_keeper::wire::{Output, Pin, Plan, Stdin};
-use ganger_policy::{self as policy, Launch, Layer, Profile};
+use ganger_policy::{Launch, Profile};
 use ganger_sandbox::{
     self as sandbox, Access, Identified, Mode, Need, ProfileName, Sandbox, Shown, Wall,
 };
@@ -63,7 +63,7 @@ fn profile(launch: &Launch) -> sandbox::Profile {
             address_space: None,
         },
         // One of the walls where the policy says otherwise than they do: they know what leans on it.
-        no_new_privs: !launch.layers.contains_key(&Layer::NoNewPrivs),
+        no_new_privs: !launch.layers.contains_key(&Wall::NoNewPrivs),
         need: if limits.require { Need::Require } else { Need::Prefer },
         ..sandbox::Profile::default()
     }
@@ -91,27 +91,16 @@ fn walls(launch: &Launch, opened: &[Shown]) -> Option<Box<Sandbox>> {
         profile,
         paths: opened.iter().cloned().chain(script).collect(),
         program: Some(Identified { device: stamp.dev, inode: stamp.ino }),
-        layers: launch.layers.iter().filter_map(|(layer, mode)| wall(*layer, *mode)).collect(),
+        layers: launch.layers.clone(),
         disk: launch.limits.disk.map(|size| size.0),
         watched: true,
         ..Sandbox::default()
     }))
 }
 
-/// The same layer and mode in the sandbox's words.
-fn wall(layer: Layer, mode: policy::Mode) -> Option<(Wall, Mode)> {
-    let mode = match mode {
-        policy::Mode::Require => Mode::Require,
-        policy::Mode::Prefer => Mode::Prefer,
-        policy::Mode::Off => Mode::Off,
-    };
-    let same = Wall::ALL.into_iter().find(|(name, _)| *name == layer.as_str());
-    same.map(|(_, wall)| (wall, mode))
-}
-
 /// Layers that the policy leaves out of its profile, by name.
 pub(crate) fn left_out(launch: &Launch) -> Vec<String> {
-    let off = launch.layers.iter().filter(|(_, mode)| **mode == policy::Mode::Off);
+    let off = launch.layers.iter().filter(|(_, mode)| **mode == Mode::Off);
     off.map(|(layer, _)| layer.as_str().to_owned()).collect()
 }
 
@@ -148,8 +137,7 @@ mod tests {
             stdin: Feed::None,
             paths: Vec::new(),
             sandbox: Profile::Strict,
-            layers: [(Layer::Landlock, policy::Mode::Prefer), (Layer::Net, policy::Mode::Off)]
-                .into(),
+            layers: [(Wall::Landlock, Mode::Prefer), (Wall::Net, Mode::Off)].into(),
             limits: ganger_policy::Limits::default(),
             rate: None,
             running: None,
@@ -166,20 +154,6 @@ mod tests {
         assert_eq!(super::profile(&launch).need, Need::Require);
         launch.sandbox = Profile::None;
         assert_eq!(super::walls(&launch, &[]), None);
-    }
-
-    #[test]
-    fn every_layer_of_a_policy_is_one_of_the_sandbox() {
-        let names: Vec<_> = Wall::ALL.iter().map(|(name, _)| *name).collect();
-        let theirs: Vec<_> = Layer::ALL.iter().map(|(name, _)| *name).collect();
-        assert_eq!(names, theirs);
-        let modes = [policy::Mode::Require, policy::Mode::Prefer, policy::Mode::Off];
-        for ((name, layer), mode) in Layer::ALL.into_iter().zip(modes.into_iter().cycle()) {
-            let (wall, same) = wall(layer, mode).unwrap();
-            assert_eq!(wall.as_str(), name);
-            let word = Mode::ALL.iter().find(|(_, one)| *one == same).unwrap().0;
-            assert_eq!(word, mode.as_str());
-        }
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //!                              └─▶ sorted runs ─▶ loser tree ─▶ groups ─▶ output in the order of keys
 //! ```
 //!
-//! [`job`] runs commands over splits, with a plan, a journal and the keeper's children; [`local`] runs built-in operators alone.
+//! [`job`] runs commands over splits, with a plan, a journal and the keeper's children; [`local`] feeds built-in operators on threads of this process alone, without any of these.
 //!
 //! No runtime: slots are threads that ask for the next split. Everything is in memory up to a budget
 //! that all slots share; what does not fit is written as checked, compressed blocks and merged back. The same input gives

@@ -56,7 +56,7 @@ pub enum MonitorError {
 /// Handle to the monitor; cheap to clone. With the last one it ends.
 #[derive(Debug, Clone)]
 pub struct Monitor {
-    wanted: watch::Sender<Arc<Vec<Arc<Watched>>>>,
+    wanted: watch::Sender<Arc<Vec<Watched>>>,
     newest: watch::Receiver<Arc<Tick>>,
     asks: SyncSender<Ask>,
 }
@@ -79,7 +79,7 @@ impl Monitor {
     }
 
     /// Who is there now: all of them, with and without processes. Who is not in the list is forgotten; its history stays.
-    pub fn watch(&self, list: Vec<Arc<Watched>>) {
+    pub fn watch(&self, list: Vec<Watched>) {
         self.wanted.send_if_modified(|before| {
             let changed = **before != list;
             if changed {
@@ -93,7 +93,7 @@ impl Monitor {
     #[must_use]
     pub fn started_ms(&self, name: &str, slot: u32, pid: u32) -> Option<u64> {
         let list = self.wanted.borrow();
-        let is = |one: &&Arc<Watched>| (one.slot, one.pid) == (slot, Some(pid)) && one.name == name;
+        let is = |one: &&Watched| (one.slot, one.pid) == (slot, Some(pid)) && one.name == name;
         list.iter().find(is).map(|one| one.started_ms)
     }
 

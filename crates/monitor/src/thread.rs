@@ -24,8 +24,8 @@ use crate::rows::{host_row, tree_row};
 const MIDDLE: Duration = Duration::from_millis(500);
 /// Closer than this two ticks would tell of nothing.
 const SHORTEST: Duration = Duration::from_millis(200);
-/// How much it gives way to others, in steps of nice: a look at a thousand trees takes some 20 ms of a processor, and nobody's restart
-/// shall wait for them. On Linux this is the thread's own value, not the process's (sched(7)).
+/// How much it gives way to others, in steps of nice: a look at a thousand trees takes 7 to 19 ms of a processor
+/// (`cargo xtask bench monitor`), and nobody's restart shall wait for it. On Linux this is the thread's own value, not the process's (sched(7)).
 const NICE: i32 = 10;
 /// Between two tries to open the series.
 const AGAIN: Duration = Duration::from_secs(60);
@@ -83,7 +83,7 @@ pub(crate) struct Thread {
     host: Option<ObjectId>,
     /// By name and slot.
     seen: HashMap<(String, u32), Seen>,
-    wanted: watch::Receiver<Arc<Vec<Arc<Watched>>>>,
+    wanted: watch::Receiver<Arc<Vec<Watched>>>,
     newest: watch::Sender<Arc<Tick>>,
 }
 
@@ -91,7 +91,7 @@ impl Thread {
     pub(crate) fn new(
         settings: Settings,
         sampler: Sampler,
-        wanted: watch::Receiver<Arc<Vec<Arc<Watched>>>>,
+        wanted: watch::Receiver<Arc<Vec<Watched>>>,
         newest: watch::Sender<Arc<Tick>>,
     ) -> Self {
         let series = open(&settings);
@@ -171,7 +171,7 @@ impl Thread {
         }
         let wanted = self.wanted.borrow_and_update().clone();
         let names: HashMap<(&str, u32), &Watched> =
-            wanted.iter().map(|one| ((&*one.name, one.slot), &**one)).collect();
+            wanted.iter().map(|one| ((&*one.name, one.slot), one)).collect();
         let gone = |(name, slot): &(String, u32)| !names.contains_key(&(&**name, *slot));
         for (_, seen) in self.seen.extract_if(|key, _| gone(key)) {
             seen.tree.into_iter().for_each(|id| self.sampler.unwatch(id));

@@ -44,7 +44,7 @@ async fn what_a_process_costs_is_told_and_kept() {
     let folder = tempfile::tempdir().unwrap();
     let busy = Busy::start();
     let (monitor, thread) = Monitor::start(settings(folder.path())).unwrap();
-    monitor.watch(vec![busy.watched().into()]);
+    monitor.watch(vec![busy.watched()]);
     let mut ticks = monitor.ticks();
     // A rate is of two rows at least.
     let mut looks = 0;
@@ -91,7 +91,7 @@ async fn a_folder_that_another_has_is_told_and_nothing_else_stops() {
         ganger_series::Series::open(ganger_series::Options::new(folder.path()), now).unwrap();
     let busy = Busy::start();
     let (monitor, thread) = Monitor::start(settings(folder.path())).unwrap();
-    monitor.watch(vec![busy.watched().into()]);
+    monitor.watch(vec![busy.watched()]);
     let mut ticks = monitor.ticks();
     let seen = ticks.wait_for(|tick| !tick.trees.is_empty());
     let tick = tokio::time::timeout(LATE, seen).await.unwrap().unwrap().clone();

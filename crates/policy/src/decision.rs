@@ -9,8 +9,7 @@ use serde::{Serialize, Serializer};
 use crate::catalog::Class;
 use crate::identity::Pinned;
 use crate::input::Probe;
-use crate::layers::Layers;
-use crate::model::{Access, Limits, Profile, Total};
+use crate::model::{Access, Layers, Limits, Profile, Total};
 use crate::path::Beneath;
 
 /// Shown in place of a secret.

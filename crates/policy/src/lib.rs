@@ -22,7 +22,6 @@ mod identity;
 mod index;
 mod input;
 mod json;
-mod layers;
 mod lint;
 mod model;
 mod path;
@@ -40,10 +39,9 @@ pub use input::{
     Target, id, is_reserved,
 };
 pub use json::{BadRequest, REQUEST_BYTES_MAX, request, request_under};
-pub use layers::{Layer, Layers, Mode};
 pub use lint::{Finding, Level, lint};
 pub use model::{
-    Access, Cwd, Deny, EnvRules, Examples, Form, Kind, Limits, Operand, Opt, Order, Policy,
+    Access, Cwd, Deny, EnvRules, Examples, Form, Kind, Layers, Limits, Operand, Opt, Order, Policy,
     Profile, Rule, Stdin, Total, Who,
 };
 pub use path::{Beneath, NoPath, beneath, is_plain, plain};

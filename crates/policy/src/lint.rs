@@ -1,10 +1,10 @@
 //! What is doubtful about policies that load: dangers by GTFOBins' class, patterns that agree with too much, folders that
 //! are too wide, secrets where everybody sees them, programs that can't be trusted.
 
+use ganger_core::Mode;
 use serde::Serialize;
 
 use crate::catalog::{self, Class};
-use crate::layers::Mode;
 use crate::model::{Access, Kind, Opt, Policy, Profile, Rule};
 use crate::path::file_name;
 use crate::set::Policies;

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use ganger_core::{Dur, Rate, Size};
+use ganger_core::{Dur, Mode, Rate, Size, Wall};
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::Class;
-use crate::layers::Layers;
+
+/// Layers of a sandbox that are treated otherwise than its profile does.
+pub type Layers = BTreeMap<Wall, Mode>;
 
 /// `[policy.NAME]`: one program, what it may be given, and as what it runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

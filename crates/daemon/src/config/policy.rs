@@ -4,17 +4,16 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use ganger_policy::{
-    Cwd, Deny, Disk, EnvRules, Examples, Fault, Form, Kind, Layer, Layers, Limits, Mode, Operand,
-    Opt, Order, Policies, Policy, Rule, Stdin, Total, Who,
+    Cwd, Deny, Disk, EnvRules, Examples, Fault, Form, Kind, Limits, Operand, Opt, Order, Policies,
+    Policy, Rule, Stdin, Total, Who,
 };
-use ganger_sandbox::{self as sandbox, Wall};
 
 use super::diagnostic::Severity;
 use super::policy_keys::{
     AccessWord, Argument, Exact, IntRange, OptionValue, OrderWord, Pass, RawCwd, RawDeny, RawEnv,
     RawLimits, RawPolicy, RawStdin, RawTotal, RawWho,
 };
-use super::sandbox::LayerModes;
+use super::sandbox::modes;
 use super::walk::{At, Key, Named, Walk};
 
 /// Bytes of a text that has to agree with a pattern, unless `max` says otherwise: a name, a title, an address.
@@ -151,7 +150,7 @@ fn one(name: &At<String>, raw: &RawPolicy, places: &mut Places, walk: &mut Walk<
         },
         stdin: stdin(&raw.stdin, walk),
         sandbox: raw.sandbox.get().map(|word| word.0).unwrap_or_default(),
-        layers: raw.layers.get().map(layers).unwrap_or_default(),
+        layers: raw.layers.get().map(modes).unwrap_or_default(),
         limits: raw.limits.get().map(limits).unwrap_or_default(),
         rate: limit.rate,
         running: limit.running,
@@ -160,18 +159,6 @@ fn one(name: &At<String>, raw: &RawPolicy, places: &mut Places, walk: &mut Walk<
         accept: raw.accept.get().into_iter().flatten().map(|at| at.value.0).collect(),
         examples: examples(raw, places),
     }
-}
-
-/// The sandbox's words are the policy's too; a test of `ganger-exec` holds them to it.
-fn layers(modes: &LayerModes) -> Layers {
-    let named = |wall: Wall| Layer::ALL.into_iter().find(|(name, _)| *name == wall.as_str());
-    let of = |mode| match mode {
-        sandbox::Mode::Require => Mode::Require,
-        sandbox::Mode::Prefer => Mode::Prefer,
-        sandbox::Mode::Off => Mode::Off,
-    };
-    let said = super::sandbox::modes(modes).into_iter();
-    said.filter_map(|(wall, mode)| Some((named(wall)?.1, of(mode)))).collect()
 }
 
 fn bounds(raw: &RawTotal, walk: &mut Walk<'_>) -> Total {

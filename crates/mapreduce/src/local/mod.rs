@@ -1,18 +1,10 @@
 //! Running a job's operators on this machine's processors: one thread a slot, each asks for the next split when it has
 //! none. Slots share nothing but the number of the next split.
 
-mod error;
-mod jobs;
-mod output;
-
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use crate::input::{Block, Blocks, InputError, Splits};
-
-pub use error::JobError;
-pub use jobs::{Done, Settings, count_words, sort};
-pub use output::{MANIFEST, Output, Part};
 
 /// Feeds every block of every split to one of `slots`, and gives them back. Which slot gets what is left to chance, so what
 /// they hold must be such that it does not matter.

@@ -155,20 +155,19 @@ impl Plan {
 
     /// An attempt's result is whole and on disk.
     pub fn finished(&mut self, attempt: AttemptId, now: Duration) -> Vec<Action> {
-        let Some(running) = self.running.get_mut(&attempt).filter(|running| !running.committing)
+        let Some(running) =
+            self.running.get(&attempt).filter(|running| !running.committing).copied()
         else {
             self.refused.stale += 1;
             return Vec::new();
         };
-        running.committing = true;
         let (task, worker) = (running.task, running.worker);
-        let others = self.running.iter().filter(|(other, _)| **other != attempt);
-        if others.into_iter().any(|(_, other)| other.task == task && other.committing) {
+        if self.attempts_of(task).any(|other| self.running[&other].committing) {
             // One row at a time: a second could be written after the first was revoked.
             self.running.remove(&attempt);
             return vec![Action::Drop { task, attempt }];
         }
-        let running = self.running[&attempt];
+        self.running.insert(attempt, Running { committing: true, ..running });
         let took = &mut self.took[usize::from(matches!(task, Task::Reduce(_)))];
         *took = (took.0 + now.saturating_sub(running.started), took.1 + 1);
         self.workers.succeeded(worker);

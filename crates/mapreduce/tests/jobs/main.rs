@@ -100,7 +100,7 @@ fn map(text: &str) -> Map {
         "@lines" => Map::Lines,
         "@words" => Map::Words,
         _ => match text.strip_prefix("@grep:") {
-            Some(pattern) => Map::Grep(Box::new(Grep::new(pattern, false).unwrap())),
+            Some(pattern) => Map::Grep(Box::new(Grep::new(pattern).unwrap())),
             None => Map::Command(words(text)),
         },
     }

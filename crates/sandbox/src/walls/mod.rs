@@ -22,9 +22,10 @@ use serde::{Deserialize, Serialize};
 pub use blame::Blame;
 pub use build::{Built, Inmate};
 pub use error::SandboxError;
+pub use ganger_core::{Mode, Wall};
 pub use modes::{Missing, missing_by_wish};
 pub use networks::{LentNetwork, Networks};
-pub use words::{Access, Mode, ProfileName, Wall};
+pub use words::{Access, ProfileName};
 
 /// The sandbox that a plan asks for. Fully resolved: paths are absolute, and the keeper looks nothing up but them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -98,7 +98,7 @@ fn map(text: &str) -> Result<Map, CliError> {
         Some(("lines", "")) => Ok(Map::Lines),
         Some(("words", "")) => Ok(Map::Words),
         Some(("grep", pattern)) if !pattern.is_empty() => {
-            let grep = Grep::new(pattern, false);
+            let grep = Grep::new(pattern);
             Ok(Map::Grep(Box::new(grep.map_err(|error| usage(format!("--map {text}: {error}")))?)))
         }
         Some(_) => {

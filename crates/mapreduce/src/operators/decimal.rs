@@ -1,9 +1,7 @@
-//! Count, sum, least and largest of numbers by key, exact whatever the order.
+//! Numbers that are exact whatever the order they are added up in.
 //!
 //! Numbers are decimals with at most nine digits behind the point, kept as whole billionths in 128 bits: adding them up gives the same in any
 //! order and any grouping, which floating point does not, so a job that was cut differently or ran again gives the same bytes.
-
-use crate::table::Fold;
 
 /// Digits behind the point.
 const DIGITS: usize = 9;
@@ -60,40 +58,5 @@ impl std::fmt::Display for Decimal {
         }
         let part = format!("{part:09}");
         write!(f, "{sign}{whole}.{}", part.trim_end_matches('0'))
-    }
-}
-
-/// What is known of a key's numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stats {
-    /// How many.
-    pub count: u64,
-    /// Their sum.
-    pub sum: Decimal,
-    /// The least.
-    pub min: Decimal,
-    /// The largest.
-    pub max: Decimal,
-}
-
-impl From<Decimal> for Stats {
-    fn from(one: Decimal) -> Self {
-        Self { count: 1, sum: one, min: one, max: one }
-    }
-}
-
-impl Fold for Stats {
-    const ABSENT: Self =
-        Self { count: 0, sum: Decimal(0), min: Decimal(i128::MAX), max: Decimal(i128::MIN) };
-
-    fn is_absent(&self) -> bool {
-        self.count == 0
-    }
-
-    fn fold(&mut self, other: Self) {
-        self.count += other.count;
-        self.sum.0 += other.sum.0;
-        self.min = self.min.min(other.min);
-        self.max = self.max.max(other.max);
     }
 }
