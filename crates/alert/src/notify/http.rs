@@ -3,7 +3,7 @@
 //! A name is looked up once, every address is judged, and the connection goes to the address that was judged: a name that changes its address
 //! in between leads nowhere else. Redirects are not followed, for the same reason. Nothing of the answer but its status is used.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -39,9 +39,21 @@ pub async fn send(webhook: &Webhook, entry: &Entry, now: Time) -> Outcome {
 /// Whether anything can be sent there at all.
 ///
 /// # Errors
-/// Why not: no URL, another scheme than `http`, a password in it.
-pub fn check(url: &str) -> Result<(), String> {
-    Target::of(url).map(drop)
+/// Why not: no URL, another scheme than `http`, a password in it, an address of this machine that is not allowed. What a name leads to
+/// is known only when something is sent.
+pub fn check(webhook: &Webhook) -> Result<(), String> {
+    let host = Target::of(&webhook.url)?.host;
+    let ip = if host == "localhost" { Ok(Ipv4Addr::LOCALHOST.into()) } else { host.parse() };
+    ip.map_or(Ok(()), |ip| allowed(webhook, &host, ip))
+}
+
+fn allowed(webhook: &Webhook, host: &str, ip: IpAddr) -> Result<(), String> {
+    if webhook.allow_local || !is_local(ip) {
+        return Ok(());
+    }
+    Err(format!(
+        "{host} is {ip}, an address of this machine or its link; set allow_local = true if that is meant"
+    ))
 }
 
 struct Target {
@@ -117,15 +129,13 @@ async fn address(webhook: &Webhook, target: &Target) -> Result<SocketAddr, Outco
     let found = found.map_err(|e| Outcome::Again(format!("{host}: {e}"), None))?;
     let mut refused = None;
     for address in found {
-        if webhook.allow_local || !is_local(address.ip()) {
-            return Ok(address);
+        match allowed(webhook, host, address.ip()) {
+            Ok(()) => return Ok(address),
+            Err(why) => refused = Some(why),
         }
-        refused = Some(address.ip());
     }
     Err(match refused {
-        Some(ip) => Outcome::Refused(format!(
-            "{host} is {ip}, an address of this machine or its link; set allow_local = true if that is meant"
-        )),
+        Some(why) => Outcome::Refused(why),
         None => Outcome::Again(format!("{host}: has no address"), None),
     })
 }

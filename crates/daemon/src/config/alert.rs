@@ -202,7 +202,7 @@ pub(super) fn verify(all: &Alerting) -> Vec<String> {
                 wrong.push(format!("notify `{name}`: needs a program by its absolute path"));
             }
             Channel::Webhook(webhook) => {
-                let fault = http::check(&webhook.url).err();
+                let fault = http::check(webhook).err();
                 wrong.extend(fault.map(|why| format!("notify `{name}`: {why}")));
             }
             _ => {}
@@ -239,19 +239,20 @@ fn channel(name: &At<String>, keys: &RawNotify, walk: &mut Walk<'_>) -> Option<C
         }
         return None;
     };
-    if let Err(why) = http::check(url) {
-        walk.error(span.clone(), why);
-    }
     let usual = Webhook::new(url.clone());
     let timeout = time(&keys.timeout).unwrap_or(usual.timeout);
     not_zero(&keys.timeout.span(), timeout, walk);
-    Some(Channel::Webhook(Webhook {
+    let webhook = Webhook {
         secret: keys.secret.get().cloned(),
         allow_local: keys.allow_local.or(false),
         max_alerts: in_range(&keys.max_alerts, 0, 1, ALERTS_MAX, walk) as usize,
         timeout,
         ..usual
-    }))
+    };
+    if let Err(why) = http::check(&webhook) {
+        walk.error(span.clone(), why);
+    }
+    Some(Channel::Webhook(webhook))
 }
 
 fn rule(

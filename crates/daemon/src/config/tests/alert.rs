@@ -79,6 +79,9 @@ missing = "kep"
 [notify.ops]
 webhook = "https://example.org/x"
 
+[notify.near]
+webhook = "http://127.0.0.1:9093/hook"
+
 [notify.log]
 exec = ["page"]
 webhook = "http://a/"
