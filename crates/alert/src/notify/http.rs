@@ -51,8 +51,9 @@ fn allowed(webhook: &Webhook, host: &str, ip: IpAddr) -> Result<(), String> {
     if webhook.allow_local || !is_local(ip) {
         return Ok(());
     }
+    let host = if host == ip.to_string() { host.to_owned() } else { format!("{host} ({ip})") };
     Err(format!(
-        "{host} is {ip}, an address of this machine or its link; set allow_local = true if that is meant"
+        "{host} is an address of this machine or its link; set allow_local = true if that is meant"
     ))
 }
 

@@ -61,11 +61,8 @@ impl Now {
     /// Instances of an object: `web`, or `web#2`.
     pub(super) fn instances<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a InstanceView> {
         let (name, slot) = parts(name);
-        let all = self.services.instances.iter().chain(&self.workers.instances);
-        let mine = move |view: &&Arc<InstanceView>| {
-            view.id.name == name && slot.is_none_or(|slot| slot == view.id.slot)
-        };
-        all.filter(mine).map(|view| &**view)
+        let all = self.services.of(name).chain(self.workers.of(name));
+        all.filter(move |view| slot.is_none_or(|slot| slot == view.id.slot)).map(|view| &**view)
     }
 
     fn objects(&self, selector: &Selector) -> Vec<Object> {
@@ -160,7 +157,9 @@ impl Now {
             return (of.host)(&tick.host);
         }
         let (name, slot) = parts(&object.name);
-        let mine = tick.trees.iter().filter(|tree| &*tree.name == name);
+        // By name and slot: see `Tick`.
+        let from = tick.trees.partition_point(|tree| &*tree.name < name);
+        let mine = tick.trees[from..].iter().take_while(|tree| &*tree.name == name);
         let mine = mine.filter(|tree| slot.is_none_or(|slot| slot == tree.slot));
         mine.filter_map(|tree| (of.tree)(tree, tick.passed)).reduce(f64::max)
     }
